@@ -1,0 +1,1 @@
+"""Speed as ratios against rivals run side by side."""

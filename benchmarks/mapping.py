@@ -1,0 +1,95 @@
+"""How much translation costs: one trade of five lines against bare pydantic and against JMESPath."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jmespath
+
+from benchmarks.fixtures.trade import canonical, trade_body
+from benchmarks.harness import bench_result, must_equal, race, result_row
+from core.model import Order
+from mappings.language import TABLES, Mapping, Rule, load
+
+MAPPING = TABLES.parent / "sales" / "tmall" / "order.yaml"
+HEATS = 15
+CALLS = 100
+WALKED = re.compile(r"\s*([\w.]+)\??\s*(?:\||$)")
+
+
+def expressions(rules: list[Rule]) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    """A compiled JMESPath for each rule that walks: of the document, of the rows, of a row."""
+    walked = {rule.target: found[1] for rule in rules if (found := WALKED.match(rule.source))}
+    rows = walked["lines[].each"]
+    top = {target: jmespath.compile(path) for target, path in walked.items() if "[]" not in target}
+    row = {
+        target.partition("[].")[2]: jmespath.compile(path)
+        for target, path in walked.items()
+        if target.startswith("lines[].") and not target.endswith((".each", ".if"))
+    }
+    return top, rows, row
+
+
+def by_jmespath(rules: list[Rule]) -> Callable[[Any], tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """The same fields, each searched with its own compiled expression; no conversions at all."""
+    top, rows, row = expressions(rules)
+    find_rows = jmespath.compile(rows)
+
+    def search(tree: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        found = {target: one.search(tree) for target, one in top.items()}
+        return found, [{target: one.search(line) for target, one in row.items()} for line in find_rows.search(tree)]
+
+    return search
+
+
+def check_equal(mapping: Mapping, tree: Any, search: Callable[[Any], Any]) -> None:
+    """What JMESPath found is, as text, what our plain text rules found."""
+    values, (top, lines) = mapping.read_values(tree), search(tree)
+    plain = {rule.target for rule in mapping.rules() if re.fullmatch(r"[\w.]+\??", rule.source)}
+    for target in sorted(plain):
+        if target in ("lines[].each", "holds[].each"):
+            continue
+        if target.startswith("lines[]."):
+            name = target.partition("[].")[2]
+            ours = [line.get(name) for line in values["lines"]]
+            theirs = [line[name] for line in lines]
+        else:
+            ours, theirs = _inside(values, target), top[target]
+        must_equal(target, ours, theirs)
+
+
+def _inside(values: Any, target: str) -> Any:
+    for name in target.split("."):
+        values = values.get(name)
+    return values
+
+
+def run(rounds: int = 7) -> dict[str, Any]:
+    """Measure, rivals side by side in every round; raises Unequal when they don't compute the same."""
+    mapping, body = load(MAPPING), trade_body()
+    tree, search = mapping.parse(body), by_jmespath(mapping.rules())
+    order = mapping.read(body)
+    must_equal("the canonical order", order, Order.model_validate(canonical()))
+    text = order.model_dump_json().encode()
+    must_equal("the canonical order from its own JSON", order, Order.model_validate_json(text))
+    check_equal(mapping, tree, search)
+    rivals = {
+        "pydantic": lambda: Order.model_validate_json(text),
+        "ours": lambda: mapping.read(body),
+        "step": lambda: mapping.read_values(tree),
+        "jmespath": lambda: search(tree),
+    }
+    times = [race(rivals, heats=HEATS, calls=CALLS) for _ in range(rounds)]
+    results = [
+        _row("order_vs_pydantic", times, "pydantic", "ours", floor=0.33, target=0.5),
+        _row("step_vs_jmespath", times, "jmespath", "step", floor=6, target=8),
+    ]
+    return bench_result("mapping", rounds, results)
+
+
+def _row(goal: str, times: list[dict[str, float]], rival: str, us: str, *, floor: float, target: float) -> dict[str, Any]:
+    ratios = [one[rival] / one[us] for one in times]
+    absolute = {f"{name}_us": round(min(one[name] for one in times) * 1e6, 1) for name in (rival, us)}
+    return result_row(goal, ratios, floor=floor, target=target, absolute=absolute)

@@ -1,0 +1,118 @@
+"""Settings of one installation: defaults, then `hub.yaml`, then `YIPAN_…` environment variables (`YIPAN_WEB__PORT=8000`)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from core.model.marked import read_model
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Web(_Part):
+    """Where the doors are. trust_forwarded: believe X-Forwarded-For of a proxy in front."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8020, ge=0, le=65535)
+    body_limit_bytes: int = 1_000_000
+    session_hours: int = 12
+    secure_cookies: bool = False
+    trust_forwarded: bool = False
+
+
+class Outbound(_Part):
+    """allow: networks (CIDR) that connections may reach although they are not public; empty by default."""
+
+    allow: tuple[str, ...] = ()
+
+
+class Bus(_Part):
+    """Hints through a broker: `filesystem` (embedded) or an amqp:// URL; rows are the truth either way."""
+
+    hints: bool = True
+    broker: str = "filesystem"
+    queue_prefix: str = "yipan."
+    threads: int = Field(8, ge=1, le=64)
+    sweep_s: float = 1.0
+    lease_s: float = 30.0
+    retry_s: float = 5.0
+    timeout_s: float | None = None
+    patience: float = Field(1.0, gt=0)
+    """Multiplies the waits of connectors (polls, settle times): the demo runs at a fraction."""
+
+
+class Keys(_Part):
+    """key_file: master keys, one a line, first seals; outside the data folder."""
+
+    key_file: Path | None = None
+
+
+class Settings(BaseSettings):
+    """Everything an installation can set. database: a SQLAlchemy URL; by default SQLite in the data folder."""
+
+    model_config = SettingsConfigDict(env_prefix="YIPAN_", env_nested_delimiter="__", extra="forbid")
+
+    home: Path = Path("~/.yipan")
+    database: str = ""
+    web: Web = Web()
+    outbound: Outbound = Outbound()
+    bus: Bus = Bus()
+    vault: Keys = Keys()
+    language: str = "en"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=_file())
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.home.expanduser() / "data"
+
+    @property
+    def database_url(self) -> str:
+        """The database, SQLite in the data folder when none is named."""
+        return self.database or f"sqlite:///{self.data / 'yipan.sqlite'}"
+
+    @property
+    def key_file(self) -> Path:
+        """The master keys' file; it lies beside the data folder, never inside."""
+        return self.vault.key_file or self.home.expanduser() / "keys" / "master.key"
+
+
+def load(**given: Any) -> Settings:
+    """The settings; raises Misconfigured with file, line and key of every mistake in `hub.yaml`."""
+    file = _file()
+    if file.exists():
+        read_model(file, _Whole)
+    return Settings(**given)
+
+
+class _Whole(_Part):
+    home: Path | None = None
+    database: str = ""
+    web: Web = Web()
+    outbound: Outbound = Outbound()
+    bus: Bus = Bus()
+    vault: Keys = Keys()
+    language: str = "en"
+
+
+def _file() -> Path:
+    named = os.environ.get("YIPAN_CONFIG")
+    home = Path(os.environ.get("YIPAN_HOME", "~/.yipan")).expanduser()
+    return Path(named) if named else home / "hub.yaml"

@@ -1,0 +1,1 @@
+"""Connectors: the wire of each external system, and nothing but the wire."""

@@ -1,0 +1,1 @@
+"""ERP systems: items, sales, stock books."""

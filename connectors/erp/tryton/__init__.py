@@ -1,0 +1,1 @@
+"""Tryton over JSON-RPC: its items, sales made there in steps, its stock for comparison."""

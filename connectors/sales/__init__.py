@@ -1,0 +1,1 @@
+"""Sales platforms: shops and marketplaces."""

@@ -1,0 +1,1 @@
+"""Lent to connectors so that none writes its own: HTTP, XML, signing."""

@@ -1,0 +1,1 @@
+"""What the hub knows by itself: orders, stock, parcels. No platform, no celery, no web."""

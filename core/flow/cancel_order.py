@@ -1,0 +1,181 @@
+"""What was called off gives its stock back: at once when no warehouse knows of it, else on the warehouse's verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select, update
+
+from core.flow.change_order import units_wanted
+from core.flow.tell import Happened, tell
+from core.rules.posting import inflow
+from core.store import outbox
+from core.store import tables as t
+from core.store.ledger import Entry, Ledger
+from core.store.store import Transaction, many, one
+
+OVER = ("shipped", "cancelled", "short")
+
+
+def give_back(
+    tx: Transaction,
+    ledger: Ledger,
+    order: Mapping[str, Any],
+    lines: Sequence[Mapping[str, Any]],
+    claims: Sequence[dict[str, Any]],
+) -> None:
+    """Release what the order no longer wants; what a warehouse was told of is asked back there first."""
+    for line in lines:
+        mine = [c for c in claims if c["line_id"] == line["id"] and c["open"]]
+        surplus = sum(c["asked"] - c["shipped"] for c in mine) - max(0, units_wanted(order, line) - line["shipped"])
+        _shrink(tx, ledger, order, mine, surplus)
+    if order["closed"] and not any(c["open"] for c in claims):
+        close(tx, order)
+
+
+def _shrink(
+    tx: Transaction, ledger: Ledger, order: Mapping[str, Any], claims: Sequence[dict[str, Any]], surplus: int
+) -> None:
+    """Take `surplus` units off these claims, unreleased ones first."""
+    for claim in sorted(claims, key=lambda c: c["fulfilment_id"] is not None):
+        units = min(surplus, claim["asked"] - claim["shipped"])
+        if units <= 0:
+            continue
+        if claim["fulfilment_id"] is None or stop(tx, claim["fulfilment_id"], order):
+            free_units(tx, ledger, claim, units, f"release:{claim['id']}:{claim['asked']}", f"order:{order['id']}")
+        surplus -= units
+
+
+def free_units(tx: Transaction, ledger: Ledger, claim: dict[str, Any], units: int, key: str, cause: str) -> None:
+    """The claim wants `units` less; what it held of them goes back to free (or fills negative suspense)."""
+    wanted = claim["asked"] - claim["shipped"] - units
+    given = max(0, claim["backed"] - wanted)
+    cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
+    if given:
+        moves = inflow(given, suspense=cell.suspense, source="reserved")
+        ledger.book(key, "release", cause, [Entry(cell, account, n) for account, n in moves])
+    claim["asked"] -= units
+    claim["backed"] -= given
+    claim["open"] = wanted > 0
+    tx.set(t.claims, claim["id"], asked=claim["asked"], backed=claim["backed"], open=claim["open"])
+
+
+def stop(tx: Transaction, fulfilment_id: int, order: Mapping[str, Any]) -> bool:
+    """Whether the fulfilment is stopped for certain now; if its warehouse may know of it, it is asked and we wait."""
+    fulfilment = one(tx, t.fulfilments, id=fulfilment_id)
+    assert fulfilment is not None
+    if fulfilment["state"] == "cancelled":
+        return True
+    warehouse = one(tx, t.warehouses, id=fulfilment["warehouse_id"])
+    assert warehouse is not None
+    if fulfilment["state"] == "labelling" or _never_sent(tx, fulfilment, warehouse):
+        _detach(tx, fulfilment)
+        if warehouse["courier_id"]:
+            outbox.withdraw(
+                tx, warehouse["courier_id"], "send_booking", f"fulfilment:{fulfilment_id}", "the order was called off"
+            )
+        return True
+    if fulfilment["state"] not in ("cancelling", "cannot_stop", *OVER):
+        tx.set(t.fulfilments, fulfilment_id, state="cancelling")
+        ids = {"fulfilment": fulfilment_id, "order": order["id"]}
+        tell(
+            tx,
+            [
+                Happened(
+                    "fulfilment.unwanted",
+                    order["merchant_id"],
+                    ids,
+                    f"fulfilment:{fulfilment_id}",
+                    {"wms": warehouse["wms_id"]},
+                )
+            ],
+        )
+    return False
+
+
+def _never_sent(tx: Transaction, fulfilment: Mapping[str, Any], warehouse: Mapping[str, Any]) -> bool:
+    subject = f"fulfilment:{fulfilment['id']}"
+    return outbox.withdraw(tx, warehouse["wms_id"], "send_delivery_order", subject, "the order was called off")
+
+
+def verdict(tx: Transaction, ledger: Ledger, fulfilment_id: int, stopped: bool) -> None:
+    """The warehouse's answer to a cancellation: yes frees what is still open, no means it cannot be stopped."""
+    fulfilment = one(tx, t.fulfilments, id=fulfilment_id)
+    assert fulfilment is not None
+    ids = {"fulfilment": fulfilment_id, "order": fulfilment["order_id"]}
+    if not stopped:
+        tx.set(t.fulfilments, fulfilment_id, state="cannot_stop")
+        tell(tx, [Happened("fulfilment.cannot_stop", fulfilment["merchant_id"], ids, f"fulfilment:{fulfilment_id}")])
+        return
+    _detach(tx, fulfilment)
+    tell(tx, [Happened("fulfilment.cancelled", fulfilment["merchant_id"], ids, f"fulfilment:{fulfilment_id}")])
+    revise(tx, ledger, fulfilment["order_id"])
+
+
+def revise(tx: Transaction, ledger: Ledger, order_id: int) -> None:
+    """Look at an order again after its warehouse let go of it: give back what is not wanted, keep the rest."""
+    order = one(tx, t.orders, id=order_id)
+    assert order is not None
+    claims = [dict(c) for c in many(tx, t.claims, "order_id", [order_id]) if c["open"]]
+    give_back(tx, ledger, order, many(tx, t.order_lines, "order_id", [order_id]), claims)
+
+
+def _detach(tx: Transaction, fulfilment: Mapping[str, Any]) -> None:
+    """The fulfilment is off; its claims stand for the order alone again, which may be released anew."""
+    tx.set(t.fulfilments, fulfilment["id"], state="cancelled", final=True)
+    c = t.claims.c
+    tx.conn.execute(
+        update(t.claims).where(c.fulfilment_id == fulfilment["id"], c.open.is_(True)).values(fulfilment_id=None)
+    )
+    o = t.orders.c
+    tx.conn.execute(update(t.orders).where(o.id == fulfilment["order_id"], o.state == "released").values(state="taken"))
+
+
+def end(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any], key: str) -> int:
+    """The warehouse sends no more: what the claims still hold goes back and their lines stay short. Returns the units."""
+    missing = 0
+    for claim in many(tx, t.claims, "fulfilment_id", [fulfilment["id"]]):
+        units = claim["asked"] - claim["shipped"]
+        if claim["open"] and units > 0:
+            free_units(tx, ledger, dict(claim), units, f"{key}:{claim['id']}", f"fulfilment:{fulfilment['id']}")
+            lines = t.order_lines.c
+            tx.conn.execute(update(t.order_lines).where(lines.id == claim["line_id"]).values(short=lines.short + units))
+            missing += units
+    return missing
+
+
+def close(tx: Transaction, order: Mapping[str, Any]) -> None:
+    """The whole order is off and holds nothing any more."""
+    shipped = tx.row(
+        select(t.order_lines.c.id).where(t.order_lines.c.order_id == order["id"], t.order_lines.c.shipped > 0)
+    )
+    if order["state"] == "cancelled" or shipped:
+        return
+    tx.set(t.orders, order["id"], state="cancelled")
+    subject = f"order:{order['id']}"
+    tx.conn.execute(
+        update(t.worklist).where(t.worklist.c.subject == subject, t.worklist.c.done_at.is_(None)).values(done_at=tx.now)
+    )
+    tell(
+        tx,
+        [
+            Happened(
+                "order.cancelled",
+                order["merchant_id"],
+                {"order": order["id"]},
+                subject,
+                {"shop": order["connection_id"]},
+            )
+        ],
+    )
+
+
+def called_off_at_shop(tx: Transaction, ledger: Ledger, order_id: int) -> None:
+    """The shop cancelled a paid order at our word, because there was no stock: what it held goes back."""
+    order = one(tx, t.orders, id=order_id)
+    assert order is not None
+    claims = [dict(c) for c in many(tx, t.claims, "order_id", [order_id]) if c["open"]]
+    lines = many(tx, t.order_lines, "order_id", [order_id])
+    give_back(tx, ledger, {**order, "closed": True}, lines, claims)
+    tx.set(t.orders, order_id, closed=True, status="closed")

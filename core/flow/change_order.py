@@ -1,0 +1,129 @@
+"""A newer version of an order, laid over the books as a difference of its lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from core.model import OrderLine
+from core.rules.decide import Want
+from core.store import tables as t
+from core.store.store import Transaction, many
+
+if TYPE_CHECKING:
+    from core.flow.take_order import Draft
+
+KEPT = ("short", "shipped", "returned", "fulfilled")
+"""What later flows write on a line; a newer version of the order leaves it alone."""
+
+
+def draft_lines(tx: Transaction, draft: Draft, listings: Mapping[str, Mapping[str, Any] | None]) -> None:
+    """The order's lines as rows, and what each wants of the pool beyond the claims it has."""
+    known = (
+        {}
+        if draft.new
+        else {r["ref"]: r for r in tx.rows(select(t.order_lines).where(t.order_lines.c.order_id == draft.row["id"]))}
+    )
+    if not draft.new:
+        draft.claims += [dict(c) for c in many(tx, t.claims, "order_id", [draft.row["id"]]) if c["open"]]
+    for line in draft.order.lines:
+        listing = listings[line.ref]
+        row = _line(tx, draft, line, listing, known.get(line.ref))
+        draft.lines[row["id"]] = row
+        missing = units_wanted(draft.row, row) - row["shipped"] - _claimed(draft, row["id"])
+        if listing and missing > 0:
+            draft.wants.append(Want(row["id"], listing["owner_id"], listing["item_id"], missing))
+
+
+def units_wanted(order: Mapping[str, Any], line: Mapping[str, Any]) -> int:
+    """Base units this line shall have of the pool in all: none when it was called off or is not ours to send."""
+    if (
+        order["closed"]
+        or not order["claims_stock"]
+        or order["state"] in ("elsewhere", "cancelled")
+        or not line["bears_stock"]
+    ):
+        return 0
+    return int(line["ordered"] - line["cancelled"] - line["short"])
+
+
+def lay_lines(tx: Transaction, drafts: Sequence[Draft], listings: Mapping[int, Mapping[str, Any]]) -> None:
+    """Write the lines, and note what the shop applied to its own figure by itself."""
+    rows = [row for d in drafts for row in d.lines.values()]
+    seen = [note for d in drafts for note in _seen(tx, d, listings)]
+    tx.add(t.order_lines, [{k: v for k, v in row.items() if k != "known"} for row in rows if not row["known"]])
+    for row in rows:
+        if row["known"]:
+            tx.set(t.order_lines, row["id"], **{k: v for k, v in row.items() if k not in (*KEPT, "known", "id")})
+    tx.add(t.seen, seen)
+    tx.add(t.marks, [{"id": tx.ids.new(), "item_id": None, "listing_id": s["listing_id"]} for s in seen])
+    if seen:
+        tx.lanes.add("stock")
+
+
+def _line(
+    tx: Transaction, draft: Draft, line: OrderLine, listing: Mapping[str, Any] | None, known: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    pack = known["pack"] if known else (listing["pack"] if listing else 1)
+    return {
+        "known": known is not None,
+        "id": known["id"] if known else tx.ids.new(),
+        "order_id": draft.row["id"],
+        "ref": line.ref,
+        "listing_id": listing["id"] if listing else None,
+        "item_id": listing["item_id"] if listing else None,
+        "sku": line.sku,
+        "title": line.title[:200],
+        "pack": pack,
+        "bears_stock": line.bears_stock,
+        "ordered": line.quantity * pack,
+        "cancelled": line.cancelled * pack,
+        "seen": known["seen"] if known else 0,
+        **{name: known[name] if known else 0 for name in KEPT},
+        "list_minor": line.list_minor,
+        "seller_discount_minor": line.seller_discount_minor,
+        "platform_discount_minor": line.platform_discount_minor,
+        "net_minor": line.net_minor,
+        "tax_minor": line.tax_minor,
+        "tax_included": line.tax_included,
+    }
+
+
+def _claimed(draft: Draft, line_id: int) -> int:
+    """Units of the line that open claims still ask for."""
+    return sum(int(c["asked"] - c["shipped"]) for c in draft.claims if c["line_id"] == line_id and c["open"])
+
+
+def _seen(tx: Transaction, draft: Draft, listings: Mapping[int, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Listing units the shop took off its own figure (or put back) since we last looked, line by line."""
+    if draft.row["state"] == "elsewhere":
+        return []
+    can = _sells(tx, draft.row["connection_id"])
+    notes = []
+    for line in draft.lines.values():
+        applied = line["seen"] + _applied(draft, line, can)
+        if applied != line["seen"] and line["listing_id"]:
+            units = applied - line["seen"]
+            line["seen"] = applied
+            note = {"id": tx.ids.new(), "listing_id": line["listing_id"], "units": units, "order_id": draft.row["id"]}
+            notes.append({**note, "heard_at": tx.now})
+    return notes
+
+
+def _applied(draft: Draft, line: Mapping[str, Any], can: Mapping[str, Any]) -> int:
+    """The change of the shop's own figure this version stands for, by when it decrements and restocks."""
+    if can.get("decrements_at", "never") == "never":
+        return 0
+    stands = 0 if draft.row["closed"] or not draft.row["claims_stock"] else line["ordered"] - line["cancelled"]
+    change = stands // line["pack"] - line["seen"]
+    paid = draft.row["paid_at"] is not None or bool(draft.before and draft.before["may_ship"])
+    restocks = can.get("level_means") == "on_hand" or ("refund" if paid else "close") in can.get("restocks_on", ())
+    return int(change if change > 0 or restocks else 0)
+
+
+def _sells(tx: Transaction, connection_id: int) -> Mapping[str, Any]:
+    can = tx.conn.execute(select(t.connections.c.can).where(t.connections.c.id == connection_id)).scalar_one()
+    found: Mapping[str, Any] = can.get("send_stock", {})
+    return found

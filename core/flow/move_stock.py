@@ -1,0 +1,246 @@
+"""Goods that come and go without an order: announced, received, counted, changed, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+
+from core.errors import Refused, Unmatched
+from core.flow import take_order
+from core.flow.hear import Spoken, fresh
+from core.flow.tell import Happened, tell
+from core.model import Adjustment, AdjustmentRow, Asn, AsnLine, Receipt, ReceivedLine
+from core.rules import posting
+from core.store import inbox
+from core.store import tables as t
+from core.store.ledger import CellKey, Entry, Ledger
+from core.store.store import Transaction, many, one
+
+ANNOUNCE = 10**12
+
+
+def announce(tx: Transaction, owner_id: int, warehouse_id: int, lines: Sequence[tuple[int, int]], ref: str = "") -> int:
+    """Goods are on their way: (item id, base units) each. The warehouse is told; returns the ASN's id.
+
+    Raises Refused for a quantity below 1 or an owner the warehouse has no keeper code for.
+    """
+    keeper = one(tx, t.keepers, owner_id=owner_id, warehouse_id=warehouse_id)
+    warehouse = one(tx, t.warehouses, id=warehouse_id)
+    if keeper is None or warehouse is None:
+        raise Refused("this warehouse has no keeper code for that owner: add it first")
+    if not lines or any(not 0 < units <= ANNOUNCE for _, units in lines):
+        raise Refused("every announced quantity must be a whole number from 1")
+    items = {row["id"]: row for row in many(tx, t.items, "id", [item for item, _ in lines])}
+    ledger = Ledger(tx)
+    ident = tx.ids.new()
+    row = {
+        "id": ident,
+        "ref": ref or f"A{ident}",
+        "owner_id": owner_id,
+        "warehouse_id": warehouse_id,
+        "keeper": keeper["code"],
+    }
+    tx.add(t.asns, [{**row, "state": "announced", "created_at": tx.now}])
+    tx.add(
+        t.asn_lines,
+        [
+            {"asn_id": ident, "n": n, "item_id": item, "sku": items[item]["sku"], "quantity": units, "received": 0}
+            for n, (item, units) in enumerate(lines, 1)
+        ],
+    )
+    entries = [e for item, units in lines for e in _announced(ledger, CellKey(owner_id, item, warehouse_id), units)]
+    ledger.book(f"asn:{ident}", "announce", f"asn:{ident}", entries)
+    ledger.flush()
+    tell(
+        tx,
+        [
+            Happened(
+                "asn.announced",
+                owner_id,
+                {"asn": ident},
+                f"asn:{ident}",
+                {"wms": warehouse["wms_id"]},
+                {"ref": row["ref"]},
+            )
+        ],
+    )
+    return ident
+
+
+def _announced(ledger: Ledger, key: CellKey, units: int) -> list[Entry]:
+    return [Entry(ledger.cell(key), "world", -units), Entry(ledger.cell(key), "inbound", units)]
+
+
+def asn(tx: Transaction, asn_id: int) -> Asn | None:
+    """What the warehouse is told; None when it is closed."""
+    row = one(tx, t.asns, id=asn_id)
+    if row is None or row["state"] == "closed":
+        return None
+    lines = many(tx, t.asn_lines, "asn_id", [asn_id])
+    return Asn(
+        ref=row["ref"],
+        warehouse=str(row["warehouse_id"]),
+        keeper=row["keeper"],
+        created_at=row["created_at"],
+        lines=tuple(AsnLine(line=str(line["n"]), sku=line["sku"], quantity=line["quantity"]) for line in lines),
+    )
+
+
+def receive(tx: Transaction, batch: Sequence[Spoken]) -> None:
+    """Book receipts: increments; a final one closes what was announced and did not come."""
+    ledger = Ledger(tx)
+    for spoken in fresh(tx, batch):
+        receipt = spoken.noun
+        assert isinstance(receipt, Receipt)
+        row = _asn_of(tx, receipt.asn, spoken.connection_id)
+        unknown = _unknown_sku(tx, row, receipt.lines) if row else ""
+        if row is None or unknown:
+            error = Unmatched("item", unknown) if unknown else Unmatched("asn", receipt.asn)
+            inbox.park(tx, spoken.inbox_id, error)
+            continue
+        _receive(tx, ledger, spoken, receipt, row)
+        inbox.settle(tx, [spoken.inbox_id])
+    ledger.flush()
+
+
+def _asn_of(tx: Transaction, ref: str, connection_id: int) -> Mapping[str, Any] | None:
+    a, w = t.asns, t.warehouses
+    return tx.row(select(a).join(w, w.c.id == a.c.warehouse_id).where(a.c.ref == ref, w.c.wms_id == connection_id))
+
+
+def _unknown_sku(tx: Transaction, asn_row: Mapping[str, Any], lines: Sequence[ReceivedLine]) -> str:
+    known = _items(tx, asn_row["owner_id"], [line.sku for line in lines])
+    return next((line.sku for line in lines if line.sku not in known), "")
+
+
+def _items(tx: Transaction, owner_id: int, skus: Sequence[str]) -> dict[str, int]:
+    i = t.items.c
+    return {
+        r["sku"]: r["id"] for r in tx.rows(select(i.sku, i.id).where(i.owner_id == owner_id, i.sku.in_(list(skus))))
+    }
+
+
+def _receive(tx: Transaction, ledger: Ledger, spoken: Spoken, receipt: Receipt, row: Mapping[str, Any]) -> None:
+    key = f"receipt:{spoken.connection_id}:{receipt.event_id or f'{receipt.asn}:only'}"
+    if ledger.known([key]):
+        tx.tally("duplicates_absorbed")
+        return
+    items = _items(tx, row["owner_id"], [line.sku for line in receipt.lines])
+    open_units = {
+        line["item_id"]: line["quantity"] - line["received"] for line in many(tx, t.asn_lines, "asn_id", [row["id"]])
+    }
+    entries: list[Entry] = []
+    for line in receipt.lines:
+        item = items[line.sku]
+        entries += _arrive(ledger, row, item, line, max(0, open_units.get(item, 0)))
+        open_units[item] = open_units.get(item, 0) - line.quantity
+        a = t.asn_lines.c
+        mine = (a.asn_id == row["id"]) & (a.item_id == item)
+        tx.conn.execute(update(t.asn_lines).where(mine).values(received=a.received + line.quantity))
+    ledger.book(key, "receive", f"inbox:{spoken.inbox_id}", _in_order(entries), receipt.happened_at)
+    if receipt.final:
+        _close(tx, ledger, row, {i: n for i, n in open_units.items() if n > 0})
+    take_order.top_up(tx, ledger, sorted(set(items.values())))
+
+
+def _arrive(ledger: Ledger, row: Mapping[str, Any], item: int, line: ReceivedLine, announced: int) -> list[Entry]:
+    good = ledger.cell(CellKey(row["owner_id"], item, row["warehouse_id"]))
+    cell = ledger.cell(CellKey(row["owner_id"], item, row["warehouse_id"], line.condition))
+    to = "free" if line.condition == "ZP" else "held"
+    moves = posting.receipt(line.quantity, announced=min(announced, good.inbound), suspense=cell.suspense, to=to)
+    return [Entry(good if account == "inbound" else cell, account, n) for account, n in moves]
+
+
+def _in_order(entries: Sequence[Entry]) -> list[Entry]:
+    """Inflows first, so that no guarded balance dips on the way."""
+    return sorted(entries, key=lambda e: -e.quantity)
+
+
+def _close(tx: Transaction, ledger: Ledger, row: Mapping[str, Any], missing: Mapping[int, int]) -> None:
+    entries = []
+    for item, units in missing.items():
+        cell = ledger.cell(CellKey(row["owner_id"], item, row["warehouse_id"]))
+        gone = min(units, cell.inbound)
+        entries += [Entry(cell, "inbound", -gone), Entry(cell, "world", gone)]
+    if row["state"] != "closed":
+        ledger.book(f"asn-close:{row['id']}", "close", f"asn:{row['id']}", entries)
+        tx.set(t.asns, row["id"], state="closed")
+        tell(
+            tx,
+            [Happened("asn.closed", row["owner_id"], {"asn": row["id"]}, f"asn:{row['id']}", {}, {"ref": row["ref"]})],
+        )
+
+
+def adjust(tx: Transaction, batch: Sequence[Spoken]) -> None:
+    """Book signed differences (counts, changes). A row that names a document of ours only confirms it."""
+    ledger = Ledger(tx)
+    for spoken in fresh(tx, batch):
+        assert isinstance(spoken.noun, Adjustment)
+        unknown = [
+            e
+            for n, row in enumerate(spoken.noun.rows)
+            if (e := _adjust(tx, ledger, spoken, n, row, spoken.noun.happened_at))
+        ]
+        if unknown:
+            inbox.park(tx, spoken.inbox_id, unknown[0])
+        else:
+            inbox.settle(tx, [spoken.inbox_id])
+    ledger.flush()
+
+
+def _adjust(
+    tx: Transaction, ledger: Ledger, spoken: Spoken, n: int, row: AdjustmentRow, happened_at: datetime | None
+) -> Unmatched | None:
+    """Book one row, or say what it names that we do not know (the other rows are booked all the same)."""
+    if row.order_ref and _ours(tx, row.order_ref, spoken.connection_id):
+        return None
+    warehouse = _warehouse(tx, spoken.connection_id, row.warehouse)
+    if warehouse is None:
+        return Unmatched("warehouse", row.warehouse)
+    found = _owned(tx, warehouse, row)
+    if found is None:
+        return Unmatched("item", row.sku)
+    key = f"adjust:{spoken.connection_id}:{row.event_id}:{row.sku}:{row.condition}:{n}"
+    if ledger.known([key]):
+        tx.tally("duplicates_absorbed")
+        return None
+    cell = ledger.cell(CellKey(found[0], found[1], warehouse, row.condition))
+    account = "free" if row.condition == "ZP" else "held"
+    moves = posting.count(row.quantity, account=account, balance=getattr(cell, account), suspense=cell.suspense)
+    ledger.book(
+        key, "adjust", f"inbox:{spoken.inbox_id}", [Entry(cell, a, q) for a, q in moves], row.happened_at or happened_at
+    )
+    if row.quantity > 0:
+        take_order.top_up(tx, ledger, [found[1]])
+    return None
+
+
+def _ours(tx: Transaction, ref: str, connection_id: int) -> bool:
+    f, w, a = t.fulfilments, t.warehouses, t.asns
+    fulfilment = select(f.c.id).join(w, w.c.id == f.c.warehouse_id).where(f.c.ref == ref, w.c.wms_id == connection_id)
+    announced = select(a.c.id).join(w, w.c.id == a.c.warehouse_id).where(a.c.ref == ref, w.c.wms_id == connection_id)
+    return tx.row(fulfilment) is not None or tx.row(announced) is not None
+
+
+def _warehouse(tx: Transaction, connection_id: int, ref: str) -> int | None:
+    li = t.links.c
+    mine = (li.connection_id == connection_id) & (li.kind == "warehouse") & (li.ref == ref)
+    row = tx.row(select(li.ours).where(mine))
+    return int(row["ours"]) if row else None
+
+
+def _owned(tx: Transaction, warehouse_id: int, row: AdjustmentRow) -> tuple[int, int] | None:
+    """(owner, item) of a SKU under a keeper code; without a code only when one owner alone has it there."""
+    k, i = t.keepers.c, t.items.c
+    query = (
+        select(k.owner_id, i.id)
+        .join(t.items, i.owner_id == k.owner_id)
+        .where(k.warehouse_id == warehouse_id, i.sku == row.sku)
+    )
+    if row.keeper:
+        query = query.where(k.code == row.keeper)
+    found = tx.rows(query.limit(2))
+    return (found[0]["owner_id"], found[0]["id"]) if len(found) == 1 else None

@@ -1,0 +1,284 @@
+"""Stock levels on their way to shops: marks become write units, a unit's levels are computed when it is claimed.
+
+`told` is the target our last confirmed write stood for, `seen` what the shop applied itself since (LEDGER §6).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import and_, delete, func, or_, select, update
+
+from core.model import Level
+from core.rules import levels
+from core.rules.levels import Shelf
+from core.store import outbox
+from core.store import tables as t
+from core.store.database import insert_or_skip
+from core.store.outbox import Intent
+from core.store.store import Transaction, many, one
+
+MARKS_AT_ONCE = 2000
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one write stands for, remembered before the first byte: levels to send, and what will have been told.
+
+    told: listing id → target; seen: listing id → units seen in all when it was computed. reads: look at the shop first.
+    """
+
+    levels: tuple[Level, ...]
+    told: dict[str, int]
+    seen: dict[str, int]
+    expected: dict[str, int]
+    reads: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """As kept with the intent."""
+        return {**vars(self), "levels": [level.model_dump() for level in self.levels]}
+
+    @staticmethod
+    def from_json(kept: Mapping[str, Any]) -> Said:
+        """As it was kept."""
+        return Said(**{**kept, "levels": tuple(Level(**level) for level in kept["levels"])})
+
+
+def take_marks(tx: Transaction) -> int:
+    """Turn marks into write units that wait to be said; returns how many marks there were."""
+    marks = tx.rows(select(t.marks).order_by(t.marks.c.id).limit(MARKS_AT_ONCE))
+    if not marks:
+        return 0
+    tx.conn.execute(delete(t.marks).where(t.marks.c.id.in_([m["id"] for m in marks])))
+    listings = _marked(tx, marks)
+    units: dict[tuple[int, str], list[int]] = {}
+    for row in listings:
+        units.setdefault((row["connection_id"], _unit(row)), []).append(row["id"])
+    for (connection_id, unit), ids in units.items():
+        _want(tx, connection_id, unit, ids, next(r["can"] for r in listings if r["connection_id"] == connection_id))
+    return len(marks)
+
+
+def _marked(tx: Transaction, marks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The listings of active shops that sell what was marked."""
+    li, c = t.listings.c, t.connections.c
+    items = sorted({m["item_id"] for m in marks if m["item_id"]})
+    own = sorted({m["listing_id"] for m in marks if m["listing_id"]})
+    query = select(t.listings, c.can).join(t.connections, c.id == li.connection_id)
+    rows = tx.rows(query.where(c.state == "active", or_(li.item_id.in_(items), li.id.in_(own))))
+    return [r for r in rows if "send_stock" in r["can"]]
+
+
+def _unit(row: Mapping[str, Any]) -> str:
+    """What one call may hold together, by the ability's batch key."""
+    key = row["can"]["send_stock"].get("batch_key") or "ref"
+    return f"{key}:{row[key] or row['ref']}"
+
+
+def _want(tx: Transaction, connection_id: int, unit: str, ids: Sequence[int], can: Mapping[str, Any]) -> None:
+    """One waiting intent per unit: an untouched one takes these listings along, else a new one follows."""
+    o = t.outbox.c
+    mine = and_(o.connection_id == connection_id, o.key == f"level:{unit}", o.state == "waiting", o.attempts == 0)
+    waiting = tx.row(select(t.outbox).where(mine).order_by(o.id).limit(1).with_for_update())
+    if waiting:
+        together = sorted({*waiting["payload"]["listings"], *ids})
+        tx.set(t.outbox, waiting["id"], payload={**waiting["payload"], "listings": together})
+        tx.lanes.add("stock")
+        return
+    subject = f"{unit}#{tx.ids.new()}"
+    lane = can["send_stock"]["lane"]
+    outbox.add(
+        tx,
+        [Intent(connection_id, "send_stock", lane, f"level:{unit}", subject, {"unit": unit, "listings": sorted(ids)})],
+    )
+
+
+def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:
+    """What this unit's listings shall show as of now, and how it is said; listings that show it already are left out."""
+    tx.lock_ledger()
+    connection = one(tx, t.connections, id=intent["connection_id"])
+    assert connection is not None
+    can = connection["can"]["send_stock"]
+    rows = many(tx, t.listings, "id", intent["payload"]["listings"])
+    wanted = targets(tx, rows)
+    seen = _seen(tx, [r["id"] for r in rows])
+    shelves = {r["listing_id"]: r for r in many(tx, t.shelves, "listing_id", [r["id"] for r in rows])}
+    stand = {r["id"]: _shelf(shelves.get(r["id"]), seen.get(r["id"], 0)) for r in rows}
+    forms = {r["id"]: levels.form(stand[r["id"]], wanted[r["id"]], can["forms"]) for r in rows}
+    speak = [r for r in rows if forms[r["id"]] != "skip"]
+    reads = any(forms[r["id"]] == "read_set" for r in speak)
+    form = "set" if reads or any(forms[r["id"]] == "set" for r in speak) else "delta"
+    extra = _taken_not_fulfilled(tx, [r["id"] for r in speak]) if can["level_means"] == "on_hand" else None
+    key = hashlib.sha256(f"{intent['id']}:{intent['attempts']}".encode()).hexdigest()[:32]
+    return Said(
+        levels=tuple(_level(r, form, wanted[r["id"]], stand[r["id"]], extra, key) for r in speak),
+        told={str(r["id"]): wanted[r["id"]] for r in speak},
+        seen={str(r["id"]): seen.get(r["id"], 0) for r in speak},
+        expected={r["ref"]: e for r in speak if (e := stand[r["id"]].expected) is not None},
+        reads=reads,
+    )
+
+
+def after_read(said: Said, shown: Mapping[str, int]) -> tuple[Level, ...]:
+    """The levels to write over figures just read (listing ref → shown)."""
+    return tuple(
+        level.model_copy(
+            update={
+                "quantity": levels.after_read(
+                    Shelf(said.expected.get(level.listing), 0), level.quantity, shown.get(level.listing, level.quantity)
+                )
+            }
+        )
+        for level in said.levels
+    )
+
+
+def told(tx: Transaction, said: Said) -> None:
+    """The write is confirmed. An absolute write over a figure that may have moved leaves doubt until it is read back."""
+    for listing, target in said.told.items():
+        row = {
+            "told": target,
+            "seen_base": said.seen[listing],
+            "doubt": said.reads,
+            "told_at": tx.now,
+            "shown": None,
+            "shown_at": None,
+        }
+        if not insert_or_skip(tx.conn, t.shelves, [{"listing_id": int(listing), **row}]):
+            tx.conn.execute(update(t.shelves).where(t.shelves.c.listing_id == int(listing)).values(**row))
+
+
+def lost(tx: Transaction, said: Said) -> None:
+    """Nobody knows whether the write arrived: what the shop shows is in doubt, and is looked at again."""
+    ids = [int(listing) for listing in said.told]
+    tx.conn.execute(update(t.shelves).where(t.shelves.c.listing_id.in_(ids)).values(doubt=True, told_at=tx.now))
+
+
+def targets(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """Listing id → what it may show, computed afresh from the ledger."""
+    ce, p = t.cells.c, t.pools.c
+    pools: dict[int, set[int]] = {}
+    for pool in tx.rows(select(t.pools).where(p.connection_id.in_(sorted({r["connection_id"] for r in rows})))):
+        pools.setdefault(pool["connection_id"], set()).add(pool["warehouse_id"])
+    items = sorted({r["item_id"] for r in rows})
+    cells = tx.rows(
+        select(ce.item_id, ce.warehouse_id, ce.free, ce.suspense).where(ce.item_id.in_(items), ce.condition == "ZP")
+    )
+    promisable: dict[tuple[int, int], int] = {}
+    for cell in cells:
+        key = (cell["item_id"], cell["warehouse_id"])
+        promisable[key] = promisable.get(key, 0) + max(0, cell["free"] + min(0, cell["suspense"]))
+    return {
+        r["id"]: levels.target(
+            sum(promisable.get((r["item_id"], w), 0) for w in pools.get(r["connection_id"], ())), r["buffer"], r["pack"]
+        )
+        for r in rows
+    }
+
+
+def doubtful(tx: Transaction, quiet_s: float) -> list[Mapping[str, Any]]:
+    """Listings in doubt whose last write is a while ago, one read each: with their connection."""
+    s, li = t.shelves.c, t.listings.c
+    due = and_(s.doubt.is_(True), s.told_at < tx.now - timedelta(seconds=quiet_s), s.shown_at.is_(None))
+    return tx.rows(select(t.listings).join(t.shelves, s.listing_id == li.id).where(due).limit(50))
+
+
+def note_shown(tx: Transaction, connection_id: int, shown: Mapping[str, int], read_at: Any) -> None:
+    """What the shop showed when it was read; judged once everything it sold before then has been heard."""
+    li = t.listings.c
+    for row in tx.rows(select(li.id, li.ref).where(li.connection_id == connection_id, li.ref.in_(list(shown)))):
+        s = t.shelves.c
+        mine = and_(s.listing_id == row["id"], s.doubt.is_(True), s.told_at < read_at)
+        tx.conn.execute(update(t.shelves).where(mine).values(shown=shown[row["ref"]], shown_at=read_at))
+
+
+def judge(tx: Transaction, margin_s: float) -> int:
+    """Settle doubts: where nothing was sold around the read, what was shown then is what stands. Returns how many.
+
+    A sale heard of near or after the read makes the comparison unsure: it is read again.
+    """
+    tx.lock_ledger()
+    s, li, cu = t.shelves.c, t.listings.c, t.cursors.c
+    heard = and_(cu.connection_id == li.connection_id, cu.ability == "fetch_orders", cu.read_until > s.shown_at)
+    query = select(t.shelves, li.connection_id).join(t.listings, li.id == s.listing_id).join(t.cursors, heard)
+    rows = [r for r in tx.rows(query.where(s.doubt.is_(True), s.shown_at.is_not(None)))]
+    for row in rows:
+        if _moved_since(tx, row, margin_s):
+            values: dict[str, Any] = {"shown": None, "shown_at": None}
+        else:
+            seen = _seen(tx, [row["listing_id"]]).get(row["listing_id"], 0) - row["seen_base"]
+            values = {"told": row["shown"] + seen, "doubt": False}
+            tx.add(t.marks, [{"id": tx.ids.new(), "item_id": None, "listing_id": row["listing_id"]}])
+        tx.conn.execute(update(t.shelves).where(s.listing_id == row["listing_id"]).values(**values))
+    return len(rows)
+
+
+def _moved_since(tx: Transaction, row: Mapping[str, Any], margin_s: float) -> bool:
+    """Whether a sale of the listing was heard near or after the read, or an order of its shop still waits to be read."""
+    i = t.inbox.c
+    recent = and_(
+        t.seen.c.listing_id == row["listing_id"], t.seen.c.heard_at > row["shown_at"] - timedelta(seconds=margin_s)
+    )
+    waiting = and_(i.connection_id == row["connection_id"], i.kind == "order", i.state == "waiting")
+    return (
+        tx.row(select(t.seen.c.id).where(recent).limit(1)) is not None
+        or tx.row(select(i.id).where(waiting).limit(1)) is not None
+    )
+
+
+def _shelf(row: Mapping[str, Any] | None, seen: int) -> Shelf:
+    return Shelf(row["told"], seen - row["seen_base"], row["doubt"]) if row else Shelf(None, 0)
+
+
+def _seen(tx: Transaction, listings: Sequence[int]) -> dict[int, int]:
+    s = t.seen.c
+    rows = tx.rows(
+        select(s.listing_id, func.sum(s.units).label("n")).where(s.listing_id.in_(listings)).group_by(s.listing_id)
+    )
+    return {r["listing_id"]: int(r["n"]) for r in rows}
+
+
+def _taken_not_fulfilled(tx: Transaction, listings: Sequence[int]) -> dict[int, int]:
+    """Listing units of orders we have taken that the shop has not fulfilled yet (it holds them allocated)."""
+    ol, o = t.order_lines.c, t.orders.c
+    units = func.sum((ol.ordered - ol.cancelled - ol.fulfilled) / ol.pack)
+    query = select(ol.listing_id, units.label("n")).join(t.orders, o.id == ol.order_id)
+    mine = and_(
+        ol.listing_id.in_(listings),
+        o.claims_stock.is_(True),
+        o.closed.is_(False),
+        o.state.not_in(("elsewhere", "cancelled")),
+    )
+    return {r["listing_id"]: int(r["n"]) for r in tx.rows(query.where(mine).group_by(ol.listing_id))}
+
+
+def _level(
+    row: Mapping[str, Any], form: str, wanted: int, shelf: Shelf, extra: Mapping[int, int] | None, key: str
+) -> Level:
+    quantity = wanted if extra is None else levels.on_hand(wanted, row["threshold"], extra.get(row["id"], 0))
+    return Level(
+        listing=row["ref"],
+        product=row["product"],
+        sku=row["sku"],
+        location=row["location"],
+        form="delta" if form == "delta" else "set",
+        quantity=max(0, quantity),
+        change=wanted - (shelf.expected or 0) if form == "delta" else 0,
+        expected=shelf.expected,
+        key=key,
+    )
+
+
+def any_read(tx: Transaction) -> bool:
+    """Whether a figure in doubt has been read back and waits to be judged."""
+    s = t.shelves.c
+    return tx.row(select(s.listing_id).where(s.doubt.is_(True), s.shown_at.is_not(None)).limit(1)) is not None
+
+
+def any_marks(tx: Transaction) -> bool:
+    """Whether anything moved that shops have not been told of."""
+    return tx.row(select(t.marks.c.id).limit(1)) is not None

@@ -1,0 +1,137 @@
+"""What others say they have, held against the ledger; and the ledger held against itself. Nothing is applied here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import and_, case, func, or_, select
+
+from core.flow.hear import Spoken, fresh
+from core.model import Catalogue, Snapshot, SnapshotRow
+from core.store import inbox
+from core.store import tables as t
+from core.store.database import insert_or_skip
+from core.store.ledger import KEPT
+from core.store.store import Transaction
+
+
+def compare(tx: Transaction, batch: Sequence[Spoken]) -> None:
+    """Keep what a snapshot shows beside what we expect; a difference is drift, shown and never booked here."""
+    for spoken in fresh(tx, batch):
+        assert isinstance(spoken.noun, Snapshot)
+        rows = [c for row in spoken.noun.rows if (c := _compare_row(tx, spoken, spoken.noun, row))]
+        tx.add(t.comparisons, rows)
+        inbox.settle(tx, [spoken.inbox_id])
+
+
+def _compare_row(tx: Transaction, spoken: Spoken, snapshot: Snapshot, row: SnapshotRow) -> dict[str, Any] | None:
+    """One item's figures: theirs, and the interval ours may lie in while goods are on their way out or in."""
+    found = _cells(tx, spoken.connection_id, row)
+    if not found:
+        return None
+    on_hand = sum(c["free"] + c["reserved"] + c["held"] + c["suspense"] for c in found)
+    out = sum(c["reserved"] for c in found)
+    inbound = sum(c["inbound"] for c in found)
+    theirs = row.quantity + row.locked
+    lowest, highest = on_hand - out, on_hand + inbound
+    return {
+        "id": tx.ids.new(),
+        "connection_id": spoken.connection_id,
+        "item_id": found[0]["item_id"],
+        "warehouse_id": found[0]["warehouse_id"] if len(found) == 1 else None,
+        "theirs": theirs,
+        "lowest": lowest,
+        "highest": highest,
+        "residual": theirs - highest if theirs > highest else min(0, theirs - lowest),
+        "as_of": snapshot.as_of or tx.now,
+    }
+
+
+def _cells(tx: Transaction, connection_id: int, row: SnapshotRow) -> list[Mapping[str, Any]]:
+    """The cells a snapshot row speaks of: of its warehouse where it names one, else of every warehouse."""
+    ce, i, li = t.cells.c, t.items.c, t.links.c
+    query = select(t.cells).join(t.items, i.id == ce.item_id).where(i.sku == row.sku, ce.condition == row.condition)
+    if row.warehouse:
+        link = tx.row(
+            select(li.ours).where(li.connection_id == connection_id, li.kind == "warehouse", li.ref == row.warehouse)
+        )
+        if link is None:
+            return []
+        query = query.where(ce.warehouse_id == int(link["ours"]))
+    return tx.rows(query)
+
+
+def link_items(tx: Transaction, batch: Sequence[Spoken]) -> None:
+    """Link an ERP's items to ours by SKU: the merchant's own, and those its listings sell."""
+    for spoken in fresh(tx, batch):
+        assert isinstance(spoken.noun, Catalogue)
+        refs = {item.sku: item.ref for item in spoken.noun.items}
+        rows = [
+            {"connection_id": spoken.connection_id, "kind": "item", "ref": refs[r["sku"]], "ours": str(r["id"])}
+            for r in _sold_by(tx, spoken.merchant_id, list(refs))
+        ]
+        insert_or_skip(tx.conn, t.links, rows, returning="ref")
+        inbox.settle(tx, [spoken.inbox_id])
+
+
+def _sold_by(tx: Transaction, merchant_id: int, skus: Sequence[str]) -> list[Mapping[str, Any]]:
+    i, li, c = t.items.c, t.listings.c, t.connections.c
+    listed = select(li.item_id).join(t.connections, c.id == li.connection_id).where(c.merchant_id == merchant_id)
+    return tx.rows(select(i.id, i.sku).where(i.sku.in_(skus), or_(i.owner_id == merchant_id, i.id.in_(listed))))
+
+
+def audit(tx: Transaction) -> list[str]:
+    """Recompute the ledger from its journals and hold every rule against it; one sentence per breach, [] when clean."""
+    return [*_unbalanced(tx), *_balances(tx), *_overcommitted(tx), *_suspense(tx)]
+
+
+def overcommitted_units(tx: Transaction) -> int:
+    """Σ over cells of |open backed units − reserved|; always 0."""
+    return sum(abs(r["backed"] - r["reserved"]) for r in _claimed(tx))
+
+
+def _unbalanced(tx: Transaction) -> list[str]:
+    e, ce = t.entries.c, t.cells.c
+    total = func.sum(e.quantity)
+    query = select(e.journal_id, ce.item_id, total.label("n")).join(t.cells, ce.id == e.cell_id)
+    rows = tx.rows(query.group_by(e.journal_id, ce.item_id).having(total != 0))
+    return [f"journal {r['journal_id']} is off by {r['n']} for item {r['item_id']}" for r in rows]
+
+
+def _balances(tx: Transaction) -> list[str]:
+    """Cells whose balances are not the sum of their entries."""
+    e, ce = t.entries.c, t.cells.c
+    sums = [func.coalesce(func.sum(case((e.account == a, e.quantity), else_=0)), 0) for a in KEPT]
+    query = select(ce.id, *(s.label(f"sum_{a}") for a, s in zip(KEPT, sums, strict=True)), *(ce[a] for a in KEPT))
+    query = query.join(t.entries, e.cell_id == ce.id, isouter=True).group_by(ce.id, *(ce[a] for a in KEPT))
+    wrong = [(r["id"], a, r[a], r[f"sum_{a}"]) for r in tx.rows(query) for a in KEPT if r[a] != r[f"sum_{a}"]]
+    return [f"cell {cell}: {account} is {kept}, its journal says {booked}" for cell, account, kept, booked in wrong]
+
+
+def _claimed(tx: Transaction) -> list[Mapping[str, Any]]:
+    c, ce = t.claims.c, t.cells.c
+    backed = func.coalesce(func.sum(case((c.open.is_(True), c.backed), else_=0)), 0)
+    query = select(ce.id, ce.reserved, backed.label("backed")).join(t.claims, c.cell_id == ce.id, isouter=True)
+    return tx.rows(query.group_by(ce.id, ce.reserved).having(backed != ce.reserved))
+
+
+def _overcommitted(tx: Transaction) -> list[str]:
+    return [
+        f"cell {r['id']}: open claims are backed by {r['backed']}, reserved is {r['reserved']}" for r in _claimed(tx)
+    ]
+
+
+def _suspense(tx: Transaction) -> list[str]:
+    """Negative suspense is drift: named with the journal that last touched it."""
+    ce, e, j = t.cells.c, t.entries.c, t.journals.c
+    found = []
+    for cell in tx.rows(select(ce.id, ce.suspense).where(ce.suspense != 0)):
+        last = select(j.kind, j.cause).join(
+            t.entries, and_(e.journal_id == j.id, e.cell_id == cell["id"], e.account == "suspense")
+        )
+        cause = tx.row(last.order_by(j.id.desc()).limit(1)) or {"kind": "?", "cause": "?"}
+        found.append(
+            f"cell {cell['id']}: {cell['suspense']} units in suspense, last by {cause['kind']} of {cause['cause']}"
+        )
+    return found

@@ -1,0 +1,238 @@
+"""An order that may ship and is fully backed goes to its warehouses: a fulfilment each, a waybill, a delivery order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import update
+
+from core.flow.tell import Happened, tell
+from core.model import Booking, DeliveryLine, DeliveryOrder, Party
+from core.store import tables as t
+from core.store.parties import open_party
+from core.store.store import Transaction, many, one
+
+WAITS = ("taken", "held", "unpaid", "short")
+
+
+def release(tx: Transaction, order_ids: Sequence[int]) -> None:
+    """Look at these orders again: release those that are ready, name what the others wait for."""
+    orders = [o for o in many(tx, t.orders, "id", sorted(set(order_ids))) if o["state"] in WAITS]
+    claims = many(tx, t.claims, "order_id", [o["id"] for o in orders])
+    policies = {
+        m["id"]: m["short_policy"] for m in many(tx, t.merchants, "id", sorted({o["merchant_id"] for o in orders}))
+    }
+    for order in orders:
+        _release_one(
+            tx, order, [c for c in claims if c["order_id"] == order["id"] and c["open"]], policies[order["merchant_id"]]
+        )
+
+
+def _release_one(tx: Transaction, order: Mapping[str, Any], claims: Sequence[Mapping[str, Any]], policy: str) -> None:
+    state = _state(order, claims)
+    if state == "released":
+        _fulfil(tx, order, [c for c in claims if c["fulfilment_id"] is None])
+    if state != order["state"]:
+        tx.set(t.orders, order["id"], state=state)
+        if state == "short":
+            _say_short(tx, order, policy)
+
+
+def _state(order: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) -> str:
+    if order["closed"] or not claims:
+        return str(order["state"])
+    if not order["may_ship"]:
+        return "unpaid" if order["status"] == "unpaid" else "held"
+    if any(c["backed"] < c["asked"] - c["shipped"] for c in claims):
+        return "short"
+    return "held" if order["holds"] else "released"
+
+
+def _say_short(tx: Transaction, order: Mapping[str, Any], policy: str) -> None:
+    type_ = "order.short" if policy == "ask" else "order.waits"
+    ids = {"order": order["id"]}
+    tell(
+        tx,
+        [
+            Happened(
+                type_,
+                order["merchant_id"],
+                ids,
+                f"order:{order['id']}",
+                {"shop": order["connection_id"]},
+                {"ref": order["ref"]},
+            )
+        ],
+    )
+
+
+def _fulfil(tx: Transaction, order: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) -> None:
+    cells = {c["id"]: c for c in many(tx, t.cells, "id", sorted({c["cell_id"] for c in claims}))}
+    by_warehouse: dict[int, list[Mapping[str, Any]]] = {}
+    for claim in claims:
+        by_warehouse.setdefault(cells[claim["cell_id"]]["warehouse_id"], []).append(claim)
+    for warehouse_id, mine in sorted(by_warehouse.items()):
+        warehouse = one(tx, t.warehouses, id=warehouse_id)
+        assert warehouse is not None
+        _make(tx, order, warehouse, mine, cells)
+
+
+def _make(
+    tx: Transaction,
+    order: Mapping[str, Any],
+    warehouse: Mapping[str, Any],
+    claims: Sequence[Mapping[str, Any]],
+    cells: Mapping[int, Any],
+) -> None:
+    ident = tx.ids.new()
+    labelled = warehouse["courier_id"] is None
+    row = {
+        "id": ident,
+        "ref": f"Y{ident}",
+        "order_id": order["id"],
+        "merchant_id": order["merchant_id"],
+        "warehouse_id": warehouse["id"],
+    }
+    state = "released" if labelled else "labelling"
+    tx.add(
+        t.fulfilments, [{**row, "state": state, "carrier": warehouse["carrier"], "final": False, "created_at": tx.now}]
+    )
+    tx.add(
+        t.fulfilment_lines, [_line(tx, ident, n, claim, cells[claim["cell_id"]]) for n, claim in enumerate(claims, 1)]
+    )
+    ids = [c["id"] for c in claims]
+    tx.conn.execute(update(t.claims).where(t.claims.c.id.in_(ids)).values(fulfilment_id=ident, soft=False))
+    type_ = "fulfilment.labelled" if labelled else "fulfilment.released"
+    tell(tx, [_happened(type_, row, warehouse, order)])
+
+
+def _line(
+    tx: Transaction, fulfilment_id: int, n: int, claim: Mapping[str, Any], cell: Mapping[str, Any]
+) -> dict[str, Any]:
+    item = one(tx, t.items, id=cell["item_id"])
+    keeper = one(tx, t.keepers, owner_id=cell["owner_id"], warehouse_id=cell["warehouse_id"])
+    assert item is not None
+    return {
+        "fulfilment_id": fulfilment_id,
+        "n": n,
+        "claim_id": claim["id"],
+        "line_id": claim["line_id"],
+        "item_id": item["id"],
+        "sku": item["sku"],
+        "keeper": keeper["code"] if keeper else "",
+        "quantity": claim["asked"] - claim["shipped"],
+        "shipped": 0,
+    }
+
+
+def _happened(
+    type_: str, fulfilment: Mapping[str, Any], warehouse: Mapping[str, Any], order: Mapping[str, Any]
+) -> Happened:
+    who = {"shop": order["connection_id"], "wms": warehouse["wms_id"], "courier": warehouse["courier_id"]}
+    ids = {"fulfilment": fulfilment["id"], "order": order["id"]}
+    return Happened(type_, order["merchant_id"], ids, f"fulfilment:{fulfilment['id']}", who, {"ref": fulfilment["ref"]})
+
+
+def labelled(tx: Transaction, fulfilment_id: int, waybill: str) -> None:
+    """The courier gave a waybill: the warehouse may be told, and the parcel is expected."""
+    fulfilment = one(tx, t.fulfilments, id=fulfilment_id)
+    assert fulfilment is not None
+    if fulfilment["waybill"] or fulfilment["state"] != "labelling":
+        return
+    warehouse = one(tx, t.warehouses, id=fulfilment["warehouse_id"])
+    order = one(tx, t.orders, id=fulfilment["order_id"])
+    assert warehouse is not None and order is not None
+    tx.set(t.fulfilments, fulfilment_id, waybill=waybill, state="released")
+    expect_parcel(tx, {**fulfilment, "waybill": waybill}, warehouse["courier_id"])
+    tell(tx, [_happened("fulfilment.labelled", fulfilment, warehouse, order)])
+
+
+def expect_parcel(tx: Transaction, fulfilment: Mapping[str, Any], courier_id: int | None) -> None:
+    """A parcel row for the fulfilment's waybill, once."""
+    from core.store.database import insert_or_skip
+
+    row = {
+        "id": tx.ids.new(),
+        "carrier": fulfilment["carrier"],
+        "waybill": fulfilment["waybill"],
+        "courier_id": courier_id,
+        "fulfilment_id": fulfilment["id"],
+        "order_id": fulfilment["order_id"],
+        "merchant_id": fulfilment["merchant_id"],
+        "milestone": "created",
+        "created_at": tx.now,
+    }
+    insert_or_skip(tx.conn, t.parcels, [row])
+
+
+def booking(tx: Transaction, fulfilment_id: int) -> Booking | None:
+    """What the courier is asked; None when it is no longer wanted."""
+    found = _wanted(tx, fulfilment_id, ("labelling",))
+    if found is None:
+        return None
+    fulfilment, order, warehouse = found
+    lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
+    receiver, _, _ = open_party(tx, order["party_id"])
+    goods = ", ".join(f"{line['sku']}×{line['quantity']}" for line in lines)[:100]
+    return Booking(
+        ref=fulfilment["ref"], created_at=fulfilment["created_at"], sender=Party(**(warehouse["sender"] or {})), receiver=receiver, goods=goods
+    )  # fmt: skip
+
+
+def delivery_order(tx: Transaction, fulfilment_id: int) -> DeliveryOrder | None:
+    """What the warehouse is told; None when it is no longer wanted."""
+    found = _wanted(tx, fulfilment_id, ("released",))
+    if found is None:
+        return None
+    fulfilment, order, warehouse = found
+    receiver, _, note = open_party(tx, order["party_id"])
+    shop = one(tx, t.connections, id=order["connection_id"])
+    lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
+    sold = {row["id"]: row for row in many(tx, t.order_lines, "id", [line["line_id"] for line in lines])}
+    assert shop is not None
+    return DeliveryOrder(
+        ref=fulfilment["ref"],
+        order_ref=order["ref"],
+        warehouse=str(warehouse["id"]),
+        keeper=lines[0]["keeper"] or "-",
+        platform=shop["connector"],
+        shop=shop["code"],
+        carrier=fulfilment["carrier"],
+        waybill=fulfilment["waybill"],
+        placed_at=order["placed_at"],
+        paid_at=order["paid_at"],
+        created_at=fulfilment["created_at"],
+        currency=order["currency"],
+        total_minor=sum(sold[line["line_id"]]["net_minor"] for line in lines) + order["freight_minor"],
+        freight_minor=order["freight_minor"],
+        note=note,
+        sender=Party(**(warehouse["sender"] or {})),
+        receiver=receiver,
+        lines=tuple(_delivery_line(line, sold[line["line_id"]]) for line in lines),
+    )
+
+
+def _delivery_line(line: Mapping[str, Any], sold: Mapping[str, Any]) -> DeliveryLine:
+    return DeliveryLine(
+        line=str(line["n"]),
+        sku=line["sku"],
+        keeper=line["keeper"] or "-",
+        title=sold["title"],
+        quantity=line["quantity"],
+        order_line=sold["ref"],
+        net_minor=sold["net_minor"],
+        unit_minor=sold["net_minor"] // max(1, sold["ordered"]),
+    )
+
+
+def _wanted(
+    tx: Transaction, fulfilment_id: int, states: Sequence[str]
+) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]] | None:
+    fulfilment = one(tx, t.fulfilments, id=fulfilment_id)
+    if fulfilment is None or fulfilment["state"] not in states:
+        return None
+    order = one(tx, t.orders, id=fulfilment["order_id"])
+    warehouse = one(tx, t.warehouses, id=fulfilment["warehouse_id"])
+    assert order is not None and warehouse is not None
+    return fulfilment, order, warehouse

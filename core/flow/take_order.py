@@ -1,0 +1,261 @@
+"""Orders as shops tell them: taken, changed, called off, in batches, one transaction each.
+
+An order a shop says exists is a fact and is never refused; what the pool cannot back stays short. A newer version is
+applied as a difference; an older one changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select, tuple_
+
+from core.errors import Unmatched
+from core.flow import cancel_order, change_order, release_order
+from core.flow.hear import Spoken, fresh
+from core.flow.tell import Happened, tell
+from core.model import Order
+from core.rules.decide import Part, Request, Want, decide
+from core.store import inbox
+from core.store import tables as t
+from core.store.ledger import CellKey, Entry, Ledger
+from core.store.parties import keep_party
+from core.store.store import Transaction, many
+
+GONE = ("shipped", "delivered")
+
+
+@dataclass
+class Draft:
+    """One order on its way into the books: its row, its lines, and what it wants of the pool beyond what it has."""
+
+    order: Order
+    row: dict[str, Any]
+    new: bool
+    before: Mapping[str, Any] | None
+    lines: dict[int, dict[str, Any]] = field(default_factory=dict)
+    claims: list[dict[str, Any]] = field(default_factory=list)
+    wants: list[Want] = field(default_factory=list)
+
+
+def take_orders(tx: Transaction, batch: Sequence[Spoken]) -> None:
+    """Book the newest version of each order in the batch and settle its inbox rows; unknown listings park theirs."""
+    ledger = Ledger(tx)
+    told, stale = _newest(fresh(tx, batch))
+    standing = _standing(tx, told)
+    listings = _listings(tx, told)
+    drafts, settled = [], list(stale)
+    for spoken in told:
+        order = _order(spoken)
+        before = standing.get((spoken.connection_id, order.ref))
+        unknown = _unknown(order, spoken.connection_id, listings)
+        if before and before["version"] > order.version:
+            settled.append(spoken.inbox_id)
+        elif unknown:
+            inbox.park(tx, spoken.inbox_id, Unmatched("listing", unknown))
+        else:
+            drafts.append(_draft(tx, spoken, before, listings))
+            settled.append(spoken.inbox_id)
+    _book(tx, ledger, drafts, listings)
+    inbox.settle(tx, settled)
+
+
+def _book(
+    tx: Transaction, ledger: Ledger, drafts: Sequence[Draft], listings: Mapping[tuple[int, str], Mapping[str, Any]]
+) -> None:
+    tx.add(t.orders, [d.row for d in drafts if d.new])
+    for draft in drafts:
+        if not draft.new:
+            tx.set(t.orders, draft.row["id"], **{k: v for k, v in draft.row.items() if k != "id"})
+    by_id = {row["id"]: row for row in listings.values()}
+    change_order.lay_lines(tx, drafts, by_id)
+    back(tx, ledger, [d for d in drafts if d.wants])
+    for draft in drafts:
+        cancel_order.give_back(tx, ledger, draft.row, list(draft.lines.values()), draft.claims)
+    ledger.flush()
+    tell(tx, [_taken(d) for d in drafts if d.new and not d.row["closed"] and d.row["status"] not in GONE])
+    release_order.release(tx, [d.row["id"] for d in drafts])
+
+
+def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
+    """Decide all wishes over one set of balances, and book what is backed as claims."""
+    pools = _pools(tx, {d.row["connection_id"] for d in drafts})
+    requests = [Request(d.wants, pools.get(d.row["connection_id"], ())) for d in drafts]
+    ledger.open(
+        CellKey(w.owner_id, w.item_id, warehouse) for r in requests for w in r.wants for warehouse in r.warehouses
+    )
+    balances = {
+        (w.owner_id, w.item_id, h): ledger.cell(CellKey(w.owner_id, w.item_id, h)).promisable
+        for r in requests
+        for w in r.wants
+        for h in r.warehouses
+    }
+    claims = []
+    for draft, parts in zip(drafts, decide(balances, requests), strict=True):
+        mine = [_claim(tx, ledger, draft, part) for part in parts]
+        entries = [e for part in parts for e in _reserve(ledger, part)]
+        if entries:
+            version = f"{draft.row['id']}:{mine[0]['id']}"
+            ledger.book(f"reserve:{version}", "reserve", f"order:{draft.row['id']}", entries, draft.order.placed_at)
+        draft.claims += mine
+        claims += mine
+    tx.add(t.claims, claims)
+
+
+def _reserve(ledger: Ledger, part: Part) -> list[Entry]:
+    cell = ledger.cell(CellKey(part.owner_id, part.item_id, part.warehouse_id))
+    return [Entry(cell, "free", -part.backed), Entry(cell, "reserved", part.backed)]
+
+
+def _claim(tx: Transaction, ledger: Ledger, draft: Draft, part: Part) -> dict[str, Any]:
+    cell = ledger.cell(CellKey(part.owner_id, part.item_id, part.warehouse_id))
+    return {
+        "id": tx.ids.new(),
+        "kind": "order",
+        "order_id": draft.row["id"],
+        "line_id": part.line,
+        "cell_id": cell.id,
+        "asked": part.asked,
+        "backed": part.backed,
+        "shipped": 0,
+        "soft": not draft.order.may_ship,
+        "open": True,
+        "fulfilment_id": None,
+    }
+
+
+def _order(spoken: Spoken) -> Order:
+    assert isinstance(spoken.noun, Order)
+    return spoken.noun
+
+
+def _newest(batch: Sequence[Spoken]) -> tuple[list[Spoken], list[int]]:
+    """The newest of each order (of equal versions the one heard last), and the inbox ids of the others."""
+    newest: dict[tuple[int, str], Spoken] = {}
+    stale = []
+    for spoken in batch:
+        key = (spoken.connection_id, _order(spoken).ref)
+        other = newest.get(key)
+        if other is None or _order(other).version <= _order(spoken).version:
+            newest[key] = spoken
+            stale += [other.inbox_id] if other else []
+        else:
+            stale.append(spoken.inbox_id)
+    return list(newest.values()), stale
+
+
+def _standing(tx: Transaction, told: Sequence[Spoken]) -> dict[tuple[int, str], Mapping[str, Any]]:
+    o = t.orders.c
+    keys = [(s.connection_id, _order(s).ref) for s in told]
+    rows = tx.rows(select(t.orders).where(tuple_(o.connection_id, o.ref).in_(keys))) if keys else []
+    return {(r["connection_id"], r["ref"]): r for r in rows}
+
+
+def _listings(tx: Transaction, told: Sequence[Spoken]) -> dict[tuple[int, str], Mapping[str, Any]]:
+    li, it = t.listings.c, t.items.c
+    keys = sorted({(s.connection_id, line.listing) for s in told for line in _order(s).lines})
+    if not keys:
+        return {}
+    query = (
+        select(t.listings, it.owner_id)
+        .join(t.items, it.id == li.item_id)
+        .where(tuple_(li.connection_id, li.ref).in_(keys))
+    )
+    return {(r["connection_id"], r["ref"]): r for r in tx.rows(query)}
+
+
+def _unknown(order: Order, connection_id: int, listings: Mapping[tuple[int, str], Any]) -> str:
+    return next(
+        (line.listing for line in order.lines if line.bears_stock and (connection_id, line.listing) not in listings), ""
+    )
+
+
+def _pools(tx: Transaction, connections: set[int]) -> dict[int, list[int]]:
+    rows = many(tx, t.pools, "connection_id", sorted(connections))
+    pools: dict[int, list[int]] = {}
+    for row in sorted(rows, key=lambda r: (r["connection_id"], r["rank"])):
+        pools.setdefault(row["connection_id"], []).append(row["warehouse_id"])
+    return pools
+
+
+def _draft(
+    tx: Transaction,
+    spoken: Spoken,
+    before: Mapping[str, Any] | None,
+    listings: Mapping[tuple[int, str], Mapping[str, Any]],
+) -> Draft:
+    order = _order(spoken)
+    row = {
+        "id": before["id"] if before else tx.ids.new(),
+        "connection_id": spoken.connection_id,
+        "merchant_id": before["merchant_id"] if before else spoken.merchant_id,
+        "ref": order.ref,
+        "version": order.version,
+        "status": order.status,
+        "state": before["state"] if before else ("elsewhere" if order.status in GONE else "taken"),
+        "claims_stock": order.claims_stock,
+        "may_ship": order.may_ship,
+        "closed": order.closed,
+        "holds": list(order.holds),
+        "placed_at": order.placed_at,
+        "paid_at": order.paid_at,
+        "currency": order.currency,
+        "freight_minor": order.freight_minor,
+        "paid_minor": order.paid_minor,
+        "party_id": keep_party(tx, spoken.merchant_id, order, before["party_id"] if before else None),
+        "created_at": before["created_at"] if before else tx.now,
+        "changed_at": tx.now,
+    }
+    draft = Draft(order, row, before is None, before)
+    change_order.draft_lines(
+        tx, draft, {line.ref: listings.get((spoken.connection_id, line.listing)) for line in order.lines}
+    )
+    return draft
+
+
+def _taken(draft: Draft) -> Happened:
+    row = draft.row
+    return Happened(
+        "order.taken",
+        row["merchant_id"],
+        {"order": row["id"]},
+        f"order:{row['id']}",
+        {"shop": row["connection_id"]},
+        {"ref": row["ref"]},
+    )
+
+
+def top_up(tx: Transaction, ledger: Ledger, items: Sequence[int]) -> None:
+    """Stock came: back the short claims of merchants whose policy is to wait, oldest order first, and release them."""
+    c, o, m, ce = t.claims.c, t.orders.c, t.merchants.c, t.cells.c
+    query = (
+        select(t.claims, ce.item_id)
+        .join(t.cells, ce.id == c.cell_id)
+        .join(t.orders, o.id == c.order_id)
+        .join(t.merchants, m.id == o.merchant_id)
+        .where(c.open.is_(True), c.backed < c.asked - c.shipped, ce.item_id.in_(list(items)), m.short_policy == "wait")
+        .order_by(o.placed_at, c.id)
+    )
+    topped = [claim["order_id"] for claim in tx.rows(query) if _top_up_one(tx, ledger, claim)]
+    release_order.release(tx, topped)
+
+
+def top_up_order(tx: Transaction, ledger: Ledger, order_id: int) -> None:
+    """A person asked to try this short order again."""
+    for claim in many(tx, t.claims, "order_id", [order_id]):
+        if claim["open"]:
+            _top_up_one(tx, ledger, claim)
+    release_order.release(tx, [order_id])
+
+
+def _top_up_one(tx: Transaction, ledger: Ledger, claim: Mapping[str, Any]) -> bool:
+    cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
+    units = min(claim["asked"] - claim["shipped"] - claim["backed"], cell.promisable)
+    if units <= 0:
+        return False
+    entries = [Entry(cell, "free", -units), Entry(cell, "reserved", units)]
+    ledger.book(f"top-up:{tx.ids.new()}", "reserve", f"order:{claim['order_id']}", entries)
+    tx.set(t.claims, claim["id"], backed=claim["backed"] + units)
+    return True

@@ -1,0 +1,106 @@
+"""What happened is remembered as an event and, by the one table of routes, becomes what others shall be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+
+from core.rules.routes import Route, routes
+from core.store import outbox
+from core.store import tables as t
+from core.store.database import insert_or_skip
+from core.store.outbox import Intent
+from core.store.store import Transaction, many
+
+
+@dataclass(frozen=True)
+class Happened:
+    """One event. subject: what it is about (`order:17`); ids: whatever its intents need to be phrased later.
+
+    connections: role → connection id, for the roles this event knows (`shop`, `wms`, `courier`).
+    """
+
+    type: str
+    merchant_id: int | None
+    ids: Mapping[str, int]
+    key: str
+    connections: Mapping[str, int | None] = field(default_factory=dict)
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def subject(self) -> str:
+        """`order:17`: the kind and id of the thing it is about, the first of ids."""
+        kind, ident = next(iter(self.ids.items()))
+        return f"{kind}:{ident}"
+
+
+def tell(tx: Transaction, happened: Sequence[Happened]) -> None:
+    """Append the events and the intents they lead to."""
+    if not happened:
+        return
+    tx.add(t.events, [_event(tx, h) for h in happened])
+    erps = _erps(tx, happened)
+    wanted = [
+        (h, route, ident) for h in happened for route in routes().get(h.type, ()) for ident in _who(h, route, erps)
+    ]
+    able = {row["id"]: row["can"] for row in many(tx, t.connections, "id", sorted({ident for *_, ident in wanted}))}
+    outbox.add(tx, [_intent(h, r, i, able[i][r.ability]["lane"]) for h, r, i in wanted if r.ability in able[i]])
+    _leave_to_people(tx, [(h, r) for h, r, i in wanted if r.ability not in able[i]])
+
+
+def _event(tx: Transaction, happened: Happened) -> dict[str, Any]:
+    payload = {**happened.payload, **happened.ids}
+    head = {"id": tx.ids.new(), "type": happened.type, "subject": happened.subject, "merchant_id": happened.merchant_id}
+    return {**head, "time": tx.now, "payload": payload}
+
+
+def _erps(tx: Transaction, happened: Sequence[Happened]) -> dict[int, list[int]]:
+    merchants = sorted(
+        {h.merchant_id for h in happened if h.merchant_id and any(r.to == "erp" for r in routes().get(h.type, ()))}
+    )
+    if not merchants:
+        return {}
+    c = t.connections.c
+    found: dict[int, list[int]] = {}
+    for row in tx.rows(
+        select(c.id, c.merchant_id).where(c.kind == "erp", c.state == "active", c.merchant_id.in_(merchants))
+    ):
+        found.setdefault(row["merchant_id"], []).append(row["id"])
+    return found
+
+
+def _who(happened: Happened, route: Route, erps: Mapping[int, list[int]]) -> list[int]:
+    if route.to == "erp":
+        return erps.get(happened.merchant_id or 0, [])
+    one = happened.connections.get(route.to)
+    return [one] if one else []
+
+
+def _intent(happened: Happened, route: Route, connection_id: int, lane: str) -> Intent:
+    subject = happened.subject if route.ability != "send_cancellation" else f"{happened.subject}:{happened.type}"
+    return Intent(connection_id, route.ability, lane, happened.key, subject, dict(happened.ids), happened.merchant_id)
+
+
+def _leave_to_people(tx: Transaction, left: Sequence[tuple[Happened, Route]]) -> None:
+    """No call is known for it there: a person has to do it at their side."""
+    rows = [
+        {
+            "id": tx.ids.new(),
+            "kind": f"{happened.type}/{route.ability}",
+            "subject": happened.subject,
+            "merchant_id": happened.merchant_id,
+            "reason": ASK.get(
+                happened.type, f"{happened.type}: this {route.to} has no call for {route.ability}; do it there by hand"
+            ),
+            "fix": "done",
+            "created_at": tx.now,
+        }
+        for happened, route in left
+    ]
+    insert_or_skip(tx.conn, t.worklist, rows)
+
+
+ASK = {"order.short": "no stock for this paid order: ask the shop to cancel it, or bring in stock and retry"}

@@ -1,0 +1,79 @@
+"""What the shopper bought, as one shop tells it, and the same as a sale for an ERP."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from core.model.base import Currency, Minor, Model, Quantity, Ref, Time
+from core.model.party import Party
+
+
+class OrderLine(Model):
+    """One line. quantity counts listing units; `listing` is the shop's own number of what is sold.
+
+    cancelled: units of this line the shop calls off. bears_stock: False for services and virtual goods.
+    Amounts are totals of the line in minor units: list (before discounts), discounts by who pays, net (what the
+    shopper pays for it), tax and whether net includes it.
+    """
+
+    ref: Ref
+    listing: Ref
+    sku: str = ""
+    title: str = ""
+    quantity: Quantity
+    cancelled: Quantity = 0
+    bears_stock: bool = True
+    list_minor: Minor = 0
+    seller_discount_minor: Minor = 0
+    platform_discount_minor: Minor = 0
+    net_minor: Minor = 0
+    tax_minor: Minor = 0
+    tax_included: bool = True
+
+
+class Order(Model):
+    """One version of one order. Two gates, set by the mapping: `claims_stock` (it holds stock) and `may_ship`.
+
+    status: canonical, for people; the gates decide. closed: the shop called the whole order off.
+    holds: reasons why it must not be released although `may_ship` (risk, refund, address, …).
+    version: sorts with time; an older one never overwrites a newer one.
+    """
+
+    ref: Ref
+    version: str
+    status: Literal["unpaid", "paid", "part_shipped", "shipped", "delivered", "closed"]
+    claims_stock: bool
+    may_ship: bool
+    closed: bool = False
+    holds: tuple[str, ...] = ()
+    placed_at: Time
+    paid_at: Time | None = None
+    currency: Currency
+    freight_minor: Minor = 0
+    paid_minor: Minor = 0
+    buyer: str = ""
+    note: str = ""
+    party: Party | None = None
+    lines: tuple[OrderLine, ...]
+
+
+class SaleLine(Model):
+    """One line of a sale, in base units. `item` is our item id; the mapping links it to the ERP's own number."""
+
+    line: Ref
+    sku: str
+    item: Ref
+    quantity: Quantity
+    unit_minor: Minor
+    net_minor: Minor
+
+
+class Sale(Model):
+    """An order as an ERP is told of it. `ref` is ours and travels as their reference."""
+
+    ref: Ref
+    shop_ref: Ref
+    placed_at: Time
+    currency: Currency
+    freight_minor: Minor = 0
+    lines: tuple[SaleLine, ...]

@@ -1,0 +1,1 @@
+"""Pure functions: what is allowed, what follows."""

@@ -1,0 +1,57 @@
+"""What a shop shall show, and in which wire form it is said (LEDGER §6). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Form = Literal["skip", "compare", "delta", "read_set", "set"]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """One listing at one shop. All in listing units.
+
+    told: the target our last confirmed write stood for; seen: units since then that the shop applied itself and we heard
+    of; doubt: an absolute write or a lost answer makes `told` unsure until a read confirms it.
+    """
+
+    told: int | None
+    seen: int
+    doubt: bool = False
+
+    @property
+    def expected(self) -> int | None:
+        """What the shop should show now."""
+        return None if self.told is None else self.told - self.seen
+
+
+def target(promisable: int, buffer: int, pack: int) -> int:
+    """Listing units that may be shown: whole packs of what may be promised, less the buffer."""
+    return max(0, promisable - buffer) // pack
+
+
+def form(shelf: Shelf, wanted: int, offered: Sequence[str]) -> Form:
+    """How to say it: nothing when the shop already shows it, else the best form it offers.
+
+    An unknown or negative expectation (the shop sold at 0 and may have clamped) and doubt go to a read first.
+    """
+    if shelf.expected == wanted and not shelf.doubt:
+        return "skip"
+    sure = shelf.expected is not None and shelf.expected >= 0 and not shelf.doubt
+    for name in ("compare", "delta"):
+        if sure and name in offered:
+            return name
+    return "read_set" if "read_set" in offered else "set"
+
+
+def after_read(shelf: Shelf, wanted: int, shown: int) -> int:
+    """What to write over a figure just read, so that sales we have not heard of yet are not sold twice."""
+    unseen = 0 if shelf.expected is None else max(0, shelf.expected - shown)
+    return max(0, wanted - unseen)
+
+
+def on_hand(wanted: int, threshold: int, taken_not_fulfilled: int) -> int:
+    """The on-hand figure for a shop that subtracts its own allocations: saleable becomes wanted less what is unseen."""
+    return wanted + threshold + taken_not_fulfilled

@@ -1,0 +1,1 @@
+"""Memory: tables, inbox, outbox, ledger, links, vault, events."""

@@ -1,0 +1,219 @@
+"""The database: SQLite or PostgreSQL. Dialect names stand in this file and nowhere else.
+
+SQLite has one writer thread per process; processes queue on a lock file before BEGIN IMMEDIATE, and one that holds up
+others pauses as long as it held the lock. PostgreSQL writes in the caller's thread; ledger writers take an advisory lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    Integer,
+    Select,
+    Table,
+    create_engine,
+    event,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.pool import QueuePool
+from sqlalchemy.types import JSON, LargeBinary, TypeDecorator
+
+T = TypeVar("T")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LEDGER_LOCK = 0x59495041  # "YIPA"
+Id = BigInteger().with_variant(Integer(), "sqlite")
+Json = JSON().with_variant(postgresql.JSONB(), "postgresql")
+Blob = LargeBinary()
+
+
+class Utc(TypeDecorator[datetime]):
+    """An aware UTC time: timestamptz on PostgreSQL, microseconds since 1970 on SQLite. A naive time is refused."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        kind = DateTime(timezone=True) if dialect.name == "postgresql" else BigInteger()
+        return dialect.type_descriptor(kind)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a naive time cannot be kept: {value!r}")
+        return value if dialect.name == "postgresql" else (value - EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC) if dialect.name == "postgresql" else EPOCH + timedelta(microseconds=value)
+
+
+class Database:
+    """One database, for one process. commits counts its write transactions."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        self.commits = 0
+        self._closed = False
+        if self.is_sqlite:
+            self._readers = _sqlite_engine(url, "BEGIN", pool_size=8)
+            self._writer: Engine = _sqlite_engine(url, "BEGIN IMMEDIATE", pool_size=1)
+            self._gate = _Gate(Path(str(self._readers.url.database)))
+            self._jobs: queue.SimpleQueue[tuple[Callable[[Connection], Any], Future[Any]] | None] = queue.SimpleQueue()
+            self._thread = threading.Thread(target=self._run_jobs, name="writer", daemon=True)
+            self._thread.start()
+        else:
+            self._readers = self._writer = create_engine(url, pool_size=8, max_overflow=16, pool_pre_ping=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view for reading."""
+        with self._readers.connect() as conn, conn.begin():
+            yield conn
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction; committed when this returns, without trace when it raises."""
+        if not self.is_sqlite:
+            return self._commit(work)
+        job: Future[T] = Future()
+        self._jobs.put((work, job))
+        return job.result()
+
+    def close(self) -> None:
+        """Finish what is queued and let go of the files."""
+        if self._closed:
+            return
+        self._closed = True
+        if self.is_sqlite:
+            self._jobs.put(None)
+            self._thread.join()
+        self._readers.dispose()
+        self._writer.dispose()
+
+    def now(self, conn: Connection) -> datetime:
+        """The database's clock."""
+        if self.is_sqlite:
+            return datetime.now(UTC)
+        at: datetime = conn.execute(select(func.now())).scalar_one()
+        return at.astimezone(UTC)
+
+    def _commit(self, work: Callable[[Connection], T]) -> T:
+        with self._writer.connect() as conn, conn.begin():
+            result = work(conn)
+        self.commits += 1
+        return result
+
+    def _run_jobs(self) -> None:
+        while job := self._jobs.get():
+            work, future = job
+            with self._gate:
+                try:
+                    future.set_result(self._commit(work))
+                except BaseException as error:
+                    future.set_exception(error)
+
+
+class _Gate:
+    """The lock file processes queue on. Whoever waits shows it on a second file, so that the holder gives way after."""
+
+    def __init__(self, database: Path) -> None:
+        self._lock = os.open(f"{database}.writer", os.O_CREAT | os.O_RDWR, 0o600)
+        self._waiting = os.open(f"{database}.waiting", os.O_CREAT | os.O_RDWR, 0o600)
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(self._waiting, fcntl.LOCK_SH)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            fcntl.flock(self._waiting, fcntl.LOCK_UN)
+        self._since = time.monotonic()
+
+    def __exit__(self, *exc: object) -> None:
+        held_s = time.monotonic() - self._since
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        if self._somebody_waits():
+            time.sleep(held_s)
+
+    def _somebody_waits(self) -> bool:
+        try:
+            fcntl.flock(self._waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self._waiting, fcntl.LOCK_UN)
+        return False
+
+
+def _sqlite_engine(url: str, begin: str, pool_size: int) -> Engine:
+    engine = create_engine(
+        url, poolclass=QueuePool, pool_size=pool_size, max_overflow=16, connect_args={"check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: object) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=20000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def start(conn: Connection) -> None:
+        conn.exec_driver_sql(begin)
+
+    return engine
+
+
+def lock_ledger(conn: Connection) -> None:
+    """One ledger writer at a time between processes; on SQLite every writer already is alone."""
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": LEDGER_LOCK})
+
+
+def skip_locked(query: Select[Any]) -> Select[Any]:
+    """Lock the rows and pass over those another worker holds; on SQLite every writer already is alone."""
+    return query.with_for_update(skip_locked=True)
+
+
+def insert_or_skip(conn: Connection, table: Table, rows: Sequence[dict[str, Any]], returning: Any = None) -> list[Any]:
+    """Insert rows, passing over those whose unique key is there; returns `returning` of the inserted ones."""
+    column = table.c[returning] if returning else next(iter(table.primary_key.columns))
+    kind = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
+    done: list[Any] = []
+    for chunk in chunks(rows, 500):
+        statement = kind(table).values(list(chunk)).on_conflict_do_nothing().returning(column)
+        done += conn.execute(statement).scalars().all()
+    return done
+
+
+def add_up(conn: Connection, table: Table, keys: dict[str, Any], column: str, n: int) -> None:
+    """Add n to a counter row, making it when it is not there."""
+    kind: Any = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
+    statement = kind(table).values({**keys, column: n})
+    conn.execute(statement.on_conflict_do_update(index_elements=list(keys), set_={column: table.c[column] + n}))
+
+
+def chunks(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The rows in slices of at most `size`."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

@@ -1,0 +1,173 @@
+"""The inbox: what was said to us, kept raw and sealed before it is acknowledged, settled once.
+
+A document with a sender's event id is unique on it. One that carries state is kept unless it equals the latest kept for
+its (connection, kind, ref), so that A → B → A stays three documents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, select, tuple_, update
+
+from core.errors import YipanError
+from core.model import Document
+from core.store import tables as t
+from core.store.database import chunks, insert_or_skip
+from core.store.store import Transaction
+
+LANES = {"order": "orders", "tracking": "tracking"}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of a page of documents: ids of the new ones, and how many were there already."""
+
+    new: tuple[int, ...]
+    duplicates: int
+
+
+class Delivery(NamedTuple):
+    """Documents one connection brought at once. holder: whose key seals them, 0 for the operator's."""
+
+    connection_id: int
+    holder: int
+    documents: Sequence[Document]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A kept document, opened."""
+
+    id: int
+    connection_id: int
+    kind: str
+    ref: str
+    body: bytes
+    headers: Mapping[str, str]
+    event_id: str | None
+    attempts: int
+
+
+def keep(tx: Transaction, connection_id: int, holder: int, documents: Sequence[Document]) -> Kept:
+    """Keep a page. Duplicates are dropped and counted; order within the page is kept."""
+    return keep_deliveries(tx, [Delivery(connection_id, holder, documents)])
+
+
+def keep_deliveries(tx: Transaction, deliveries: Sequence[Delivery]) -> Kept:
+    """Keep what several connections brought, in order, with as many statements as for one."""
+    brought = [(d, document, hashlib.sha256(document.body).hexdigest()) for d in deliveries for document in d.documents]
+    if not brought:
+        return Kept((), 0)
+    latest = _latest(tx, {(d.connection_id, doc.kind, doc.ref) for d, doc, _ in brought if doc.event_id is None})
+    keys = {holder: tx.vault.key(tx, holder) for holder in sorted({d.holder for d in deliveries})}
+    rows = []
+    for delivery, document, digest in brought:
+        subject = (delivery.connection_id, document.kind, document.ref)
+        if document.event_id is None and latest.get(subject) == digest:
+            continue
+        latest[subject] = digest
+        rows.append(_row(tx, delivery.connection_id, keys[delivery.holder], document, digest))
+    new = insert_or_skip(tx.conn, t.inbox, rows)
+    tx.tally("duplicates_absorbed", len(brought) - len(new))
+    tx.lanes.update(LANES.get(document.kind, "fulfilment") for _, document, _ in brought)
+    return Kept(tuple(new), len(brought) - len(new))
+
+
+def _latest(tx: Transaction, subjects: set[tuple[int, str, str]]) -> dict[tuple[int, str, str], str]:
+    i = t.inbox.c
+    found: dict[tuple[int, str, str], str] = {}
+    for some in chunks(sorted(subjects), 500):
+        last = (
+            select(func.max(i.id).label("id"))
+            .where(tuple_(i.connection_id, i.kind, i.ref).in_(some))
+            .group_by(i.connection_id, i.kind, i.ref)
+            .subquery()
+        )
+        rows = tx.rows(select(i.connection_id, i.kind, i.ref, i.digest).join(last, last.c.id == i.id))
+        found |= {(r["connection_id"], r["kind"], r["ref"]): r["digest"] for r in rows}
+    return found
+
+
+def _row(tx: Transaction, connection_id: int, key_id: int, document: Document, digest: str) -> dict[str, Any]:
+    return {
+        "id": tx.ids.new(),
+        "connection_id": connection_id,
+        "kind": document.kind,
+        "ref": document.ref,
+        "event_id": document.event_id,
+        "version": document.version,
+        "digest": digest,
+        "body": tx.vault.seal(tx, key_id, document.body),
+        "key_id": key_id,
+        "headers": dict(document.headers),
+        "part_of": document.part_of,
+        "state": "waiting",
+        "due_at": tx.now,
+        "received_at": document.received_at or tx.now,
+    }
+
+
+def waiting(tx: Transaction, limit: int = 200) -> list[Heard]:
+    """The oldest documents that wait to be understood, opened."""
+    i = t.inbox.c
+    rows = tx.rows(select(t.inbox).where(i.state == "waiting", i.due_at <= tx.now).order_by(i.id).limit(limit))
+    return [opened(tx, row) for row in rows]
+
+
+def due_lanes(tx: Transaction) -> set[str]:
+    """The lanes that have documents to understand."""
+    i = t.inbox.c
+    kinds = tx.conn.execute(select(i.kind).where(i.state == "waiting", i.due_at <= tx.now).distinct()).scalars()
+    return {LANES.get(kind, "fulfilment") for kind in kinds}
+
+
+def opened(tx: Transaction, row: Mapping[str, Any]) -> Heard:
+    """A row with its body unsealed."""
+    body = tx.vault.open(tx, row["key_id"], row["body"])
+    names = ("id", "connection_id", "kind", "ref", "headers", "event_id", "attempts")
+    return Heard(body=body, **{n: row[n] for n in names})
+
+
+def still_waiting(tx: Transaction, ids: Sequence[int]) -> set[int]:
+    """Which of these nobody has settled meanwhile; ask first in the transaction that settles them."""
+    query = select(t.inbox.c.id).where(t.inbox.c.id.in_(list(ids)), t.inbox.c.state == "waiting").with_for_update()
+    return set(tx.conn.execute(query).scalars())
+
+
+def settle(tx: Transaction, ids: Sequence[int]) -> None:
+    """They are understood and booked."""
+    if ids:
+        values = {"state": "done", "settled_at": tx.now, "problem": None, "reason": None, "fix": None}
+        tx.conn.execute(update(t.inbox).where(t.inbox.c.id.in_(list(ids))).values(**values))
+
+
+def park(tx: Transaction, ident: int, error: YipanError) -> None:
+    """It waits for a person, with the reason and the button that fixes it."""
+    values = {"problem": type(error).__name__, "reason": error.message[:2000], "fix": error.fix}
+    tx.set(t.inbox, ident, state="parked", settled_at=tx.now, **values)
+
+
+def delay(tx: Transaction, ident: int, error: YipanError, seconds: float) -> None:
+    """It is tried again by itself."""
+    values = {"problem": type(error).__name__, "reason": error.message[:2000], "fix": error.fix}
+    tx.conn.execute(
+        update(t.inbox)
+        .where(t.inbox.c.id == ident)
+        .values(due_at=tx.now + timedelta(seconds=seconds), attempts=t.inbox.c.attempts + 1, **values)
+    )
+
+
+def replay(tx: Transaction, ids: Sequence[int]) -> int:
+    """Send kept documents through again (after a mapping was mended or something was linked); returns how many."""
+    rows = tx.rows(
+        select(t.inbox.c.id, t.inbox.c.kind).where(t.inbox.c.id.in_(list(ids)), t.inbox.c.state != "waiting")
+    )
+    for row in rows:
+        tx.set(t.inbox, row["id"], state="waiting", due_at=tx.now)
+        tx.lanes.add(LANES.get(row["kind"], "fulfilment"))
+    return len(rows)

@@ -1,0 +1,145 @@
+"""The store of one process: its database, its identifiers, its vault, and one transaction at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Executable, Table, insert, select, update
+
+from core.store import tables as t
+from core.store.database import Database, add_up, lock_ledger
+from core.store.vault import Vault
+
+T = TypeVar("T")
+BEGINNING_MS = 1_704_067_200_000  # 2024-01-01
+SLOTS = 4096
+
+
+class Ids:
+    """63-bit identifiers that sort with time: 41 bits of milliseconds, 12 of process slot, 10 of sequence."""
+
+    def __init__(self, slot: int) -> None:
+        self._slot = slot % SLOTS
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def new(self) -> int:
+        """The next identifier."""
+        with self._lock:
+            self._last = max(self._last + 1, (int(time.time() * 1000) - BEGINNING_MS) << 10)
+            ms, n = divmod(self._last, 1024)
+            return ms << 22 | self._slot << 10 | n
+
+
+@dataclass
+class Transaction:
+    """One decision in the making: everything it writes lands together. lanes: those that have work once it has."""
+
+    conn: Connection
+    ids: Ids
+    vault: Vault
+    now: datetime
+    lanes: set[str] = field(default_factory=set)
+
+    def rows(self, query: Executable) -> list[Mapping[str, Any]]:
+        """All rows as mappings."""
+        return [dict(row) for row in self.conn.execute(query).mappings()]
+
+    def row(self, query: Executable) -> Mapping[str, Any] | None:
+        """The first row, or None."""
+        found = self.conn.execute(query).mappings().first()
+        return dict(found) if found else None
+
+    def add(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows; nothing for none."""
+        if rows:
+            self.conn.execute(insert(table), list(rows))
+
+    def set(self, table: Table, ident: int, **values: Any) -> None:
+        """Change one row."""
+        self.conn.execute(update(table).where(table.c.id == ident).values(**values))
+
+    def tally(self, name: str, n: int = 1) -> None:
+        """Add to a counter that must not be lost."""
+        if n:
+            add_up(self.conn, t.tallies, {"name": name}, "n", n)
+
+    def lock_ledger(self) -> None:
+        """Be the only ledger writer until the commit."""
+        lock_ledger(self.conn)
+
+
+class Store:
+    """What a process remembers with. woken(lanes) is called after each commit that left work; it must not raise."""
+
+    def __init__(
+        self, url: str, vault: Vault, *, role: str = "tool", clock: Callable[[], datetime] | None = None
+    ) -> None:
+        self.db = Database(url)
+        self.vault = vault
+        self.woken: Callable[[set[str]], None] = lambda lanes: None
+        self._clock = clock
+        self._noted = 0
+        self.process = self._sign_in(role)
+        self.ids = Ids(self.process)
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in one transaction; afterwards wake the lanes it left work on."""
+        lanes: set[str] = set()
+
+        def run(conn: Connection) -> T:
+            tx = Transaction(conn, self.ids, self.vault, self._now(conn), lanes)
+            lanes.clear()
+            return work(tx)
+
+        result = self.db.write(run)
+        if lanes:
+            self.woken(lanes)
+        return result
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A consistent view for reading; writing through it is a mistake the database refuses or discards."""
+        with self.db.read() as conn:
+            yield Transaction(conn, self.ids, self.vault, self._now(conn))
+
+    def beat(self) -> None:
+        """Show that this process lives, and how often it has committed."""
+        commits = self.db.commits + 1
+        self.write(lambda tx: tx.set(t.processes, self.process, beat_at=tx.now, commits=commits))
+
+    def close(self) -> None:
+        """Sign out and let go."""
+        commits = self.db.commits + 1
+        self.write(lambda tx: tx.set(t.processes, self.process, beat_at=tx.now, stopped_at=tx.now, commits=commits))
+        self.db.close()
+
+    def _now(self, conn: Connection) -> datetime:
+        return self._clock() if self._clock else self.db.now(conn)
+
+    def _sign_in(self, role: str) -> int:
+        def work(conn: Connection) -> int:
+            now = self._now(conn)
+            row = {"role": role, "pid": os.getpid(), "started_at": now, "beat_at": now}
+            return int(conn.execute(insert(t.processes).returning(t.processes.c.id), row).scalar_one())
+
+        return self.db.write(work)
+
+
+def one(tx: Transaction, table: Table, **equal: Any) -> Mapping[str, Any] | None:
+    """The row whose columns equal these, or None."""
+    return tx.row(select(table).where(*(table.c[k] == v for k, v in equal.items())))
+
+
+def many(tx: Transaction, table: Table, column: str, values: Sequence[Any]) -> list[Mapping[str, Any]]:
+    """The rows whose column is one of these values."""
+    if not values:
+        return []
+    return tx.rows(select(table).where(table.c[column].in_(list(values))))

@@ -1,0 +1,457 @@
+"""All tables. Quantities are base units, money minor units, times aware UTC; identifiers are ours, refs are theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from core.store.database import Blob, Id, Json, Utc
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _table(name: str, *parts: Any) -> Table:
+    return Table(name, metadata, *parts)
+
+
+def _id() -> Column[Any]:
+    return Column("id", Id, primary_key=True, autoincrement=False)
+
+
+def _to(table: str, name: str = "", null: bool = False, index: bool = False) -> Column[Any]:
+    return Column(name or f"{table.removesuffix('s')}_id", Id, ForeignKey(f"{table}.id"), nullable=null, index=index)
+
+
+def _text(name: str, null: bool = False, size: int = 200, default: str | None = None) -> Column[Any]:
+    return Column(name, String(size), nullable=null, server_default=default)
+
+
+def _units(name: str) -> Column[Any]:
+    return Column(name, Id, nullable=False, server_default="0")
+
+
+def _flag(name: str) -> Column[Any]:
+    return Column(name, Boolean, nullable=False)
+
+
+def _when(name: str, null: bool = False) -> Column[Any]:
+    return Column(name, Utc, nullable=null)
+
+
+# who works here
+processes = _table(
+    "processes",
+    Column("id", Id, primary_key=True, autoincrement=True),
+    _text("role"),
+    Column("pid", Id, nullable=False),
+    _when("started_at"),
+    _when("beat_at"),
+    _units("commits"),
+    _when("stopped_at", null=True),
+)
+merchants = _table(
+    "merchants",
+    _id(),
+    _text("code"),
+    _text("name"),
+    _text("short_policy", default="ask"),
+    _when("created_at"),
+    UniqueConstraint("code"),
+)
+users = _table(
+    "users", _id(), _text("name"), _text("password_hash", size=400), _text("role"), _to("merchants", null=True), _when("created_at"),
+    UniqueConstraint("name"),
+)  # fmt: skip
+api_keys = _table(
+    "api_keys", _id(), _text("name"), _text("digest"), _text("hint"), _text("role"), _to("merchants", null=True),
+    _when("created_at"), _when("revoked_at", null=True), UniqueConstraint("digest"),
+)  # fmt: skip
+audit_log = _table(
+    "audit_log", _id(), _when("at"), _text("actor"), _text("action"), _text("subject"), Column("detail", Json)
+)
+
+# who is connected
+connections = _table(
+    "connections",
+    _id(),
+    _text("code"),
+    _text("connector"),
+    _text("kind"),
+    _to("merchants", null=True),
+    Column("settings", Json, nullable=False),
+    Column("secrets", Blob, nullable=False),
+    Column("can", Json, nullable=False),
+    _text("state", default="active"),
+    _when("created_at"),
+    UniqueConstraint("code"),
+)
+doors = _table(
+    "doors", _text("digest"), _to("connections", index=True), _text("hint"), _when("created_at"), _when("revoked_at", null=True),
+    UniqueConstraint("digest"),
+)  # fmt: skip
+links = _table(
+    "links",
+    Column("connection_id", Id, ForeignKey("connections.id"), primary_key=True),
+    Column("kind", String(40), primary_key=True),
+    Column("ref", String(200), primary_key=True),
+    Column("ours", String(60), nullable=False),
+    Index("ix_links_ours", "connection_id", "kind", "ours"),
+)
+
+# what is sold, where it lies
+warehouses = _table(
+    "warehouses", _id(), _text("code"), _text("name"), _text("region", default=""), _to("connections", "wms_id", null=True),
+    _to("connections", "courier_id", null=True), _text("carrier", default="OTHER"), Column("sender", Json), _when("created_at"), UniqueConstraint("code"),
+)  # fmt: skip
+keepers = _table(
+    "keepers",
+    Column("owner_id", Id, ForeignKey("merchants.id"), primary_key=True),
+    Column("warehouse_id", Id, ForeignKey("warehouses.id"), primary_key=True),
+    _text("code"),
+    Index("ix_keepers_code", "warehouse_id", "code"),
+)
+items = _table(
+    "items",
+    _id(),
+    _to("merchants", "owner_id"),
+    _text("sku"),
+    _text("name"),
+    _text("unit", default="EA"),
+    _when("created_at"),
+    UniqueConstraint("owner_id", "sku"),
+)
+listings = _table(
+    "listings",
+    _id(),
+    _to("connections"),
+    _text("ref"),
+    _text("product", default=""),
+    _text("sku", default=""),
+    _text("title", default=""),
+    _to("items", index=True),
+    Column("pack", Id, nullable=False, server_default="1"),
+    _text("location", default=""),
+    _units("threshold"),
+    _units("buffer"),
+    _when("created_at"),
+    UniqueConstraint("connection_id", "ref"),
+    CheckConstraint("pack > 0", name="pack"),
+)
+pools = _table(
+    "pools",
+    Column("connection_id", Id, ForeignKey("connections.id"), primary_key=True),
+    Column("warehouse_id", Id, ForeignKey("warehouses.id"), primary_key=True),
+    Column("rank", Id, nullable=False),
+)
+
+# the ledger
+cells = _table(
+    "cells",
+    _id(),
+    _to("merchants", "owner_id"),
+    _to("items", index=True),
+    _to("warehouses"),
+    _text("condition", size=2),
+    *(_units(a) for a in ("free", "reserved", "held", "transit", "inbound", "suspense")),
+    UniqueConstraint("owner_id", "item_id", "warehouse_id", "condition"),
+    *(CheckConstraint(f"{a} >= 0", name=a) for a in ("free", "reserved", "held", "transit", "inbound")),
+)
+journals = _table(
+    "journals", _id(), _text("key"), _text("kind"), _text("cause"), _when("happened_at", null=True), _when("recorded_at"), UniqueConstraint("key"),
+)  # fmt: skip
+entries = _table(
+    "entries",
+    Column("journal_id", Id, ForeignKey("journals.id"), primary_key=True),
+    Column("n", Id, primary_key=True),
+    _to("cells", index=True),
+    _text("account", size=10),
+    _units("quantity"),
+)
+claims = _table(
+    "claims",
+    _id(),
+    _text("kind", size=20),
+    _to("orders", index=True),
+    _to("order_lines", "line_id"),
+    _to("cells", index=True),
+    _units("asked"),
+    _units("backed"),
+    _units("shipped"),
+    _flag("soft"),
+    _flag("open"),
+    _to("fulfilments", null=True, index=True),
+    CheckConstraint("asked >= 0 and backed >= 0 and shipped >= 0", name="units"),
+)
+
+# orders
+vault_keys = _table(
+    "vault_keys",
+    _id(),
+    Column("holder", Id, nullable=False),
+    _text("month", size=7),
+    Column("sealed", Blob, nullable=False),
+    UniqueConstraint("holder", "month"),
+)
+parties = _table(
+    "parties", _id(), _to("merchants", null=True), _to("vault_keys", "key_id"), Column("sealed", Blob, nullable=False), _text("kind"),
+    _text("country"), _text("province"), _text("city"), _text("district"),
+)  # fmt: skip
+attachments = _table(
+    "attachments", _text("digest"), Column("size", Id, nullable=False), _text("media_type"), _to("vault_keys", "key_id"),
+    Column("sealed", Blob, nullable=False), _when("created_at"), UniqueConstraint("digest"),
+)  # fmt: skip
+orders = _table(
+    "orders",
+    _id(),
+    _to("connections"),
+    _to("merchants", index=True),
+    _text("ref"),
+    _text("version"),
+    _text("status", size=20),
+    _text("state", size=20),
+    _flag("claims_stock"),
+    _flag("may_ship"),
+    _flag("closed"),
+    Column("holds", Json, nullable=False),
+    _when("placed_at"),
+    _when("paid_at", null=True),
+    _text("currency", size=3),
+    _units("freight_minor"),
+    _units("paid_minor"),
+    _to("parties", null=True, name="party_id"),
+    _when("created_at"),
+    _when("changed_at"),
+    UniqueConstraint("connection_id", "ref"),
+    Index("ix_orders_state", "state"),
+)
+order_lines = _table(
+    "order_lines",
+    _id(),
+    _to("orders", index=True),
+    _text("ref"),
+    _to("listings", null=True, index=True),
+    _to("items", null=True),
+    _text("sku", default=""),
+    _text("title", default=""),
+    Column("pack", Id, nullable=False),
+    _flag("bears_stock"),
+    *(_units(u) for u in ("ordered", "cancelled", "short", "shipped", "returned", "fulfilled", "seen")),
+    *(_units(m) for m in ("list_minor", "seller_discount_minor", "platform_discount_minor", "net_minor", "tax_minor")),
+    _flag("tax_included"),
+    UniqueConstraint("order_id", "ref"),
+)
+fulfilments = _table(
+    "fulfilments",
+    _id(),
+    _text("ref"),
+    _to("orders", index=True),
+    _to("merchants"),
+    _to("warehouses"),
+    _text("state", size=20),
+    _text("carrier", default="OTHER"),
+    _text("waybill", default=""),
+    _text("wms_ref", default=""),
+    _flag("final"),
+    _when("shipped_at", null=True),
+    _when("created_at"),
+    UniqueConstraint("ref"),
+)
+fulfilment_lines = _table(
+    "fulfilment_lines",
+    Column("fulfilment_id", Id, ForeignKey("fulfilments.id"), primary_key=True),
+    Column("n", Id, primary_key=True),
+    _to("claims"),
+    _to("order_lines", "line_id"),
+    _to("items"),
+    _text("sku"),
+    _text("keeper"),
+    _units("quantity"),
+    _units("shipped"),
+)
+parcels = _table(
+    "parcels",
+    _id(),
+    _text("carrier"),
+    _text("waybill"),
+    _to("connections", "courier_id", null=True),
+    _to("fulfilments", index=True),
+    _to("orders", index=True),
+    _to("merchants"),
+    _text("milestone", size=30),
+    _when("milestone_at", null=True),
+    _when("created_at"),
+    UniqueConstraint("carrier", "waybill"),
+)
+tracking_facts = _table(
+    "tracking_facts",
+    _id(),
+    _to("parcels"),
+    _text("key"),
+    _text("code", size=60),
+    _text("milestone", size=30),
+    _text("place", default=""),
+    _when("happened_at"),
+    _when("recorded_at"),
+    UniqueConstraint("parcel_id", "key"),
+)
+asns = _table(
+    "asns", _id(), _text("ref"), _to("merchants", "owner_id"), _to("warehouses"), _text("keeper"), _text("state", size=20), _when("created_at"),
+    UniqueConstraint("ref"),
+)  # fmt: skip
+asn_lines = _table(
+    "asn_lines",
+    Column("asn_id", Id, ForeignKey("asns.id"), primary_key=True),
+    Column("n", Id, primary_key=True),
+    _to("items"),
+    _text("sku"),
+    _units("quantity"),
+    _units("received"),
+)
+
+# the bus
+inbox = _table(
+    "inbox",
+    _id(),
+    _to("connections"),
+    _text("kind", size=40),
+    _text("ref"),
+    _text("event_id", null=True),
+    _text("version", null=True),
+    _text("digest", size=64),
+    Column("body", Blob, nullable=False),
+    _to("vault_keys", "key_id"),
+    Column("headers", Json, nullable=False),
+    _text("part_of", null=True),
+    _text("state", size=20),
+    _text("problem", null=True, size=40),
+    _text("reason", null=True, size=2000),
+    _text("fix", null=True, size=20),
+    _units("attempts"),
+    _when("due_at"),
+    _when("received_at"),
+    _when("settled_at", null=True),
+    UniqueConstraint("connection_id", "kind", "event_id"),
+    Index("ix_inbox_latest", "connection_id", "kind", "ref", "id"),
+    Index(
+        "ix_inbox_waiting", "due_at", sqlite_where=text("state = 'waiting'"), postgresql_where=text("state = 'waiting'")
+    ),
+    Index("ix_inbox_parked", "id", sqlite_where=text("state = 'parked'"), postgresql_where=text("state = 'parked'")),
+)
+outbox = _table(
+    "outbox",
+    _id(),
+    _to("connections"),
+    _to("merchants", null=True),
+    _text("lane", size=20),
+    _text("ability", size=40),
+    _text("key"),
+    _text("subject"),
+    Column("payload", Json, nullable=False),
+    Column("reached", Json, nullable=False),
+    _text("state", size=20),
+    _when("due_at"),
+    _text("token", null=True, size=40),
+    _when("lease_until", null=True),
+    _units("attempts"),
+    _units("absent"),
+    _units("resends"),
+    _text("their_ref", default=""),
+    _text("problem", null=True, size=40),
+    _text("reason", null=True, size=2000),
+    _text("fix", null=True, size=20),
+    _when("created_at"),
+    _when("done_at", null=True),
+    UniqueConstraint("connection_id", "ability", "subject"),
+    Index(
+        "ix_outbox_open", "lane", "due_at",
+        sqlite_where=text("state in ('waiting', 'sending', 'in_doubt')"), postgresql_where=text("state in ('waiting', 'sending', 'in_doubt')"),
+    ),
+    Index(
+        "ix_outbox_key", "connection_id", "key", "id",
+        sqlite_where=text("state in ('waiting', 'sending', 'in_doubt', 'parked')"),
+        postgresql_where=text("state in ('waiting', 'sending', 'in_doubt', 'parked')"),
+    ),
+)  # fmt: skip
+events = _table(
+    "events", _id(), _text("type", size=60), _text("subject"), _to("merchants", null=True), _when("time"), Column("payload", Json, nullable=False),
+    Index("ix_events_subject", "subject"),
+)  # fmt: skip
+cursors = _table(
+    "cursors",
+    Column("connection_id", Id, ForeignKey("connections.id"), primary_key=True),
+    Column("ability", String(40), primary_key=True),
+    Column("value", Json, nullable=False),
+    _units("moves"),
+    _when("due_at"),
+    _when("lease_until", null=True),
+    _when("read_until", null=True),
+    _units("failures"),
+    _text("reason", null=True, size=2000),
+)
+budgets = _table(
+    "budgets",
+    Column("account", String(200), primary_key=True),
+    Column("second", Id, nullable=False),
+    _units("used"),
+    _text("day", size=10),
+    _units("used_today"),
+)
+worklist = _table(
+    "worklist",
+    _id(),
+    _text("kind", size=40),
+    _text("subject"),
+    _to("merchants", null=True),
+    _text("reason", size=2000),
+    _text("fix", size=20),
+    _when("created_at"),
+    _when("done_at", null=True),
+    UniqueConstraint("kind", "subject"),
+)
+tallies = _table("tallies", Column("name", String(60), primary_key=True), _units("n"))
+
+# publishing
+marks = _table("marks", _id(), _to("items", null=True), _to("listings", null=True))
+shelves = _table(
+    "shelves",
+    Column("listing_id", Id, ForeignKey("listings.id"), primary_key=True),
+    Column("told", Id),
+    _units("seen_base"),
+    _flag("doubt"),
+    Column("shown", Id),
+    _when("shown_at", null=True),
+    _when("told_at", null=True),
+)
+seen = _table("seen", _id(), _to("listings", index=True), _units("units"), _to("orders"), _when("heard_at"))
+comparisons = _table(
+    "comparisons",
+    _id(),
+    _to("connections", index=True),
+    _to("items"),
+    _to("warehouses", null=True),
+    _units("theirs"),
+    _units("lowest"),
+    _units("highest"),
+    _units("residual"),
+    _when("as_of"),
+)

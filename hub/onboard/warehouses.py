@@ -1,0 +1,90 @@
+"""Takes warehouses in: who runs them, how they name themselves and the owners of goods, who collects their parcels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete
+
+from core.model import Party
+from core.store import tables as t
+from core.store.scope import Scope
+from core.store.store import Transaction, one
+from hub.onboard.form import Code, Form, Name, Ref, Row, find, note, refuse_twice
+
+
+class Arrangement(Form):
+    """How a warehouse is reached. wms, courier: codes of connections; wms_ref: its own code at that WMS.
+
+    carrier: canonical code of who carries (`mappings/tables/couriers.yaml`); sender: what stands on its parcels.
+    """
+
+    name: Name | None = None
+    region: str | None = None
+    wms: Code | None = None
+    wms_ref: Ref | None = None
+    courier: Code | None = None
+    carrier: str | None = None
+    sender: Party | None = None
+
+
+class NewWarehouse(Arrangement):
+    """A warehouse and its arrangement."""
+
+    code: Code
+    name: Name
+
+
+class Keeper(Form):
+    """code: how the warehouse knows this owner's goods (Qimen ownerCode)."""
+
+    owner: Code
+    code: Ref
+
+
+def add_warehouse(tx: Transaction, scope: Scope, new: NewWarehouse) -> Row:
+    """The warehouse as it now stands. Raises Refused when the code is taken."""
+    refuse_twice(tx, t.warehouses, new.code)
+    tx.add(t.warehouses, [{"id": tx.ids.new(), "code": new.code, "name": new.name, "created_at": tx.now}])
+    note(tx, scope, "warehouse added", new.code)
+    return arrange_warehouse(tx, scope, new.code, new)
+
+
+def arrange_warehouse(tx: Transaction, scope: Scope, code: str, how: Arrangement) -> Row:
+    """Change what is given and leave the rest."""
+    row = find(tx, scope, t.warehouses, code)
+    values: dict[str, Any] = how.model_dump(
+        mode="json", exclude_none=True, include={"name", "region", "carrier", "sender"}
+    )
+    for name in ("wms", "courier"):
+        if said := getattr(how, name):
+            values[f"{name}_id"] = find(tx, scope, t.connections, said)["id"]
+    if values:
+        tx.set(t.warehouses, row["id"], **values)
+    wms_id = values.get("wms_id", row["wms_id"])
+    if how.wms_ref and wms_id:
+        link(tx, wms_id, "warehouse", how.wms_ref, row["id"])
+    note(tx, scope, "warehouse arranged", code, fields=sorted(values))
+    return find(tx, scope, t.warehouses, code)
+
+
+def set_keepers(tx: Transaction, scope: Scope, code: str, keepers: Sequence[Keeper]) -> int:
+    """Say how the warehouse knows these owners; others stay as they are. Returns how many were said."""
+    warehouse_id = find(tx, scope, t.warehouses, code)["id"]
+    for keeper in keepers:
+        owner_id = find(tx, scope, t.merchants, keeper.owner)["id"]
+        mine = {"owner_id": owner_id, "warehouse_id": warehouse_id}
+        tx.conn.execute(delete(t.keepers).where(*(t.keepers.c[k] == v for k, v in mine.items())))
+        tx.add(t.keepers, [{**mine, "code": keeper.code}])
+    note(tx, scope, "keepers set", code, owners=[k.owner for k in keepers])
+    return len(keepers)
+
+
+def link(tx: Transaction, connection_id: int, kind: str, ref: str, ours: int) -> None:
+    """Their ref at this connection stands for our row from now on."""
+    known = {"connection_id": connection_id, "kind": kind, "ref": ref}
+    if one(tx, t.links, **known):
+        tx.conn.execute(t.links.update().where(*(t.links.c[k] == v for k, v in known.items())).values(ours=str(ours)))
+    else:
+        tx.add(t.links, [{**known, "ours": str(ours)}])

@@ -1,0 +1,331 @@
+"""Outward: due intents are phrased by their mapping, said by their client, and what became of them is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+
+from connectors.spi import Outcome, Outgoing
+from core.errors import Broken, InDoubt, Later, Throttled, YipanError
+from core.flow import cancel_order, move_stock, publish_stock, release_order, ship_order
+from core.flow.publish_stock import Said
+from core.model import Cancellation, Model, Sale, SaleLine
+from core.store import outbox
+from core.store import tables as t
+from core.store.ledger import Ledger
+from core.store.store import Transaction, many, one
+from hub.shows import shown_by
+from hub.wiring import Hub, Wired, links_to_theirs, meaning
+
+log = structlog.get_logger("outward")
+AT_ONCE = 16
+OVER_BUDGET_S = 0.5
+RESENDS = 8
+ABSENT_TWICE = 2
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One leased intent with everything its call needs."""
+
+    row: Row
+    wired: Wired
+    rows: tuple[Outgoing, ...]
+    said: Said | None = None
+
+    @property
+    def ability(self) -> Any:
+        """What the manifest says of it."""
+        return self.wired.ability(self.row["ability"])
+
+    @property
+    def step(self) -> str:
+        """The first step not reached yet; "" for a write of one step."""
+        return next((s for s in self.ability.steps if s not in self.row["reached"]), "")
+
+
+def drain(hub: Hub, lane: str, pool: ThreadPoolExecutor) -> int:
+    """Say what is due on a lane; returns how many intents were taken up."""
+    with hub.store.read() as tx:
+        if not outbox.any_due(tx, lane):
+            return 0
+    jobs = hub.store.write(lambda tx: _take(hub, tx, lane))
+    list(pool.map(lambda job: _carry_out(hub, job), jobs))
+    return len(jobs)
+
+
+def _take(hub: Hub, tx: Transaction, lane: str) -> list[Job]:
+    """Lease due intents and phrase them; what is no longer wanted is moot, what cannot be phrased is parked."""
+    rows = outbox.claim(tx, lane, AT_ONCE, hub.options.lease_s, _silent(tx))
+    return [job for row in rows if (job := _prepare(hub, tx, row))]
+
+
+def _silent(tx: Transaction) -> list[int]:
+    """Connections a person has paused."""
+    return list(tx.conn.execute(select(t.connections.c.id).where(t.connections.c.state != "active")).scalars())
+
+
+def _prepare(hub: Hub, tx: Transaction, row: Row) -> Job | None:
+    try:
+        wired = hub.wired(tx, row["connection_id"])
+        if not wired.spend(tx, row["lane"]):
+            outbox.put_back(tx, row, OVER_BUDGET_S)
+            return None
+        said = _said(tx, row) if row["ability"] == "send_stock" else None
+        values = list(said.levels) if said else [v for v in [_value(tx, row)] if v]
+        if not values:
+            outbox.moot(tx, row, "no longer wanted")
+            return None
+        return Job(row, wired, tuple(_phrase(tx, wired, row, value) for value in values), said)
+    except YipanError as error:
+        outbox.park(tx, row, error)
+        return None
+
+
+def _said(tx: Transaction, row: Row) -> Said:
+    """The levels of a write unit: those already said once and lost, else computed now."""
+    if "said" in row["reached"]:
+        return Said.from_json(row["reached"]["said"])
+    said = publish_stock.compute(tx, row)
+    outbox.note(tx, row, reached={"said": said.as_json()})
+    return said
+
+
+def _value(tx: Transaction, row: Row) -> Model | None:
+    """The canonical value of an intent, as of now; None when it is no longer wanted."""
+    ids = row["payload"]
+    builders: dict[str, Callable[[], Model | None]] = {
+        "send_booking": lambda: release_order.booking(tx, ids["fulfilment"]),
+        "send_delivery_order": lambda: release_order.delivery_order(tx, ids["fulfilment"]),
+        "send_shipment": lambda: ship_order.shipment(tx, ids["fulfilment"]),
+        "send_asn": lambda: move_stock.asn(tx, ids["asn"]),
+        "send_cancellation": lambda: _cancellation(tx, ids),
+        "send_sale": lambda: _sale(tx, ids["order"]),
+    }
+    return builders[row["ability"]]()
+
+
+def _cancellation(tx: Transaction, ids: Mapping[str, int]) -> Cancellation | None:
+    if "fulfilment" not in ids:
+        order = one(tx, t.orders, id=ids["order"])
+        return Cancellation(ref=order["ref"], reason="out of stock") if order and order["state"] == "short" else None
+    fulfilment = one(tx, t.fulfilments, id=ids["fulfilment"])
+    if fulfilment is None or fulfilment["state"] != "cancelling":
+        return None
+    line = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment["id"]])[0]
+    return Cancellation(
+        ref=fulfilment["ref"],
+        their_ref=fulfilment["wms_ref"],
+        warehouse=str(fulfilment["warehouse_id"]),
+        keeper=line["keeper"],
+        reason="the order was called off",
+    )
+
+
+def _sale(tx: Transaction, order_id: int) -> Sale | None:
+    order = one(tx, t.orders, id=order_id)
+    lines = [r for r in many(tx, t.order_lines, "order_id", [order_id]) if r["item_id"]]
+    if order is None or order["state"] == "cancelled" or not lines:
+        return None
+    items = {r["id"]: r for r in many(tx, t.items, "id", [r["item_id"] for r in lines])}
+    return Sale(
+        ref=f"Y{order['id']}",
+        shop_ref=order["ref"],
+        placed_at=order["placed_at"],
+        currency=order["currency"],
+        freight_minor=order["freight_minor"],
+        lines=tuple(
+            SaleLine(
+                line=r["ref"],
+                sku=items[r["item_id"]]["sku"],
+                item=str(r["item_id"]),
+                quantity=r["ordered"],
+                unit_minor=r["net_minor"] // max(1, r["ordered"]),
+                net_minor=r["net_minor"],
+            )
+            for r in lines
+        ),
+    )
+
+
+def _phrase(tx: Transaction, wired: Wired, row: Row, value: Model) -> Outgoing:
+    """A value in their words. Raises Unmatched when something it names has no link there."""
+    mapping = meaning(wired.connector.name, row["ability"].removeprefix("send_"))
+    links = links_to_theirs(tx, wired.row["id"], list(mapping.wanted(value))) if mapping.link_kinds else {}
+    named: Any = value
+    ref = getattr(named, "order_ref", None) or getattr(named, "listing", None) or named.ref
+    return Outgoing(getattr(named, "key", None) or row["subject"], ref, mapping.write(value, links), row["reached"])
+
+
+def _carry_out(hub: Hub, job: Job) -> None:
+    """Say it, or ask what became of it, and write that down. Nothing here may raise: the lease would run out."""
+    try:
+        if job.row["state"] == "in_doubt" and not job.ability.idempotent:
+            outcome = _ask(job)
+            hub.store.write(lambda tx: _after_probe(hub, tx, job, outcome))
+        else:
+            outcome = _say(hub, job)
+            hub.store.write(lambda tx: _after_call(hub, tx, job, outcome))
+    except Exception:
+        log.exception("intent_stopped", intent=job.row["id"])
+        broken = Broken("a bug stopped this call: report it, then retry")
+        hub.store.write(lambda tx: outbox.park(tx, job.row, broken))
+
+
+def _say(hub: Hub, job: Job) -> Outcome:
+    try:
+        rows = _read_first(hub, job) if job.said and job.said.reads else job.rows
+        outcomes: list[Outcome] = []
+        size = max(1, job.ability.batch_max)
+        for start in range(0, len(rows), size):
+            outcomes += getattr(job.wired.client, job.row["ability"])(rows[start : start + size], job.step)
+    except YipanError as error:
+        return Outcome.failed(error)
+    return next((o for o in outcomes if o.state != "done"), outcomes[-1])
+
+
+def _ask(job: Job) -> Outcome:
+    try:
+        found: Outcome = job.wired.client.probe(job.row["ability"], job.rows[0], job.step)
+        return found
+    except YipanError as error:
+        return Outcome.failed(error)
+
+
+def _read_first(hub: Hub, job: Job) -> Sequence[Outgoing]:
+    """Levels over figures the shop shows right now (LEDGER §6, form 3)."""
+    assert job.said is not None
+    shown = shown_by(job.wired, [level.product or level.listing for level in job.said.levels])
+    levels = publish_stock.after_read(job.said, shown)
+    with hub.store.read() as tx:
+        return [_phrase(tx, job.wired, job.row, level) for level in levels]
+
+
+def _after_call(hub: Hub, tx: Transaction, job: Job, outcome: Outcome) -> None:
+    row, error = job.row, outcome.error
+    if outcome.state == "done":
+        _reached(hub, tx, job, outcome.ref)
+    elif isinstance(error, InDoubt):
+        _in_doubt(hub, tx, job, error)
+    elif isinstance(error, Later):
+        outbox.again(tx, row, _wait_s(hub, row, error), error, reached=_without_said(row))
+    elif row["ability"] == "send_cancellation" and "fulfilment" in row["payload"] and error is not None and error.fix == "retry":
+        _finish(tx, job, "", stopped=False)
+    else:
+        outbox.park(tx, row, error or Broken("the connector gave no outcome"))
+
+
+def _in_doubt(hub: Hub, tx: Transaction, job: Job, error: YipanError) -> None:
+    """Nobody knows. What may be repeated is said again, the same; a level of an absolute kind is computed anew."""
+    row, ability = job.row, job.ability
+    if job.said is not None and not _keyed(job.said):
+        publish_stock.lost(tx, job.said)
+        outbox.again(tx, row, _wait_s(hub, row, error), error, reached=_without_said(row))
+    elif ability.idempotent:
+        outbox.again(tx, row, _wait_s(hub, row, error), error)
+    else:
+        outbox.doubt(tx, row, ability.settle_s * hub.options.patience, error)
+
+
+def _keyed(said: Said) -> bool:
+    """Whether a repeat is recognised by its key: a difference is, an absolute figure would overwrite."""
+    return all(level.form == "delta" for level in said.levels)
+
+
+def _without_said(row: Row) -> dict[str, Any]:
+    return {k: v for k, v in row["reached"].items() if k != "said"}
+
+
+def _after_probe(hub: Hub, tx: Transaction, job: Job, outcome: Outcome) -> None:
+    """done: it had arrived. Absent twice: one resend under the same key. Anything else: ask again later."""
+    row = job.row
+    settle_s = job.ability.settle_s * hub.options.patience
+    if outcome.state == "done":
+        _reached(hub, tx, job, outcome.ref)
+    elif outcome.state == "absent" and row["absent"] + 1 < ABSENT_TWICE:
+        outbox.doubt(tx, row, settle_s, InDoubt("looked for it once, it is not there"), absent=row["absent"] + 1)
+    elif outcome.state == "absent" and row["resends"] < RESENDS:
+        outbox.again(tx, row, 0, absent=0, resends=row["resends"] + 1)
+    elif isinstance(outcome.error, (Later, InDoubt)):
+        outbox.doubt(tx, row, _wait_s(hub, row, outcome.error), outcome.error, absent=row["absent"])
+    else:
+        _probe_failed(tx, job, outcome.error or InDoubt("it never arrives: look at their side, then retry"))
+
+
+def _probe_failed(tx: Transaction, job: Job, error: YipanError) -> None:
+    if job.row["ability"] == "send_cancellation" and "fulfilment" in job.row["payload"] and error.fix == "retry":
+        _finish(tx, job, "", stopped=False)
+    else:
+        outbox.park(tx, job.row, error)
+
+
+def _reached(hub: Hub, tx: Transaction, job: Job, ref: str) -> None:
+    """One step is done; the last one finishes the intent."""
+    steps = job.ability.steps
+    if not steps:
+        _finish(tx, job, ref)
+        return
+    reached = {**job.row["reached"], job.step: ref}
+    if job.step == steps[0]:
+        _first_step(tx, job)
+    if job.step == steps[-1]:
+        outbox.note(tx, job.row, reached=reached)
+        _finish(tx, job, reached[steps[0]] or ref, counted=True)
+    elif outbox.again(tx, job.row, 0, reached=reached, absent=0):
+        tx.lanes.add(job.row["lane"])
+
+
+def _first_step(tx: Transaction, job: Job) -> None:
+    """The shop's own figures move when the first step of a shipment is done."""
+    if job.row["ability"] == "send_shipment" and _still_ours(tx, job.row):
+        ship_order.told_shop(tx, job.row["payload"]["fulfilment"])
+
+
+def _still_ours(tx: Transaction, row: Row) -> bool:
+    found = one(tx, t.outbox, id=row["id"])
+    return found is not None and found["token"] == row["token"]
+
+
+def _finish(tx: Transaction, job: Job, ref: str, *, stopped: bool = True, counted: bool = False) -> None:
+    """It is done: what follows from it is booked in the same transaction. A lost lease changes nothing."""
+    row = job.row
+    if not outbox.done(tx, row, ref):
+        return
+    ids = row["payload"]
+    match row["ability"]:
+        case "send_stock":
+            assert job.said is not None
+            publish_stock.told(tx, job.said)
+        case "send_booking":
+            release_order.labelled(tx, ids["fulfilment"], ref)
+        case "send_delivery_order":
+            tx.set(t.fulfilments, ids["fulfilment"], wms_ref=ref)
+        case "send_shipment" if not counted:
+            ship_order.told_shop(tx, ids["fulfilment"])
+        case "send_cancellation":
+            ledger = Ledger(tx)
+            _called_off(tx, ledger, ids, stopped)
+            ledger.flush()
+            release_order.release(tx, [ids["order"]])
+
+
+def _called_off(tx: Transaction, ledger: Ledger, ids: Mapping[str, int], stopped: bool) -> None:
+    if "fulfilment" in ids:
+        cancel_order.verdict(tx, ledger, ids["fulfilment"], stopped)
+    else:
+        cancel_order.called_off_at_shop(tx, ledger, ids["order"])
+
+
+def _wait_s(hub: Hub, row: Row, error: YipanError) -> float:
+    """How long to wait before it is tried again: what they asked for, else a little longer each time."""
+    if isinstance(error, Throttled) and error.retry_after_s is not None:
+        return error.retry_after_s
+    return float(hub.options.retry_s * hub.options.patience * min(2 ** (row["attempts"] - 1), 32))
+
+

@@ -1,0 +1,153 @@
+"""Polling: due cursors are read page by page; a page is kept and its cursor moved in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import or_, select, update
+
+from connectors.spi import Page
+from core.errors import Later, YipanError
+from core.flow import publish_stock
+from core.model import Document
+from core.store import inbox
+from core.store import tables as t
+from core.store.database import skip_locked
+from core.store.store import Transaction
+from hub.shows import shown_by
+from hub.wiring import Hub, Wired
+
+log = structlog.get_logger("polling")
+PAGES_AT_ONCE = 50
+Row = Mapping[str, Any]
+
+
+def poll_due(hub: Hub, pool: ThreadPoolExecutor) -> int:
+    """Read every due cursor; returns how many there were."""
+    with hub.store.read() as tx:
+        if not tx.rows(_due(tx).limit(1)):
+            return 0
+    rows = hub.store.write(lambda tx: _lease(hub, tx))
+    list(pool.map(lambda row: _poll(hub, row), rows))
+    return len(rows)
+
+
+def _due(tx: Transaction) -> Any:
+    c = t.cursors.c
+    free = or_(c.lease_until.is_(None), c.lease_until < tx.now)
+    active = select(t.connections.c.id).where(t.connections.c.state == "active")
+    return select(t.cursors).where(c.due_at <= tx.now, free, c.connection_id.in_(active)).order_by(c.due_at)
+
+
+def _lease(hub: Hub, tx: Transaction) -> list[Row]:
+    due = tx.rows(skip_locked(_due(tx).limit(16)))
+    rows = [row for row in due if hub.wired(tx, row["connection_id"]).spend(tx, "orders")]
+    for row in rows:
+        _set(tx, row, lease_until=tx.now + timedelta(seconds=hub.options.lease_s))
+    return rows
+
+
+def _poll(hub: Hub, row: Row) -> None:
+    """Read pages until there are no more; an error keeps the cursor where it is and tries again later."""
+    with hub.store.read() as tx:
+        wired, started = hub.wired(tx, row["connection_id"]), tx.now
+    try:
+        for _ in range(PAGES_AT_ONCE):
+            row, more = _page(hub, wired, row)
+            if not more:
+                break
+        else:
+            hub.store.write(lambda tx: _set(tx, row, due_at=tx.now, lease_until=None))
+            return
+        behind = timedelta(seconds=wired.ability(row["ability"]).behind_s)
+        hub.store.write(lambda tx: _caught_up(hub, tx, wired, row, started - behind))
+    except YipanError as error:
+        found = error
+        hub.store.write(lambda tx: _failed(hub, tx, row, found))
+    except Exception:
+        log.exception("poll_stopped", connection=wired.row["code"], ability=row["ability"])
+        raise
+
+
+def _page(hub: Hub, wired: Wired, row: Row) -> tuple[Row, bool]:
+    """One page, kept together with the cursor's move. Someone else having moved it first, or the budget, stops us."""
+    ability = row["ability"]
+    if ability == "fetch_stock":
+        page = Page(wired.client.fetch_stock(_stock_refs(hub, wired)), cursor=row["value"])
+    else:
+        page = getattr(wired.client, ability)(row["value"])
+    documents = [*page.documents, *(wired.client.fetch_one(ability.removeprefix("fetch_").rstrip("s"), ref) for ref in page.refs)]
+    moved = hub.store.write(lambda tx: _keep_and_move(tx, wired, row, documents, dict(page.cursor)))
+    return {**row, "value": dict(page.cursor), "moves": row["moves"] + 1}, page.more and moved
+
+
+def _stock_refs(hub: Hub, wired: Wired) -> list[str]:
+    """The SKUs a warehouse or an ERP is asked about: those that lie there, or are linked there."""
+    with hub.store.read() as tx:
+        linked = select(t.items.c.sku).join(t.links, t.links.c.ours == t.items.c.id.cast(t.links.c.ours.type))
+        mine = linked.where(t.links.c.connection_id == wired.row["id"], t.links.c.kind == "item")
+        lying = (
+            select(t.items.c.sku)
+            .join(t.cells, t.cells.c.item_id == t.items.c.id)
+            .join(t.warehouses, t.warehouses.c.id == t.cells.c.warehouse_id)
+            .where(t.warehouses.c.wms_id == wired.row["id"])
+        )
+        return sorted(set(tx.conn.execute(mine).scalars()) | set(tx.conn.execute(lying).scalars()))
+
+
+def _keep_and_move(tx: Transaction, wired: Wired, row: Row, documents: Sequence[Document], cursor: dict[str, Any]) -> bool:
+    if not documents and cursor == row["value"]:
+        return _set(tx, row, moves=row["moves"] + 1) and wired.spend(tx, "orders")
+    if not _set(tx, row, value=cursor, moves=row["moves"] + 1):
+        return False
+    inbox.keep(tx, wired.row["id"], wired.holder, documents)
+    return wired.spend(tx, "orders")
+
+
+def _caught_up(hub: Hub, tx: Transaction, wired: Wired, row: Row, read_until: Any) -> None:
+    every_s = wired.ability(row["ability"]).every_s * hub.options.patience
+    due = tx.now + timedelta(seconds=every_s)
+    _set(tx, row, due_at=due, lease_until=None, read_until=read_until, failures=0, reason=None)
+
+
+def _failed(hub: Hub, tx: Transaction, row: Row, error: YipanError) -> None:
+    """Wait a little longer each time; an error that needs a person is shown on the connection and still tried."""
+    slow = 1 if isinstance(error, Later) else 12
+    wait_s = min(300.0, hub.options.retry_s * hub.options.patience * slow * 2 ** min(row["failures"], 5))
+    due = tx.now + timedelta(seconds=wait_s)
+    _set(tx, row, due_at=due, lease_until=None, failures=row["failures"] + 1, reason=error.message[:2000])
+
+
+def _set(tx: Transaction, row: Row, **values: Any) -> bool:
+    """Change a cursor if it still stands where we read it."""
+    c = t.cursors.c
+    mine = (c.connection_id == row["connection_id"]) & (c.ability == row["ability"]) & (c.moves == row["moves"])
+    return tx.conn.execute(update(t.cursors).where(mine).values(**values)).rowcount == 1
+
+
+def settle_doubts(hub: Hub, quiet_s: float) -> int:
+    """Read back figures in doubt, and judge those read before; returns how many were looked at."""
+    quiet_s *= hub.options.patience
+    with hub.store.read() as tx:
+        rows = publish_stock.doubtful(tx, quiet_s)
+        open_doubts = publish_stock.any_read(tx)
+    for connection_id in dict.fromkeys(r["connection_id"] for r in rows):
+        _read_back(hub, connection_id, [r for r in rows if r["connection_id"] == connection_id])
+    if open_doubts:
+        hub.store.write(lambda tx: publish_stock.judge(tx, quiet_s))
+    return len(rows)
+
+
+def _read_back(hub: Hub, connection_id: int, rows: Sequence[Row]) -> None:
+    with hub.store.read() as tx:
+        wired, read_at = hub.wired(tx, connection_id), tx.now
+    try:
+        shown = shown_by(wired, [r["product"] or r["ref"] for r in rows])
+    except YipanError as error:
+        log.info("read_back_failed", connection=wired.row["code"], why=type(error).__name__)
+        return
+    hub.store.write(lambda tx: publish_stock.note_shown(tx, connection_id, shown, read_at))

@@ -1,0 +1,126 @@
+"""Where the parts meet: one Hub a process, with its store, its connectors' clients and their mappings."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import select
+
+from connectors.registry import Connector, connector
+from connectors.spi import Connection
+from connectors.wire.http import Http, Outbound
+from core.errors import Unmatched
+from core.store import budgets
+from core.store import tables as t
+from core.store.store import Store, Transaction, one
+from mappings.language import Mapping as Meaning
+from mappings.language import load
+
+Observe = Callable[[str, str, str], None]
+Fingerprint = tuple[Any, bytes]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the hub is given of the settings. patience multiplies the waits that manifests name (polls, settle times)."""
+
+    allow: tuple[str, ...] = ()
+    patience: float = 1.0
+    timeout_s: float | None = None
+    lease_s: float = 30.0
+    retry_s: float = 5.0
+    threads: int = 8
+
+
+@dataclass(frozen=True)
+class Wired:
+    """One connection, ready to be spoken through."""
+
+    row: Mapping[str, Any]
+    connector: Connector
+    client: Any
+
+    def ability(self, name: str) -> Any:
+        """What the manifest says of an ability."""
+        return self.connector.manifest.can[name]
+
+    def spend(self, tx: Transaction, lane: str) -> bool:
+        """Take one call out of the budget; the share kept for stock is closed to other lanes."""
+        budget = self.connector.manifest.budget
+        share = 1.0 if lane == "stock" else 1.0 - budget.share_for_stock
+        per_day = None if budget.per_day is None else int(budget.per_day * share)
+        return budgets.spend(tx, str(self.row["id"]), per_s=budget.per_s * share, per_day=per_day)
+
+    @property
+    def holder(self) -> int:
+        """The merchant that holds the connection, 0 for the operator."""
+        return int(self.row["merchant_id"] or 0)
+
+
+class Hub:
+    """Everything a worker or a door needs, made once a process."""
+
+    def __init__(self, store: Store, options: Options | None = None, observe: Observe | None = None) -> None:
+        self.store = store
+        self.options = options or Options()
+        self._observe = observe or (lambda connection, ability, result: None)
+        self._wired: dict[int, tuple[Fingerprint, Wired]] = {}
+        self._lock = threading.Lock()
+
+    def wired(self, tx: Transaction, connection_id: int) -> Wired:
+        """The connection's client; made anew only when its settings or secrets changed. Raises Unmatched."""
+        row = one(tx, t.connections, id=connection_id)
+        if row is None:
+            raise Unmatched("connection", str(connection_id))
+        mark = (row["settings"], bytes(row["secrets"]))
+        with self._lock:
+            known = self._wired.get(connection_id)
+            if known is None or known[0] != mark:
+                known = (mark, self._wire(row))
+                self._wired[connection_id] = known
+        return Wired(row, known[1].connector, known[1].client)
+
+    def client(self, connection_id: int) -> Any:
+        """The client of a connection, for doors that only listen."""
+        with self.store.read() as tx:
+            return self.wired(tx, connection_id).client
+
+    def _wire(self, row: Mapping[str, Any]) -> Wired:
+        found = connector(row["connector"])
+        secrets = json.loads(self.store.vault.open_secret(row["secrets"]))
+        connection = Connection(str(row["id"]), row["connector"], row["settings"], secrets)
+        http = Http(
+            row["settings"]["base_url"],
+            timeout_s=self.options.timeout_s or found.manifest.timeout_s,
+            outbound=Outbound(self.options.allow),
+            observe=lambda ability, result: self._observe(row["code"], ability, result),
+        )
+        return Wired(row, found, found.client(connection, http, lambda: datetime.now(UTC)))
+
+
+@cache
+def meaning(name: str, noun: str) -> Meaning:
+    """The compiled mapping of one noun of one connector."""
+    return load(connector(name).mappings / f"{noun}.yaml")
+
+
+def links_to_ours(tx: Transaction, connection_id: int, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """(kind, their ref) → our id, for a whole batch."""
+    li = t.links.c
+    refs = sorted({ref for _, ref in asked})
+    rows = tx.rows(select(t.links).where(li.connection_id == connection_id, li.ref.in_(refs))) if refs else []
+    return {(r["kind"], r["ref"]): r["ours"] for r in rows}
+
+
+def links_to_theirs(tx: Transaction, connection_id: int, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """(kind, our id) → their ref, for a whole batch."""
+    li = t.links.c
+    ours = sorted({ident for _, ident in asked})
+    rows = tx.rows(select(t.links).where(li.connection_id == connection_id, li.ours.in_(ours))) if ours else []
+    return {(r["kind"], r["ours"]): r["ref"] for r in rows}

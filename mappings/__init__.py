@@ -1,0 +1,1 @@
+"""Meaning as data: what every connector's documents say, both ways."""

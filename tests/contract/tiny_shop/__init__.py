@@ -1,0 +1,1 @@
+"""A connector of a third party, as its own package: the smallest that keeps the whole contract."""

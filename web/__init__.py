@@ -1,0 +1,1 @@
+"""HTTP doors: callbacks, REST API, console."""

@@ -1,0 +1,12 @@
+"""The REST API under /api/v1: forms in, rows out, problems for whatever does not fit."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from web.api import access, connections, goods, orders, parked, parties
+
+
+def routers() -> list[APIRouter]:
+    """All doors of the API."""
+    return [m.router for m in (parties, connections, goods, orders, parked, access)]

@@ -1,0 +1,59 @@
+"""Items, listings, stock, and goods on their way in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from hub.onboard.goods import NewItems, NewListings, add_items, add_listings
+from hub.onboard.inbound import NewInbound, announce_inbound
+from web.api.page import FIRST, PROBLEMS, Key, Limit, Page, Search
+from web.asking import Ask
+from web.reads import lists
+from web.reads import stock as stock_reads
+from web.reads.shape import shown
+
+router = APIRouter(tags=["goods"], responses=PROBLEMS)
+
+
+@router.get("/items", response_model=Page)
+def items(ask: Ask, search: Search = "", after: Key = "", limit: Limit = FIRST) -> Any:
+    """Items by id. search: a SKU's beginning, or part of a name."""
+    return ask.read(lists.items, search, after, limit)
+
+
+@router.post("/items")
+def new_items(ask: Ask, new: NewItems) -> dict[str, int]:
+    """Take items in; those there already are laid over."""
+    return ask.write(add_items, new)
+
+
+@router.get("/listings", response_model=Page)
+def listings(ask: Ask, connection: Search = "", search: Search = "", after: Key = "", limit: Limit = FIRST) -> Any:
+    """Listings by id, with what was last told to the shop."""
+    return ask.read(lists.listings, connection, search, after, limit)
+
+
+@router.post("/listings")
+def new_listings(ask: Ask, new: NewListings) -> dict[str, int]:
+    """Take listings in; those there already are laid over. Each that is new or changed is published."""
+    return ask.write(add_listings, new)
+
+
+@router.get("/inbound", response_model=Page)
+def inbound(ask: Ask, after: Key = "", limit: Limit = FIRST) -> Any:
+    """Goods announced to warehouses, and what has arrived of them."""
+    return ask.read(lists.inbound, after, limit)
+
+
+@router.post("/inbound", status_code=201)
+def new_inbound(ask: Ask, new: NewInbound) -> dict[str, Any]:
+    """Announce goods; the warehouse is told."""
+    return shown(ask.write(announce_inbound, new))
+
+
+@router.get("/stock", response_model=Page)
+def stock(ask: Ask, search: Search = "", warehouse: Search = "", after: Key = "", limit: Limit = FIRST) -> Any:
+    """Cells with their accounts, what is on hand and what is available. search: a SKU's beginning, or part of a name."""
+    return ask.read(stock_reads.stock, search, warehouse, after, limit)

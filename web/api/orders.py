@@ -1,0 +1,39 @@
+"""Orders, parcels and figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from web.api.page import FIRST, PROBLEMS, Key, Limit, Page, Search
+from web.asking import Ask
+from web.reads import figures as figure_reads
+from web.reads import lists
+from web.reads import orders as order_reads
+
+router = APIRouter(tags=["orders"], responses=PROBLEMS)
+
+
+@router.get("/orders", response_model=Page)
+def orders(ask: Ask, search: Search = "", state: Search = "", before: Key = "", limit: Limit = FIRST) -> Any:
+    """Orders, newest first. search: an order's ref (or its beginning), a waybill, a fulfilment's ref, or a SKU."""
+    return ask.read(order_reads.orders, search, state, before, limit)
+
+
+@router.get("/orders/{ident}")
+def order(ask: Ask, ident: str) -> dict[str, Any]:
+    """One order: lines, claims, fulfilments, parcels, documents, intents and events."""
+    return ask.read(order_reads.order, ident)
+
+
+@router.get("/parcels", response_model=Page)
+def parcels(ask: Ask, waybill: Search = "", after: Key = "", limit: Limit = FIRST) -> Any:
+    """Parcels by id."""
+    return ask.read(lists.parcels, waybill, after, limit)
+
+
+@router.get("/figures")
+def figures(ask: Ask) -> dict[str, Any]:
+    """Counts of everything you see, as of now."""
+    return ask.read(figure_reads.figures)

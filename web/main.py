@@ -1,0 +1,110 @@
+"""Runs the web process: `yipan web`."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+
+from config.settings import Settings, load
+from core.store.store import Store
+from core.store.vault import Vault, read_keys
+from hub.wiring import Hub, Options
+from web.app import create_app
+
+BEAT_S = 2.0
+log = structlog.get_logger("web")
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    settings = load()
+    write_log_lines()
+    store = Store(settings.database_url, Vault(read_keys(settings.key_file)), role="web")
+    try:
+        with beating(store):
+            serve(store, settings)
+    finally:
+        store.close()
+
+
+def serve(store: Store, settings: Settings) -> None:
+    """The doors of this store, at the address the settings name."""
+    hub = Hub(store, Options(allow=settings.outbound.allow, patience=settings.bus.patience))
+    app = create_app(store, client_for=hub.client, settings=settings.web, language=settings.language)
+    config = uvicorn.Config(
+        app,
+        host=settings.web.host,
+        port=settings.web.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,  # an address may hold a callback token
+        server_header=False,
+        proxy_headers=settings.web.trust_forwarded,
+        timeout_graceful_shutdown=5,
+    )
+    _Server(config).run()
+
+
+@contextmanager
+def beating(store: Store) -> Iterator[None]:
+    """Show every two seconds that this process lives."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(BEAT_S):
+            try:
+                store.beat()
+            except Exception as error:
+                log.error("no heartbeat", error=str(error))
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def write_log_lines() -> None:
+    """One JSON line on stderr for everything said, by us or by a library."""
+    logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()], force=True)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )
+
+
+class _ToStructlog(logging.Handler):
+    """Passes on what libraries log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.log(record.levelno, record.getMessage(), source=record.name, exc_info=record.exc_info or None)
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        for server in getattr(self, "servers", ()):
+            for sock in server.sockets:
+                log.info("listening", host=sock.getsockname()[0], port=sock.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Questions the API and the console ask of the store, each narrowed to a scope."""

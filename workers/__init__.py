@@ -1,0 +1,1 @@
+"""Processes: celery app, lanes, clock, supervisor, command line."""

@@ -1,0 +1,5 @@
+"""`python -m workers` is `yipan`."""
+
+from workers.cli import main
+
+main()

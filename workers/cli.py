@@ -1,0 +1,203 @@
+"""The command line; every command imports only what it needs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Yipan: one pool of stock for every shop.")
+connectors_app = typer.Typer(no_args_is_help=True, help="The connectors there are, and the contract they must pass.")
+app.add_typer(connectors_app, name="connectors")
+Lanes = "stock,orders,fulfilment,tracking,slow"
+
+
+def main() -> None:
+    """Run a command; an error of ours is one sentence, not a traceback."""
+    from core.errors import YipanError
+
+    try:
+        app()
+    except YipanError as error:
+        typer.echo(f"yipan: {error.message}", err=True)
+        sys.exit(2)
+
+
+@app.command()
+def up(
+    home: Annotated[Path | None, typer.Option(help="Where data/ and keys/ lie.")] = None,
+    port: Annotated[int | None, typer.Option(help="The web port.")] = None,
+) -> None:
+    """Run the whole hub here: web, worker and clock, until Ctrl-C."""
+    import os
+
+    from config.settings import load
+    from workers.supervisor import Supervisor, open_hub
+
+    if home:
+        os.environ["YIPAN_HOME"] = str(home)
+    if port is not None:
+        os.environ["YIPAN_WEB__PORT"] = str(port)
+    settings = load()
+    first = open_hub(settings)
+    typer.echo(f"console: http://{settings.web.host}:{settings.web.port}/", err=True)
+    if first:
+        typer.echo(f"first login: admin / {first[0]}   operator key: {first[1]}", err=True)
+    Supervisor(settings).run()
+
+
+@app.command()
+def web() -> None:
+    """Run the web process alone (a fleet's part)."""
+    from importlib import import_module
+
+    from workers import leash
+
+    leash.hold()
+    import_module("web.main").main()
+
+
+@app.command()
+def worker(lanes: Annotated[str, typer.Option(help="Lanes to serve, with commas.")] = Lanes) -> None:
+    """Run a worker alone (a fleet's part)."""
+    from workers.run import run_worker
+
+    run_worker(lanes.split(","))
+
+
+@app.command()
+def clock() -> None:
+    """Run the clock alone (a fleet's part)."""
+    from workers.run import run_clock
+
+    run_clock()
+
+
+@app.command()
+def parked(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """What waits for a person, with the reason and what fixes it."""
+    from core.store.scope import HUB
+    from hub.parked import parked as waiting
+
+    with _store() as store, store.read() as tx:
+        rows = waiting(tx, HUB)
+    if as_json:
+        typer.echo(json.dumps(rows, default=str, ensure_ascii=False))
+        return
+    for row in rows:
+        typer.echo(f"{row['kind']} {row['id']}  {row['reason']}  [{', '.join(row['buttons'])}]")
+    if not rows:
+        typer.echo("nothing waits for a person")
+
+
+@app.command()
+def replay(ids: list[int]) -> None:
+    """Send kept documents through again, e.g. after their mapping was mended."""
+    from core.store import inbox
+
+    with _store() as store:
+        n = store.write(lambda tx: inbox.replay(tx, ids))
+    typer.echo(f"{n} of {len(ids)} documents go through again")
+    raise typer.Exit(0 if n == len(ids) else 1)
+
+
+@app.command()
+def audit() -> None:
+    """Hold the ledger against its journals; exit code 1 when a rule is broken."""
+    from core.flow import reconcile
+
+    with _store() as store, store.read() as tx:
+        breaches = reconcile.audit(tx)
+    typer.echo("\n".join(breaches) or "clean")
+    raise typer.Exit(1 if breaches else 0)
+
+
+@connectors_app.command("list")
+def list_connectors() -> None:
+    """Every connector that is installed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from connectors.registry import connectors
+
+    table = Table("connector", "title", "can")
+    for name, one in connectors().items():
+        table.add_row(name, one.manifest.title.get("en", ""), ", ".join(one.manifest.can))
+    Console().print(table)
+
+
+@connectors_app.command("check")
+def check_connectors(
+    names: Annotated[list[str] | None, typer.Argument(help="kind/id or id; all when none is named.")] = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Run the contract over connectors and print each one's grade, and what caps it."""
+    from connectors.registry import connectors
+    from sandbox.contract.check import check
+
+    wanted = [n for n in connectors() if not names or n in names or n.partition("/")[2] in names]
+    if not wanted:
+        raise typer.BadParameter(f"no such connector; there are: {', '.join(connectors())}")
+    reports = [check(name) for name in wanted]
+    if as_json:
+        typer.echo(json.dumps([r.as_dict() for r in reports], ensure_ascii=False))
+    else:
+        typer.echo("\n".join(str(r) for r in reports))
+    raise typer.Exit(0 if all(r.sound for r in reports) else 1)
+
+
+@connectors_app.command("new")
+def new_connector(kind: str, name: str, root: Annotated[Path, typer.Option()] = Path()) -> None:
+    """Lay out a new connector: manifest, client, mapping, fixtures, twin and test."""
+    from sandbox.contract.scaffold import create
+
+    for path in create(kind, name, root):
+        typer.echo(path)
+
+
+@app.command()
+def demo(
+    orders: Annotated[int, typer.Option(min=1, max=20000)] = 300,
+    seed: int = 7,
+    faults: Annotated[str, typer.Option(help="none, mild or harsh")] = "mild",
+    hints: Annotated[str, typer.Option(help="on or off")] = "on",
+    leave: Annotated[bool, typer.Option("--exit", help="End when the audit is done.")] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    home: Annotated[Path | None, typer.Option(help="A folder to keep; a fresh temporary one by default.")] = None,
+    kills: Annotated[int, typer.Option(help="kill -9 hub processes at random, so many times.")] = 0,
+) -> None:
+    """Two merchants, four shops, two warehouses, a courier and an ERP, all simulated: sell, ship, track, audit."""
+    from sandbox.demo.run import Plan, run
+
+    if faults not in ("none", "mild", "harsh") or hints not in ("on", "off"):
+        raise typer.BadParameter("--faults is none, mild or harsh; --hints is on or off")
+    plan = Plan(orders=orders, seed=seed, faults=faults, hints=hints == "on", leave=leave, home=home, kills=kills)
+    raise typer.Exit(run(plan, as_json))
+
+
+@app.command()
+def bench(name: str, rounds: int | None = None, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Measure one bench against its rivals: callbacks or mapping."""
+    from importlib import import_module
+
+    if name not in ("callbacks", "mapping"):
+        raise typer.BadParameter("there are: callbacks, mapping")
+    found = import_module(f"benchmarks.{name}")
+    result = found.run(rounds) if rounds else found.run()
+    if not as_json:
+        for row in result["results"]:
+            typer.echo(f"{row['goal']}: {row['ratio']:.2f} (floor {row['floor']}, target {row['target']})", err=True)
+    typer.echo(json.dumps(result, ensure_ascii=False))
+    raise typer.Exit(0 if all(r["held"] for r in result["results"]) else 1)
+
+
+def _store():  # type: ignore[no-untyped-def]
+    from contextlib import closing
+
+    from config.settings import load
+    from workers.wire import open_store
+
+    return closing(open_store(load(), "tool"))

@@ -1,0 +1,81 @@
+"""The bodies of the child processes: a worker with its Celery consumer, and the clock."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from config.settings import Settings, load
+from workers import leash
+from workers.clock import Clock
+from workers.hints import Hints, celery_app, publisher
+from workers.lanes import Worker
+from workers.wire import make_hub, open_store, quiet_logs
+
+BEAT_S = 2.0
+
+
+def run_worker(lanes: Sequence[str]) -> None:
+    """Serve these lanes until told to stop."""
+    quiet_logs()
+    leash.hold()
+    settings = load()
+    store = open_store(settings, "worker")
+    worker = Worker(make_hub(settings, store), lanes, settings.bus.sweep_s)
+    if settings.bus.hints:
+        store.woken = worker.wake
+    worker.start()
+    stopped = threading.Event()
+    threading.Thread(target=_beat, args=(store, stopped), daemon=True).start()
+    _serve(settings, worker, lanes)
+    stopped.set()
+    worker.stop()
+    store.close()
+
+
+def _serve(settings: Settings, worker: Worker, lanes: Sequence[str]) -> None:
+    """Consume hints until SIGTERM; with hints off, just wait for it."""
+    if not settings.bus.hints:
+        _wait_for_signal()
+        return
+    app = _app(settings)
+
+    @app.task(name="yipan.hint")
+    def hint(lane: str) -> None:
+        worker.wake({lane})
+
+    queues = ",".join(f"{settings.bus.queue_prefix}{lane}" for lane in lanes)
+    quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat", "--loglevel=ERROR"]
+    app.worker_main(["worker", "--pool=threads", "--concurrency=2", "-Q", queues, *quiet])
+
+
+def run_clock() -> None:
+    """Tick until told to stop."""
+    quiet_logs()
+    leash.hold()
+    settings = load()
+    store = open_store(settings, "clock")
+    hints = Hints(publisher(_app(settings), settings.bus.queue_prefix)) if settings.bus.hints else None
+    clock = Clock(store, hints.wake if hints else lambda lanes: None, settings.bus.patience)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(clock, "stopped", True))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    clock.run()
+    store.close()
+
+
+def _app(settings: Settings) -> Any:
+    return celery_app(settings.bus.broker, settings.data / "hints", settings.bus.queue_prefix)
+
+
+def _beat(store: Any, stopped: threading.Event) -> None:
+    while not stopped.wait(BEAT_S):
+        store.beat()
+
+
+def _wait_for_signal() -> None:
+    done = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: done.set())
+    signal.signal(signal.SIGINT, lambda *_: done.set())
+    done.wait()
