@@ -32,7 +32,7 @@ def _cpu_name() -> str:
 
 
 def race(rivals: dict[str, Callable[[], object]], *, heats: int, calls: int) -> dict[str, float]:
-    """One round: rivals take turns in short heats; each one's best mean time per call in seconds (as timeit: without gc)."""
+    """One round: rivals take turns in short heats; each one's best seconds per call, without gc as timeit."""
     best = dict.fromkeys(rivals, float("inf"))
     gc.collect()
     gc.disable()

@@ -69,22 +69,28 @@ def _read(tx: Transaction, wired: Wired, heard: Heard) -> Spoken | YipanError:
 
 def _book(hub: Hub, kind: str, spoken: Sequence[Spoken]) -> None:
     """One transaction for the batch; a batch that raises is halved until the one document that does is alone."""
-    if not spoken:
+    failed = _try(hub, kind, spoken) if spoken else None
+    if failed is None:
         return
+    if len(spoken) == 1:
+        _stop(hub, spoken[0], failed)
+    else:
+        half = len(spoken) // 2
+        _book(hub, kind, spoken[:half])
+        _book(hub, kind, spoken[half:])
+
+
+def _try(hub: Hub, kind: str, spoken: Sequence[Spoken]) -> Exception | None:
     try:
         hub.store.write(lambda tx: FLOWS[kind](tx, spoken))
     except Exception as error:
-        if len(spoken) > 1:
-            half = len(spoken) // 2
-            _book(hub, kind, spoken[:half])
-            _book(hub, kind, spoken[half:])
-        else:
-            _stop(hub, spoken[0], error)
+        return error
+    return None
 
 
 def _stop(hub: Hub, spoken: Spoken, error: Exception) -> None:
     if not isinstance(error, YipanError):
-        log.exception("document_stopped", document=spoken.inbox_id)
+        log.error("document_stopped", document=spoken.inbox_id, exc_info=error)
         error = Broken(f"{type(error).__name__} while booking it: report this, then replay")
     found: YipanError = error
     hub.store.write(lambda tx: _put_aside(tx, [(spoken, found)]))

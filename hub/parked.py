@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 
 
 class Fix(Form):
-    """What a person says when pressing a button. To link: the missing ref, and the item (owner and sku) or warehouse it is."""
+    """What a person says with a button. To link: the missing ref, and the item (owner, sku) or warehouse it is."""
 
     kind: str = "listing"
     ref: Ref | None = None
@@ -40,7 +40,7 @@ def parked(tx: Transaction, scope: Scope, limit: int = LIMIT) -> list[dict[str, 
 
 
 def press(tx: Transaction, scope: Scope, kind: str, ident: int, button: str, fix: Fix | None = None) -> None:
-    """Press one of its buttons. Raises Unmatched when it is not there, Refused when it is not parked or has no such button."""
+    """Press a button. Raises Unmatched when it is not there, Refused when it is not parked or has no such button."""
     row = _find(tx, scope, kind, ident)
     act = BUTTONS[kind].get(button)
     if act is None:

@@ -44,7 +44,9 @@ def _read(hub: Hub, push: Heard) -> tuple[Sequence[Document], YipanError | None]
 
 def _request(push: Heard) -> Request:
     names = [name for name in push.headers if name.startswith(QUERY)]
-    query = [(name.split(":", 2)[2], push.headers[name]) for name in sorted(names, key=lambda n: int(n.split(":", 2)[1]))]
+    query = [
+        (name.split(":", 2)[2], push.headers[name]) for name in sorted(names, key=lambda n: int(n.split(":", 2)[1]))
+    ]
     headers = {"content-type": push.headers.get("content-type", "")}
     return Request(push.headers.get("method", "POST"), query, headers, push.body, datetime.now(UTC))
 

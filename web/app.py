@@ -17,6 +17,9 @@ from web import health
 from web.api import routers
 from web.asking import Hall
 from web.callbacks import Callbacks
+from web.console.pages import router as console
+from web.console.session import Sessions, Throttle
+from web.console.show import show_problem
 from web.keeper import Keeper
 from web.problems import add_problems
 
@@ -45,12 +48,15 @@ def create_app(
         lifespan=open_until_stopped,
     )
     app.state.hall = hall
+    app.state.sessions = Sessions(store, hall.settings)
+    app.state.throttle = Throttle()
     app.router.routes.append(Route("/callbacks/{token}", Callbacks(hall, keeper).hear, methods=["POST"]))
     app.router.routes.append(Route("/healthz", _healthz, methods=["GET"]))
     app.router.routes.append(Route("/metrics", _metrics, methods=["GET"]))
     for router in routers():
         app.include_router(router, prefix=API)
-    add_problems(app)
+    app.include_router(console)
+    add_problems(app, show_problem)
     return app
 
 

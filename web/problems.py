@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
-from core.errors import Broken, Person, YipanError
+from core.errors import Broken, Person, Unfit, YipanError
 from core.model.marked import read_yaml
 
 KINDS: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("problems.yaml"))[0]
 MEDIA_TYPE = "application/problem+json"
+Page = Callable[[Request, int, str, str, str, Exception], Response]
+"""(request, status, title, detail, fix, error) → what people see."""
 log = structlog.get_logger()
 
 
@@ -39,48 +43,46 @@ class Problem(BaseModel):
     fix: str = ""
 
 
-def problem(status: int, title: str, detail: str, fix: str = "", type_: str = "about:blank") -> JSONResponse:
-    """The answer for one problem."""
-    body = Problem(type=type_, title=title, status=status, detail=detail, fix=fix)
-    return JSONResponse(body.model_dump(), status, media_type=MEDIA_TYPE)
-
-
-def for_error(error: YipanError) -> JSONResponse:
-    """The answer for one of our errors, by the first of its classes the table knows."""
+def named(error: YipanError) -> Problem:
+    """The problem one of our errors is, by the first of its classes the table knows."""
     name = next((c.__name__ for c in type(error).__mro__ if c.__name__ in KINDS), "Broken")
     kind = KINDS[name]
     if name == "Broken":
         log.error("broken", error=error.message)
-        return problem(500, kind["title"], "something went wrong on our side", kind["fix"], f"urn:yipan:{name}")
-    return problem(kind["status"], kind["title"], error.message, kind["fix"], f"urn:yipan:{name}")
+    detail = error.message if name != "Broken" else "something went wrong on our side"
+    return Problem(type=f"urn:yipan:{name}", title=kind["title"], status=kind["status"], detail=detail, fix=kind["fix"])
 
 
-def add_problems(app: FastAPI) -> None:
-    """Let every error of this app be answered as a problem."""
-    app.add_exception_handler(YipanError, _ours)
-    app.add_exception_handler(RequestValidationError, _unfit)
-    app.add_exception_handler(HTTPException, _theirs)
-    app.add_exception_handler(Exception, _unknown)
+def add_problems(app: FastAPI, page: Page) -> None:
+    """Answer every error of this app: as a problem below /api, else by `page`, for people."""
+
+    def answer(request: Request, found: Problem, error: Exception) -> Response:
+        if not request.url.path.startswith("/api/"):
+            return page(request, found.status, found.title, found.detail, found.fix, error)
+        headers = dict(getattr(error, "headers", None) or {})
+        return JSONResponse(found.model_dump(), found.status, headers, media_type=MEDIA_TYPE)
+
+    def on(kind: type[Exception], name_it: Callable[[Any], Problem]) -> None:
+        async def handle(request: Request, error: Exception) -> Response:
+            return answer(request, name_it(error), error)
+
+        app.add_exception_handler(kind, handle)
+
+    on(YipanError, named)
+    on(RequestValidationError, _unfit)
+    on(HTTPException, _theirs)
+    on(Exception, _unknown)
 
 
-async def _ours(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, YipanError)
-    return for_error(error)
-
-
-async def _unfit(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+def _unfit(error: RequestValidationError) -> Problem:
     faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-    return problem(422, KINDS["Unfit"]["title"], "; ".join(faults), KINDS["Unfit"]["fix"], "urn:yipan:Unfit")
+    return named(Unfit("; ".join(faults)))
 
 
-async def _theirs(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    answer = problem(error.status_code, HTTPStatus(error.status_code).phrase, str(error.detail))
-    answer.headers.update(error.headers or {})
-    return answer
+def _theirs(error: HTTPException) -> Problem:
+    return Problem(title=HTTPStatus(error.status_code).phrase, status=error.status_code, detail=str(error.detail))
 
 
-async def _unknown(request: Request, error: Exception) -> JSONResponse:
-    log.error("broken", path=request.url.path, error=type(error).__name__, exc_info=error)
-    return for_error(Broken("unknown"))
+def _unknown(error: Exception) -> Problem:
+    log.error("broken", error=type(error).__name__, exc_info=error)
+    return named(Broken(type(error).__name__))

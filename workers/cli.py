@@ -115,6 +115,22 @@ def audit() -> None:
     raise typer.Exit(1 if breaches else 0)
 
 
+@app.command()
+def levels(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """What every shop shows, beside what it should show by the ledger."""
+    from config.settings import load
+    from hub.levels import levels as read
+    from workers.wire import make_hub
+
+    with _store() as store:
+        rows = read(make_hub(load(), store))
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        typer.echo(f"{row['connection']} {row['listing']}: shows {row['shown']}, should show {row['target']}")
+
+
 @connectors_app.command("list")
 def list_connectors() -> None:
     """Every connector that is installed."""

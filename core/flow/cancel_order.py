@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from core.flow import end_fulfilment, release_order
 from core.flow.change_order import units_wanted
-from core.flow.tell import Happened, tell
+from core.flow.tell import Happened, settle, tell
 from core.rules.posting import inflow
 from core.store import outbox
 from core.store import tables as t
@@ -30,8 +31,14 @@ def give_back(
         mine = [c for c in claims if c["line_id"] == line["id"] and c["open"]]
         surplus = sum(c["asked"] - c["shipped"] for c in mine) - max(0, units_wanted(order, line) - line["shipped"])
         _shrink(tx, ledger, order, mine, surplus)
-    if order["closed"] and not any(c["open"] for c in claims):
+    if _called_off(order, lines) and not any(c["open"] for c in claims):
         close(tx, order)
+
+
+def _called_off(order: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the shop wants nothing of it any more: closed as a whole, or line by line."""
+    goods = [line for line in lines if line["bears_stock"]]
+    return bool(order["closed"] or (goods and all(line["cancelled"] >= line["ordered"] for line in goods)))
 
 
 def _shrink(
@@ -100,16 +107,21 @@ def _never_sent(tx: Transaction, fulfilment: Mapping[str, Any], warehouse: Mappi
 
 
 def verdict(tx: Transaction, ledger: Ledger, fulfilment_id: int, stopped: bool) -> None:
-    """The warehouse's answer to a cancellation: yes frees what is still open, no means it cannot be stopped."""
+    """The warehouse's answer to a cancellation: yes frees what is still open, no means it cannot be stopped.
+
+    Once nothing is open any more, neither changes anything.
+    """
     fulfilment = one(tx, t.fulfilments, id=fulfilment_id)
     assert fulfilment is not None
+    if fulfilment["final"] or fulfilment["state"] not in ("cancelling", "cannot_stop"):
+        return
     ids = {"fulfilment": fulfilment_id, "order": fulfilment["order_id"]}
     if not stopped:
         tx.set(t.fulfilments, fulfilment_id, state="cannot_stop")
         tell(tx, [Happened("fulfilment.cannot_stop", fulfilment["merchant_id"], ids, f"fulfilment:{fulfilment_id}")])
         return
     _detach(tx, fulfilment)
-    tell(tx, [Happened("fulfilment.cancelled", fulfilment["merchant_id"], ids, f"fulfilment:{fulfilment_id}")])
+    end_fulfilment.finish(tx, fulfilment, stopped=True)
     revise(tx, ledger, fulfilment["order_id"])
 
 
@@ -119,6 +131,8 @@ def revise(tx: Transaction, ledger: Ledger, order_id: int) -> None:
     assert order is not None
     claims = [dict(c) for c in many(tx, t.claims, "order_id", [order_id]) if c["open"]]
     give_back(tx, ledger, order, many(tx, t.order_lines, "order_id", [order_id]), claims)
+    release_order.release(tx, [order_id])
+    end_fulfilment.sum_up(tx, order_id)
 
 
 def _detach(tx: Transaction, fulfilment: Mapping[str, Any]) -> None:
@@ -133,16 +147,37 @@ def _detach(tx: Transaction, fulfilment: Mapping[str, Any]) -> None:
 
 
 def end(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any], key: str) -> int:
-    """The warehouse sends no more: what the claims still hold goes back and their lines stay short. Returns the units."""
+    """The warehouse sends no more: what the claims still hold goes back, their lines stay short of what is still wanted.
+
+    Returns the units the order is short by.
+    """
     missing = 0
     for claim in many(tx, t.claims, "fulfilment_id", [fulfilment["id"]]):
         units = claim["asked"] - claim["shipped"]
         if claim["open"] and units > 0:
             free_units(tx, ledger, dict(claim), units, f"{key}:{claim['id']}", f"fulfilment:{fulfilment['id']}")
-            lines = t.order_lines.c
-            tx.conn.execute(update(t.order_lines).where(lines.id == claim["line_id"]).values(short=lines.short + units))
-            missing += units
+            missing += _leave_short(tx, fulfilment["order_id"], claim["line_id"], units)
     return missing
+
+
+def _leave_short(tx: Transaction, order_id: int, line_id: int, units: int) -> int:
+    """Of `units` that will not come, those the line still wants and no other claim of it will bring."""
+    order, line = one(tx, t.orders, id=order_id), one(tx, t.order_lines, id=line_id)
+    assert order is not None and line is not None
+    others = sum(c["asked"] - c["shipped"] for c in many(tx, t.claims, "line_id", [line_id]) if c["open"])
+    short = min(units, max(0, units_wanted(order, line) - line["shipped"] - others))
+    if short:
+        tx.set(t.order_lines, line_id, short=line["short"] + short)
+    return short
+
+
+def close_if_off(tx: Transaction, order_id: int) -> None:
+    """Close an order that was called off, once its last fulfilment is over."""
+    order = one(tx, t.orders, id=order_id)
+    assert order is not None
+    open_ = any(c["open"] for c in many(tx, t.claims, "order_id", [order_id]))
+    if not open_ and _called_off(order, many(tx, t.order_lines, "order_id", [order_id])):
+        close(tx, order)
 
 
 def close(tx: Transaction, order: Mapping[str, Any]) -> None:
@@ -154,9 +189,7 @@ def close(tx: Transaction, order: Mapping[str, Any]) -> None:
         return
     tx.set(t.orders, order["id"], state="cancelled")
     subject = f"order:{order['id']}"
-    tx.conn.execute(
-        update(t.worklist).where(t.worklist.c.subject == subject, t.worklist.c.done_at.is_(None)).values(done_at=tx.now)
-    )
+    settle(tx, subject)
     tell(
         tx,
         [

@@ -28,6 +28,10 @@ def draft_lines(tx: Transaction, draft: Draft, listings: Mapping[str, Mapping[st
     )
     if not draft.new:
         draft.claims += [dict(c) for c in many(tx, t.claims, "order_id", [draft.row["id"]]) if c["open"]]
+    told = {line.ref for line in draft.order.lines}
+    for ref, gone in known.items():
+        if ref not in told:
+            draft.lines[gone["id"]] = {**gone, "known": True, "cancelled": gone["ordered"]}
     for line in draft.order.lines:
         listing = listings[line.ref]
         row = _line(tx, draft, line, listing, known.get(line.ref))

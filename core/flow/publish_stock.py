@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import and_, delete, func, or_, select, update
 
@@ -111,7 +111,8 @@ def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:
     forms = {r["id"]: levels.form(stand[r["id"]], wanted[r["id"]], can["forms"]) for r in rows}
     speak = [r for r in rows if forms[r["id"]] != "skip"]
     reads = any(forms[r["id"]] == "read_set" for r in speak)
-    form = "set" if reads or any(forms[r["id"]] == "set" for r in speak) else "delta"
+    said = {forms[r["id"]] for r in speak}
+    form = "set" if said & {"set", "read_set"} else "compare" if "compare" in said else "delta"
     extra = _taken_not_fulfilled(tx, [r["id"] for r in speak]) if can["level_means"] == "on_hand" else None
     key = hashlib.sha256(f"{intent['id']}:{intent['attempts']}".encode()).hexdigest()[:32]
     return Said(
@@ -205,7 +206,7 @@ def judge(tx: Transaction, margin_s: float) -> int:
     s, li, cu = t.shelves.c, t.listings.c, t.cursors.c
     heard = and_(cu.connection_id == li.connection_id, cu.ability == "fetch_orders", cu.read_until > s.shown_at)
     query = select(t.shelves, li.connection_id).join(t.listings, li.id == s.listing_id).join(t.cursors, heard)
-    rows = [r for r in tx.rows(query.where(s.doubt.is_(True), s.shown_at.is_not(None)))]
+    rows = tx.rows(query.where(s.doubt.is_(True), s.shown_at.is_not(None)))
     for row in rows:
         if _moved_since(tx, row, margin_s):
             values: dict[str, Any] = {"shown": None, "shown_at": None}
@@ -257,7 +258,12 @@ def _taken_not_fulfilled(tx: Transaction, listings: Sequence[int]) -> dict[int, 
 
 
 def _level(
-    row: Mapping[str, Any], form: str, wanted: int, shelf: Shelf, extra: Mapping[int, int] | None, key: str
+    row: Mapping[str, Any],
+    form: Literal["set", "compare", "delta"],
+    wanted: int,
+    shelf: Shelf,
+    extra: Mapping[int, int] | None,
+    key: str,
 ) -> Level:
     quantity = wanted if extra is None else levels.on_hand(wanted, row["threshold"], extra.get(row["id"], 0))
     return Level(
@@ -265,7 +271,7 @@ def _level(
         product=row["product"],
         sku=row["sku"],
         location=row["location"],
-        form="delta" if form == "delta" else "set",
+        form=form,
         quantity=max(0, quantity),
         change=wanted - (shelf.expected or 0) if form == "delta" else 0,
         expected=shelf.expected,

@@ -27,7 +27,7 @@ def compare(tx: Transaction, batch: Sequence[Spoken]) -> None:
 
 def _compare_row(tx: Transaction, spoken: Spoken, snapshot: Snapshot, row: SnapshotRow) -> dict[str, Any] | None:
     """One item's figures: theirs, and the interval ours may lie in while goods are on their way out or in."""
-    found = _cells(tx, spoken.connection_id, row)
+    found = _cells(tx, spoken, row)
     if not found:
         return None
     on_hand = sum(c["free"] + c["reserved"] + c["held"] + c["suspense"] for c in found)
@@ -48,18 +48,33 @@ def _compare_row(tx: Transaction, spoken: Spoken, snapshot: Snapshot, row: Snaps
     }
 
 
-def _cells(tx: Transaction, connection_id: int, row: SnapshotRow) -> list[Mapping[str, Any]]:
-    """The cells a snapshot row speaks of: of its warehouse where it names one, else of every warehouse."""
-    ce, i, li = t.cells.c, t.items.c, t.links.c
+def _cells(tx: Transaction, spoken: Spoken, row: SnapshotRow) -> list[Mapping[str, Any]]:
+    """The cells a snapshot row speaks of: of its warehouse where it names one, and of whom it may speak.
+
+    A keeper code names the owner; a merchant's own system speaks of what that merchant owns or sells. [] where several
+    owners' goods could be meant.
+    """
+    ce, i, k, w = t.cells.c, t.items.c, t.keepers.c, t.warehouses.c
     query = select(t.cells).join(t.items, i.id == ce.item_id).where(i.sku == row.sku, ce.condition == row.condition)
     if row.warehouse:
-        link = tx.row(
-            select(li.ours).where(li.connection_id == connection_id, li.kind == "warehouse", li.ref == row.warehouse)
-        )
-        if link is None:
-            return []
-        query = query.where(ce.warehouse_id == int(link["ours"]))
-    return tx.rows(query)
+        query = query.where(ce.warehouse_id == _linked_warehouse(tx, spoken.connection_id, row.warehouse))
+    if row.keeper:
+        keeper = and_(k.owner_id == ce.owner_id, k.warehouse_id == ce.warehouse_id, k.code == row.keeper)
+        query = query.join(t.keepers, keeper)
+    if spoken.merchant_id:
+        query = query.where(ce.item_id.in_([r["id"] for r in _sold_by(tx, spoken.merchant_id, [row.sku])]))
+    else:
+        mine = select(w.id).where(w.wms_id == spoken.connection_id)
+        query = query.where(ce.warehouse_id.in_(mine))
+    found = tx.rows(query)
+    return found if len({c["item_id"] for c in found}) == 1 else []
+
+
+def _linked_warehouse(tx: Transaction, connection_id: int, ref: str) -> int:
+    """Our id of the warehouse they call so; 0 when they never told us."""
+    li = t.links.c
+    link = tx.row(select(li.ours).where(li.connection_id == connection_id, li.kind == "warehouse", li.ref == ref))
+    return int(link["ours"]) if link else 0
 
 
 def link_items(tx: Transaction, batch: Sequence[Spoken]) -> None:

@@ -7,40 +7,46 @@ from typing import Any
 
 from sqlalchemy import update
 
-from core.flow.tell import Happened, tell
+from core.flow.tell import Happened, settle, tell
 from core.model import Booking, DeliveryLine, DeliveryOrder, Party
 from core.store import tables as t
+from core.store.database import insert_or_skip
 from core.store.parties import open_party
 from core.store.store import Transaction, many, one
 
-WAITS = ("taken", "held", "unpaid", "short")
+WAITS = ("taken", "held", "unpaid", "short", "released")
+BEGUN = ("part_shipped", "shipped")
 
 
 def release(tx: Transaction, order_ids: Sequence[int]) -> None:
     """Look at these orders again: release those that are ready, name what the others wait for."""
-    orders = [o for o in many(tx, t.orders, "id", sorted(set(order_ids))) if o["state"] in WAITS]
-    claims = many(tx, t.claims, "order_id", [o["id"] for o in orders])
+    orders = [o for o in many(tx, t.orders, "id", sorted(set(order_ids))) if o["state"] in (*WAITS, *BEGUN)]
+    claims = [c for c in many(tx, t.claims, "order_id", [o["id"] for o in orders]) if c["open"]]
+    loose = [c for c in claims if c["fulfilment_id"] is None]
     policies = {
         m["id"]: m["short_policy"] for m in many(tx, t.merchants, "id", sorted({o["merchant_id"] for o in orders}))
     }
     for order in orders:
-        _release_one(
-            tx, order, [c for c in claims if c["order_id"] == order["id"] and c["open"]], policies[order["merchant_id"]]
-        )
+        _release_one(tx, order, [c for c in loose if c["order_id"] == order["id"]], policies[order["merchant_id"]])
 
 
 def _release_one(tx: Transaction, order: Mapping[str, Any], claims: Sequence[Mapping[str, Any]], policy: str) -> None:
-    state = _state(order, claims)
-    if state == "released":
-        _fulfil(tx, order, [c for c in claims if c["fulfilment_id"] is None])
+    """claims: those no warehouse was told of yet; an order of which part has left stays part shipped meanwhile."""
+    if not claims:
+        return
+    wish = _state(order, claims)
+    if wish == "released":
+        _fulfil(tx, order, claims)
+        settle(tx, f"order:{order['id']}")
+    state = "part_shipped" if order["state"] in BEGUN else wish
     if state != order["state"]:
         tx.set(t.orders, order["id"], state=state)
-        if state == "short":
-            _say_short(tx, order, policy)
+    if wish == "short" and order["state"] != "short":
+        _say_short(tx, order, policy)
 
 
 def _state(order: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) -> str:
-    if order["closed"] or not claims:
+    if order["closed"]:
         return str(order["state"])
     if not order["may_ship"]:
         return "unpaid" if order["status"] == "unpaid" else "held"
@@ -86,7 +92,7 @@ def _make(
     cells: Mapping[int, Any],
 ) -> None:
     ident = tx.ids.new()
-    labelled = warehouse["courier_id"] is None
+    labelled = warehouse["courier_id"] is None or _sealed(tx, order["party_id"])
     row = {
         "id": ident,
         "ref": f"Y{ident}",
@@ -105,6 +111,12 @@ def _make(
     tx.conn.execute(update(t.claims).where(t.claims.c.id.in_(ids)).values(fulfilment_id=ident, soft=False))
     type_ = "fulfilment.labelled" if labelled else "fulfilment.released"
     tell(tx, [_happened(type_, row, warehouse, order)])
+
+
+def _sealed(tx: Transaction, party_id: int | None) -> bool:
+    """A token address can only travel by the warehouse's own e-waybill: no courier of ours can read it."""
+    party = one(tx, t.parties, id=party_id)
+    return party is not None and party["kind"] == "token"
 
 
 def _line(
@@ -136,6 +148,7 @@ def _happened(
 
 def labelled(tx: Transaction, fulfilment_id: int, waybill: str) -> None:
     """The courier gave a waybill: the warehouse may be told, and the parcel is expected."""
+    tx.lock_ledger()
     fulfilment = one(tx, t.fulfilments, id=fulfilment_id)
     assert fulfilment is not None
     if fulfilment["waybill"] or fulfilment["state"] != "labelling":
@@ -150,8 +163,6 @@ def labelled(tx: Transaction, fulfilment_id: int, waybill: str) -> None:
 
 def expect_parcel(tx: Transaction, fulfilment: Mapping[str, Any], courier_id: int | None) -> None:
     """A parcel row for the fulfilment's waybill, once."""
-    from core.store.database import insert_or_skip
-
     row = {
         "id": tx.ids.new(),
         "carrier": fulfilment["carrier"],

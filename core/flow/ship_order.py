@@ -1,17 +1,18 @@
-"""What warehouses say of fulfilments: progress, goods that left, refusals. Facts: booked at once, in full, whatever we thought."""
+"""What warehouses say of fulfilments: steps, goods that left, refusals. Facts, booked at once, in full."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select, update
 
-from core.errors import Refused, Unmatched
-from core.flow import cancel_order, track_parcel
+from core.errors import Refused, Unmatched, YipanError
+from core.flow import cancel_order, end_fulfilment
 from core.flow.hear import Spoken, fresh
 from core.flow.release_order import expect_parcel
-from core.flow.tell import Happened, tell
+from core.flow.tell import Happened, ask_person, tell
 from core.model import Confirm, ConfirmedLine, Progress, Shipment, ShippedLine
 from core.rules.posting import outflow
 from core.store import inbox
@@ -20,6 +21,7 @@ from core.store.ledger import Entry, Ledger
 from core.store.store import Transaction, many, one
 
 STAGES = ("released", "accepted", "working", "ready")
+LEFT_THOUGH_CANCELLED = "goods left although the warehouse had cancelled: have the parcel stopped, or ask for it back"
 
 
 def confirm_shipments(tx: Transaction, batch: Sequence[Spoken]) -> None:
@@ -27,35 +29,12 @@ def confirm_shipments(tx: Transaction, batch: Sequence[Spoken]) -> None:
     ledger = Ledger(tx)
     for spoken in fresh(tx, batch):
         assert isinstance(spoken.noun, Confirm)
-        fulfilment = _of_warehouse(tx, spoken.noun.fulfilment, spoken.connection_id)
-        if fulfilment is None:
-            inbox.park(tx, spoken.inbox_id, Unmatched("fulfilment", spoken.noun.fulfilment))
-        elif _second_final(tx, ledger, spoken, fulfilment):
-            inbox.park(
-                tx,
-                spoken.inbox_id,
-                Refused("a second, different final confirmation: settle with the warehouse, then replay or dismiss"),
-            )
+        error = _confirm(tx, ledger, spoken, spoken.noun)
+        if error:
+            inbox.park(tx, spoken.inbox_id, error)
         else:
-            _confirm(tx, ledger, spoken, spoken.noun, fulfilment)
             inbox.settle(tx, [spoken.inbox_id])
     ledger.flush()
-
-
-def _key(spoken: Spoken, confirm: Confirm) -> str:
-    return f"confirm:{spoken.connection_id}:{confirm.event_id or f'{confirm.fulfilment}:only'}"
-
-
-def _second_final(tx: Transaction, ledger: Ledger, spoken: Spoken, fulfilment: Mapping[str, Any]) -> bool:
-    """Without message ids only one final confirmation can be told from its repeats."""
-    assert isinstance(spoken.noun, Confirm)
-    key = _key(spoken, spoken.noun)
-    if spoken.noun.event_id or not ledger.known([key]):
-        return False
-    told = {(line.line or line.sku): line.quantity for line in spoken.noun.lines}
-    lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment["id"]])
-    booked = {str(line["n"]) if str(line["n"]) in told else line["sku"]: line["shipped"] for line in lines}
-    return told != {k: v for k, v in booked.items() if k in told}
 
 
 def _of_warehouse(tx: Transaction, ref: str, connection_id: int) -> Mapping[str, Any] | None:
@@ -65,45 +44,87 @@ def _of_warehouse(tx: Transaction, ref: str, connection_id: int) -> Mapping[str,
     return tx.row(query)
 
 
-def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm, fulfilment: Mapping[str, Any]) -> None:
-    key = _key(spoken, confirm)
-    if ledger.known([key]):
-        tx.tally("duplicates_absorbed")
-        return
+def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) -> YipanError | None:
+    """Book it, or say why it cannot be understood."""
+    fulfilment = _of_warehouse(tx, confirm.fulfilment, spoken.connection_id)
+    if fulfilment is None:
+        return Unmatched("fulfilment", confirm.fulfilment)
     lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment["id"]])
-    entries = [e for line in confirm.lines for e in _leave(tx, ledger, lines, line)]
+    strange = next((told.sku for told in confirm.lines if _line(lines, told) is None), "")
+    if strange:
+        return Unmatched("item", strange, f"{strange!r} is not on {confirm.fulfilment}: settle with the warehouse")
+    left = _left(lines, confirm)
+    key = f"confirm:{spoken.connection_id}:{confirm.event_id or f'{confirm.fulfilment}:only'}"
+    if ledger.known([key]):
+        return _repeated(tx, ledger, key, confirm, left)
+    entries = _leave(tx, ledger, left)
     ledger.book(key, "ship", f"inbox:{spoken.inbox_id}", entries, confirm.happened_at)
     waybill = _parcels(tx, fulfilment, confirm)
-    if confirm.final:
-        _final(tx, ledger, {**fulfilment, "waybill": waybill}, key)
+    if fulfilment["final"]:
+        _late(tx, fulfilment, any(units for _, units in left))
+    elif confirm.final:
+        _final(tx, ledger, {**fulfilment, "waybill": waybill})
     elif fulfilment["state"] in STAGES:
         tx.set(t.fulfilments, fulfilment["id"], state="part_shipped")
+    return None
 
 
-def _leave(tx: Transaction, ledger: Ledger, lines: Sequence[Mapping[str, Any]], told: ConfirmedLine) -> list[Entry]:
-    """The entries of one confirmed line: the claim's backed units first, then free, then suspense."""
-    line = _line(lines, told)
-    claim = one(tx, t.claims, id=line["claim_id"])
-    assert claim is not None
-    cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
-    moves = outflow(told.quantity, backed=claim["backed"], free=cell.free)
-    taken = -dict(moves).get("reserved", 0)
-    shipped = claim["shipped"] + told.quantity
-    tx.set(
-        t.claims, claim["id"], backed=claim["backed"] - taken, shipped=shipped, asked=max(claim["asked"], shipped),
-        open=claim["open"] and shipped < claim["asked"],
-    )  # fmt: skip
+Left = list[tuple[Mapping[str, Any], int]]
+"""(fulfilment line, base units that left) each."""
+
+
+def _left(lines: Sequence[Mapping[str, Any]], confirm: Confirm) -> Left:
+    """What left, line by line; a line that is told in several rows (lots) is summed."""
+    units: dict[int, int] = {}
+    for told in confirm.lines:
+        line = _line(lines, told)
+        assert line is not None
+        units[line["n"]] = units.get(line["n"], 0) + told.quantity
+    return [(line, units[line["n"]]) for line in lines if line["n"] in units]
+
+
+def _line(lines: Sequence[Mapping[str, Any]], told: ConfirmedLine) -> Mapping[str, Any] | None:
+    """The line they speak of: of those with their SKU the one with our number, else the first."""
+    same = [line for line in lines if line["sku"] == told.sku]
+    return next((line for line in same if str(line["n"]) == told.line), same[0] if same else None)
+
+
+def _repeated(tx: Transaction, ledger: Ledger, key: str, confirm: Confirm, left: Left) -> Refused | None:
+    """Heard before. Without message ids, one that says something else cannot be told from a repeat: a person decides."""
+    told: dict[int, int] = defaultdict(int)
+    for line, units in left:
+        told[line["item_id"]] += units
+    if not confirm.event_id and {i: n for i, n in told.items() if n} != ledger.arrived(key):
+        return Refused("a second, different final confirmation: settle with the warehouse, then replay or dismiss")
+    tx.tally("duplicates_absorbed")
+    return None
+
+
+def _leave(tx: Transaction, ledger: Ledger, left: Left) -> list[Entry]:
+    """The entries of goods that left: each line's claim's backed units first, then free, then suspense."""
+    entries: list[Entry] = []
+    spent: dict[int, int] = defaultdict(int)
+    for line, units in left:
+        claim = one(tx, t.claims, id=line["claim_id"])
+        assert claim is not None
+        cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
+        moves = outflow(units, backed=claim["backed"], free=cell.free - spent[cell.id])
+        spent[cell.id] -= dict(moves).get("free", 0)
+        _note_left(tx, line, claim, units, -dict(moves).get("reserved", 0))
+        entries += [Entry(cell, account, n) for account, n in moves]
+    return entries
+
+
+def _note_left(tx: Transaction, line: Mapping[str, Any], claim: Mapping[str, Any], units: int, taken: int) -> None:
+    """Write what left on the claim, the fulfilment's line and the order's."""
+    shipped = claim["shipped"] + units
+    asked = max(claim["asked"], shipped)
+    open_ = claim["open"] and shipped < asked
+    tx.set(t.claims, claim["id"], backed=claim["backed"] - taken, shipped=shipped, asked=asked, open=open_)
     f, o = t.fulfilment_lines.c, t.order_lines.c
     mine = (f.fulfilment_id == line["fulfilment_id"]) & (f.n == line["n"])
-    tx.conn.execute(update(t.fulfilment_lines).where(mine).values(shipped=f.shipped + told.quantity))
-    tx.conn.execute(update(t.order_lines).where(o.id == line["line_id"]).values(shipped=o.shipped + told.quantity))
-    return [Entry(cell, account, n) for account, n in moves]
-
-
-def _line(lines: Sequence[Mapping[str, Any]], told: ConfirmedLine) -> Mapping[str, Any]:
-    """The line they speak of: by our number when it names the same SKU, else by SKU, else (a substitute) the first."""
-    same = [line for line in lines if line["sku"] == told.sku]
-    return next((line for line in same if str(line["n"]) == told.line), same[0] if same else lines[0])
+    tx.conn.execute(update(t.fulfilment_lines).where(mine).values(shipped=f.shipped + units))
+    tx.conn.execute(update(t.order_lines).where(o.id == line["line_id"]).values(shipped=o.shipped + units))
 
 
 def _parcels(tx: Transaction, fulfilment: Mapping[str, Any], confirm: Confirm) -> str:
@@ -120,40 +141,23 @@ def _parcels(tx: Transaction, fulfilment: Mapping[str, Any], confirm: Confirm) -
     return waybill
 
 
-def _final(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any], key: str) -> None:
-    if fulfilment["final"]:
-        return
+def _final(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any]) -> None:
+    """Nothing more will leave: what is missing stays short, unless it was called off."""
     missing = cancel_order.end(tx, ledger, fulfilment, f"end:{fulfilment['id']}")
-    lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment["id"]])
-    left = any(line["shipped"] for line in lines)
-    state = "shipped" if left else "short"
-    tx.set(t.fulfilments, fulfilment["id"], state=state, final=True, shipped_at=tx.now if left else None)
-    order = one(tx, t.orders, id=fulfilment["order_id"])
-    assert order is not None
-    ids = {"fulfilment": fulfilment["id"], "order": order["id"]}
-    subject, shop = f"order:{order['id']}", {"shop": order["connection_id"]}
-    told = (
-        [Happened("fulfilment.shipped", order["merchant_id"], ids, subject, shop, {"ref": fulfilment["ref"]})]
-        if left
-        else []
-    )
-    if missing:
-        told.append(Happened("fulfilment.part_short", order["merchant_id"], ids, subject, shop, {"units": missing}))
-    tell(tx, told)
-    _sum_up(tx, order)
+    stopped = not missing and fulfilment["state"] in ("cancelling", "cannot_stop")
+    end_fulfilment.finish(tx, fulfilment, missing, stopped)
+    end_fulfilment.sum_up(tx, fulfilment["order_id"])
+    cancel_order.close_if_off(tx, fulfilment["order_id"])
 
 
-def _sum_up(tx: Transaction, order: Mapping[str, Any]) -> None:
-    """The order's state, from its fulfilments."""
-    states = [f["state"] for f in many(tx, t.fulfilments, "order_id", [order["id"]]) if f["state"] != "cancelled"]
-    if states and all(s in ("shipped", "short") for s in states):
-        state = "shipped" if "shipped" in states else "short"
-    else:
-        state = "part_shipped" if "shipped" in states else order["state"]
-    if state != order["state"] and order["state"] != "delivered":
-        tx.set(t.orders, order["id"], state=state)
-        tell(tx, [Happened(f"order.{state}", order["merchant_id"], {"order": order["id"]}, f"order:{order['id']}")])
-        track_parcel.deliver(tx, [order["id"]])
+def _late(tx: Transaction, fulfilment: Mapping[str, Any], left: bool) -> None:
+    """A correction after the end: a short fulfilment has shipped after all; one that was cancelled needs a person."""
+    if left and fulfilment["state"] == "short":
+        end_fulfilment.finish(tx, fulfilment)
+        end_fulfilment.sum_up(tx, fulfilment["order_id"])
+    elif left and fulfilment["state"] == "cancelled":
+        subject = f"fulfilment:{fulfilment['id']}"
+        ask_person(tx, "fulfilment.left_though_cancelled", subject, fulfilment["merchant_id"], LEFT_THOUGH_CANCELLED)
 
 
 def note_progress(tx: Transaction, batch: Sequence[Spoken]) -> None:
@@ -184,7 +188,7 @@ def _progress(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any], pr
     if progress.stage in STAGES and now in STAGES and STAGES.index(progress.stage) > STAGES.index(now):
         tx.set(t.fulfilments, fulfilment["id"], state=progress.stage)
         tell(tx, [happened])
-    elif progress.stage in ("cancelled", "cancel_refused") and now == "cancelling":
+    elif progress.stage in ("cancelled", "cancel_refused") and now in ("cancelling", "cannot_stop"):
         cancel_order.verdict(tx, ledger, fulfilment["id"], progress.stage == "cancelled")
     elif progress.stage in ("exception", "cancelled"):
         tell(tx, [happened])
@@ -196,7 +200,7 @@ def shipment(tx: Transaction, fulfilment_id: int) -> Shipment | None:
     if fulfilment is None or fulfilment["state"] not in ("shipped", "delivered"):
         return None
     order = one(tx, t.orders, id=fulfilment["order_id"])
-    lines = [line for line in many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id]) if line["shipped"]]
+    lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
     sold = {row["id"]: row for row in many(tx, t.order_lines, "order_id", [fulfilment["order_id"]])}
     assert order is not None
     others = [f for f in many(tx, t.fulfilments, "order_id", [order["id"]]) if f["state"] != "cancelled"]
@@ -207,11 +211,19 @@ def shipment(tx: Transaction, fulfilment_id: int) -> Shipment | None:
         waybill=fulfilment["waybill"],
         shipped_at=fulfilment["shipped_at"],
         split=len(others) > 1,
-        lines=tuple(
-            ShippedLine(ref=sold[line["line_id"]]["ref"], quantity=line["shipped"] // sold[line["line_id"]]["pack"])
-            for line in lines
-        ),
+        lines=_shipped_lines(lines, sold),
     )
+
+
+def _shipped_lines(
+    lines: Sequence[Mapping[str, Any]], sold: Mapping[int, Mapping[str, Any]]
+) -> tuple[ShippedLine, ...]:
+    """Per order line what left, in whole listing units, never more than was ordered."""
+    units: dict[int, int] = defaultdict(int)
+    for line in lines:
+        units[line["line_id"]] += line["shipped"]
+    told = [(sold[i], min(n, sold[i]["ordered"]) // sold[i]["pack"]) for i, n in units.items()]
+    return tuple(ShippedLine(ref=line["ref"], quantity=n) for line, n in told if n)
 
 
 def told_shop(tx: Transaction, fulfilment_id: int) -> None:

@@ -25,6 +25,11 @@ from core.store.parties import keep_party
 from core.store.store import Transaction, many
 
 GONE = ("shipped", "delivered")
+OURS = ("id", "merchant_id", "state", "created_at")
+"""What a newer version of an order never overwrites."""
+
+
+NO_POOL = "this shop sells from no warehouse: give its connection a pool, then replay"
 
 
 @dataclass
@@ -46,6 +51,7 @@ def take_orders(tx: Transaction, batch: Sequence[Spoken]) -> None:
     told, stale = _newest(fresh(tx, batch))
     standing = _standing(tx, told)
     listings = _listings(tx, told)
+    pools = _pools(tx, {s.connection_id for s in told})
     drafts, settled = [], list(stale)
     for spoken in told:
         order = _order(spoken)
@@ -55,6 +61,8 @@ def take_orders(tx: Transaction, batch: Sequence[Spoken]) -> None:
             settled.append(spoken.inbox_id)
         elif unknown:
             inbox.park(tx, spoken.inbox_id, Unmatched("listing", unknown))
+        elif spoken.connection_id not in pools:
+            inbox.park(tx, spoken.inbox_id, Unmatched("pool", str(spoken.connection_id), NO_POOL))
         else:
             drafts.append(_draft(tx, spoken, before, listings))
             settled.append(spoken.inbox_id)
@@ -68,7 +76,7 @@ def _book(
     tx.add(t.orders, [d.row for d in drafts if d.new])
     for draft in drafts:
         if not draft.new:
-            tx.set(t.orders, draft.row["id"], **{k: v for k, v in draft.row.items() if k != "id"})
+            tx.set(t.orders, draft.row["id"], **{k: v for k, v in draft.row.items() if k not in OURS})
     by_id = {row["id"]: row for row in listings.values()}
     change_order.lay_lines(tx, drafts, by_id)
     back(tx, ledger, [d for d in drafts if d.wants])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from core.rules.routes import Route, routes
 from core.store import outbox
@@ -86,21 +86,25 @@ def _intent(happened: Happened, route: Route, connection_id: int, lane: str) -> 
 
 def _leave_to_people(tx: Transaction, left: Sequence[tuple[Happened, Route]]) -> None:
     """No call is known for it there: a person has to do it at their side."""
-    rows = [
-        {
-            "id": tx.ids.new(),
-            "kind": f"{happened.type}/{route.ability}",
-            "subject": happened.subject,
-            "merchant_id": happened.merchant_id,
-            "reason": ASK.get(
-                happened.type, f"{happened.type}: this {route.to} has no call for {route.ability}; do it there by hand"
-            ),
-            "fix": "done",
-            "created_at": tx.now,
-        }
-        for happened, route in left
-    ]
-    insert_or_skip(tx.conn, t.worklist, rows)
+    for happened, route in left:
+        by_hand = f"{happened.type}: this {route.to} has no call for {route.ability}; do it there by hand"
+        reason = ASK.get(happened.type, by_hand)
+        ask_person(tx, f"{happened.type}/{route.ability}", happened.subject, happened.merchant_id, reason)
+
+
+def ask_person(tx: Transaction, kind: str, subject: str, merchant_id: int | None, reason: str) -> None:
+    """Put it on the worklist, or back on it."""
+    row = {"kind": kind, "subject": subject, "merchant_id": merchant_id, "reason": reason, "fix": "done"}
+    if not insert_or_skip(tx.conn, t.worklist, [{"id": tx.ids.new(), **row, "created_at": tx.now}]):
+        w = t.worklist.c
+        again = update(t.worklist).where(w.kind == kind, w.subject == subject, w.done_at.is_not(None))
+        tx.conn.execute(again.values(done_at=None, created_at=tx.now, reason=reason))
+
+
+def settle(tx: Transaction, subject: str) -> None:
+    """Nobody has to act on it any more."""
+    w = t.worklist.c
+    tx.conn.execute(update(t.worklist).where(w.subject == subject, w.done_at.is_(None)).values(done_at=tx.now))
 
 
 ASK = {"order.short": "no stock for this paid order: ask the shop to cancel it, or bring in stock and retry"}

@@ -51,7 +51,10 @@ def _parcels(tx: Transaction, heard: Sequence[Spoken]) -> dict[tuple[int, str], 
     waybills = sorted({row.waybill for s in heard for row in _rows(s)})
     found: dict[tuple[int, str], Mapping[str, Any]] = {}
     for chunk in chunks(waybills, 500):
-        for row in many(tx, t.parcels, "waybill", chunk):
+        p = t.parcels.c
+        # Locked, so that two batches that speak of one parcel derive its milestone one after the other.
+        mine = select(t.parcels).where(p.waybill.in_(chunk)).order_by(p.id)
+        for row in tx.rows(mine.with_for_update(key_share=True)):
             if row["courier_id"]:
                 found[(row["courier_id"], row["waybill"])] = row
     return found
@@ -99,6 +102,8 @@ def _happened(parcel: Mapping[str, Any], shown: Fact) -> Happened:
 
 def deliver(tx: Transaction, order_ids: Sequence[int]) -> None:
     """Name the orders of which every shipped fulfilment's parcel has been delivered."""
+    if order_ids:
+        tx.lock_ledger()
     p, f = t.parcels.c, t.fulfilments.c
     for order in many(tx, t.orders, "id", order_ids):
         query = (

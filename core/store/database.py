@@ -40,6 +40,8 @@ from sqlalchemy.types import JSON, LargeBinary, TypeDecorator
 T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LEDGER_LOCK = 0x59495041  # "YIPA"
+SCHEMA_LOCK = LEDGER_LOCK + 1
+CLAIM_LOCK = LEDGER_LOCK + 2
 Id = BigInteger().with_variant(Integer(), "sqlite")
 Json = JSON().with_variant(postgresql.JSONB(), "postgresql")
 Blob = LargeBinary()
@@ -94,6 +96,8 @@ class Database:
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction; committed when this returns, without trace when it raises."""
+        if self._closed:
+            raise RuntimeError("this database was closed: nothing more can be written")
         if not self.is_sqlite:
             return self._commit(work)
         job: Future[T] = Future()
@@ -108,6 +112,7 @@ class Database:
         if self.is_sqlite:
             self._jobs.put(None)
             self._thread.join()
+            self._gate.close()
         self._readers.dispose()
         self._writer.dispose()
 
@@ -157,6 +162,11 @@ class _Gate:
         if self._somebody_waits():
             time.sleep(held_s)
 
+    def close(self) -> None:
+        """Let go of both files."""
+        os.close(self._lock)
+        os.close(self._waiting)
+
     def _somebody_waits(self) -> bool:
         try:
             fcntl.flock(self._waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -174,7 +184,7 @@ def _sqlite_engine(url: str, begin: str, pool_size: int) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: object) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=20000"):
+        for pragma in ("busy_timeout=20000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -184,10 +194,41 @@ def _sqlite_engine(url: str, begin: str, pool_size: int) -> Engine:
     return engine
 
 
+@contextmanager
+def alone(url: str) -> Iterator[Connection]:
+    """One transaction that may change tables, while no other process does (nor, on SQLite, writes anything)."""
+    is_sqlite = url.startswith("sqlite")
+    engine = _sqlite_engine(url, "BEGIN IMMEDIATE", pool_size=1) if is_sqlite else create_engine(url)
+    try:
+        if is_sqlite:
+            gate = _Gate(Path(str(engine.url.database)))
+            try:
+                with gate, engine.connect() as conn, conn.begin():
+                    yield conn
+            finally:
+                gate.close()
+        else:
+            with engine.connect() as conn, conn.begin():
+                _lock(conn, SCHEMA_LOCK)
+                yield conn
+    finally:
+        engine.dispose()
+
+
+def _lock(conn: Connection, number: int) -> None:
+    conn.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+
 def lock_ledger(conn: Connection) -> None:
     """One ledger writer at a time between processes; on SQLite every writer already is alone."""
     if conn.dialect.name == "postgresql":
-        conn.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": LEDGER_LOCK})
+        _lock(conn, LEDGER_LOCK)
+
+
+def lock_claims(conn: Connection) -> None:
+    """One process at a time decides what goes out next; on SQLite every writer already is alone."""
+    if conn.dialect.name == "postgresql":
+        _lock(conn, CLAIM_LOCK)
 
 
 def skip_locked(query: Select[Any]) -> Select[Any]:

@@ -135,7 +135,8 @@ def opened(tx: Transaction, row: Mapping[str, Any]) -> Heard:
 
 def still_waiting(tx: Transaction, ids: Sequence[int]) -> set[int]:
     """Which of these nobody has settled meanwhile; ask first in the transaction that settles them."""
-    query = select(t.inbox.c.id).where(t.inbox.c.id.in_(list(ids)), t.inbox.c.state == "waiting").with_for_update()
+    query = select(t.inbox.c.id).where(t.inbox.c.id.in_(list(ids)), t.inbox.c.state == "waiting")
+    query = query.order_by(t.inbox.c.id).with_for_update()
     return set(tx.conn.execute(query).scalars())
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select, tuple_, update
+from sqlalchemy import bindparam, func, select, tuple_, update
 
 from core.errors import Broken
 from core.store import tables as t
@@ -20,6 +20,7 @@ from core.store.store import Transaction
 
 GUARDED = ("free", "reserved", "held", "transit", "inbound")
 KEPT = (*GUARDED, "suspense")
+MISSING = "{} units are missing that the books say are there: have them counted, or take them back from orders"
 
 
 class CellKey(NamedTuple):
@@ -106,6 +107,13 @@ class Ledger:
             booked |= set(self._tx.conn.execute(select(t.journals.c.key).where(t.journals.c.key.in_(chunk))).scalars())
         return booked
 
+    def arrived(self, key: str) -> dict[int, int]:
+        """Item → units the journal of this key brought anywhere; {} when it moved nothing."""
+        e, j, ce = t.entries.c, t.journals.c, t.cells.c
+        units = select(ce.item_id, func.sum(e.quantity).label("n")).join(t.cells, ce.id == e.cell_id)
+        mine = units.join(t.journals, j.id == e.journal_id).where(j.key == key, e.quantity > 0)
+        return {r["item_id"]: int(r["n"]) for r in self._tx.rows(mine.group_by(ce.item_id))}
+
     def book(
         self, key: str, kind: str, cause: str, entries: Sequence[Entry], happened_at: datetime | None = None
     ) -> None:
@@ -134,6 +142,7 @@ class Ledger:
         tx.add(t.journals, self._journals)
         tx.add(t.entries, self._entries)
         self._write_balances()
+        self._watch_suspense()
         tx.add(t.marks, [{"id": tx.ids.new(), "item_id": item, "listing_id": None} for item in sorted(self._marks)])
         if self._marks:
             tx.lanes.add("stock")
@@ -159,6 +168,20 @@ class Ledger:
         )
         rows = [{"cell": cell, **{f"d_{a}": self._deltas.get((cell, a), 0) for a in KEPT}} for cell in moved]
         self._tx.conn.execute(statement, rows)
+
+    def _watch_suspense(self) -> None:
+        """A cell whose suspense is negative is on the worklist as long as it is."""
+        for cell_id in sorted({cell for (cell, account), n in self._deltas.items() if account == "suspense" and n}):
+            cell, w = self._by_id[cell_id], t.worklist.c
+            subject = {"kind": "stock.missing", "subject": f"cell:{cell_id}"}
+            mine = (w.kind == subject["kind"]) & (w.subject == subject["subject"])
+            if cell.suspense >= 0:
+                self._tx.conn.execute(update(t.worklist).where(mine, w.done_at.is_(None)).values(done_at=self._tx.now))
+                continue
+            said = {"reason": MISSING.format(-cell.suspense), "done_at": None, "created_at": self._tx.now}
+            row = {"id": self._tx.ids.new(), **subject, "merchant_id": cell.key.owner_id, "fix": "look", **said}
+            if not insert_or_skip(self._tx.conn, t.worklist, [row]):
+                self._tx.conn.execute(update(t.worklist).where(mine).values(**said))
 
     def _load(self, keys: Sequence[CellKey]) -> set[CellKey]:
         c = t.cells.c

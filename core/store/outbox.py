@@ -16,10 +16,11 @@ from sqlalchemy import and_, exists, or_, select, update
 
 from core.errors import InDoubt, YipanError
 from core.store import tables as t
-from core.store.database import insert_or_skip, skip_locked
+from core.store.database import insert_or_skip, lock_claims, skip_locked
 from core.store.store import Transaction
 
 OPEN = ("waiting", "sending", "in_doubt", "parked")
+TURNED_AWAY = ("Unavailable", "Throttled", "NotAuthorised", "Refused", "Unfit", "Unmatched")
 EXCLUSIVE = {"send_stock": "send_shipment", "send_shipment": "send_stock"}
 
 
@@ -71,7 +72,9 @@ def claim(tx: Transaction, lane: str, limit: int, lease_s: float, busy: Sequence
 
     A row found `in_doubt` is to be probed, one now `sending` is to be sent.
     """
+    lock_claims(tx.conn)
     o = t.outbox.c
+    shops = _on_hand_shops(tx)
     first = t.outbox.alias("first")
     other = t.outbox.alias("other")
     query = (
@@ -86,12 +89,19 @@ def claim(tx: Transaction, lane: str, limit: int, lease_s: float, busy: Sequence
                 first.c.state.in_(OPEN),
             )
         )
-        .where(~_held_up(other))
+        .where(or_(o.connection_id.not_in(shops or [0]), ~_held_up(other)))
         .order_by(o.id)
         .limit(limit)
     )
     rows = tx.rows(skip_locked(query))
-    return [_lease(tx, row, lease_s) for row in _without_conflicts(rows)]
+    return [_lease(tx, row, lease_s) for row in _without_conflicts(rows, shops)]
+
+
+def _on_hand_shops(tx: Transaction) -> list[int]:
+    """Connections whose figure moves by our shipments: there levels and shipments share one lane."""
+    c = t.connections.c
+    rows = tx.rows(select(c.id, c.can).where(c.kind == "sales"))
+    return [r["id"] for r in rows if r["can"].get("send_stock", {}).get("level_means") == "on_hand"]
 
 
 def _held_up(other: Any) -> Any:
@@ -107,12 +117,13 @@ def _held_up(other: Any) -> Any:
     )
 
 
-def _without_conflicts(rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _without_conflicts(rows: list[Mapping[str, Any]], shops: Sequence[int]) -> list[Mapping[str, Any]]:
     """Of the rows about to be leased together, none may cross another at its connection."""
     taken: set[tuple[int, str]] = set()
     free = []
     for row in rows:
-        if (row["connection_id"], EXCLUSIVE.get(row["ability"], "")) not in taken:
+        crossing = (row["connection_id"], EXCLUSIVE.get(row["ability"], ""))
+        if row["connection_id"] not in shops or crossing not in taken:
             taken.add((row["connection_id"], row["ability"]))
             free.append(row)
     return free
@@ -212,12 +223,20 @@ def any_expired(tx: Transaction) -> bool:
 
 
 def withdraw(tx: Transaction, connection_id: int, ability: str, subject: str, why: str) -> bool:
-    """Take back what was never sent; False when it may have been."""
+    """Take back what certainly is not there; False when it may be."""
     o = t.outbox.c
     mine = and_(o.connection_id == connection_id, o.ability == ability, o.subject == subject)
-    untouched = and_(o.state.in_(("waiting", "parked")), o.attempts == 0)
-    gone = update(t.outbox).where(mine, untouched).values(state="moot", done_at=tx.now, reason=why)
-    return tx.conn.execute(gone).rowcount == 1
+    row = tx.row(select(t.outbox).where(mine, o.state.in_(("waiting", "parked"))).with_for_update())
+    if row is None or not _never_arrived(row):
+        return False
+    tx.set(t.outbox, row["id"], state="moot", done_at=tx.now, reason=why)
+    return True
+
+
+def _never_arrived(row: Mapping[str, Any]) -> bool:
+    """Never tried, or tried once and provably turned away before anything of it was done."""
+    turned_away = row["problem"] in TURNED_AWAY and not row["resends"] and not row["reached"]
+    return bool(row["attempts"] == 0 or turned_away)
 
 
 def _after(tx: Transaction, seconds: float) -> Any:

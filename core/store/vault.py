@@ -6,6 +6,7 @@ the data folder; several can be given, the first seals, all open (rotation witho
 
 from __future__ import annotations
 
+import hmac
 import os
 from collections.abc import Sequence
 from datetime import datetime
@@ -33,6 +34,7 @@ class Vault:
         if not master_keys:
             raise Misconfigured("no master key: name a key file in `vault.key_file`")
         self._master = MultiFernet([Fernet(key) for key in master_keys])
+        self._first = master_keys[0].encode()
         self._keys: dict[int, AESGCM] = {}
 
     def seal_secret(self, plain: bytes) -> bytes:
@@ -45,6 +47,10 @@ class Vault:
             return self._master.decrypt(bytes(sealed))
         except InvalidToken:
             raise Misconfigured("the master key does not open the vault: is `vault.key_file` the right one?") from None
+
+    def derive(self, purpose: str) -> bytes:
+        """A key for one purpose (signing sessions), from the first master key; it changes when that is rotated."""
+        return hmac.digest(self._first, purpose.encode(), "sha256")
 
     def key(self, tx: Transaction, holder: int) -> int:
         """The id of this month's key of the holder, made when it is not there."""

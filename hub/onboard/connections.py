@@ -95,7 +95,7 @@ def set_state(tx: Transaction, scope: Scope, code: str, state: str) -> Row:
 
 
 def rotate_token(tx: Transaction, scope: Scope, code: str) -> str:
-    """A second callback token, shown this once; the one before stays valid until the next rotation or its revocation."""
+    """A second callback token, shown this once; the one before stays valid until the next rotation."""
     row = find(tx, scope, t.connections, code)
     if "read_callback" not in row["can"]:
         raise Unfit(f"{row['connector']} does not call back: there is no token to rotate")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping as Links
+from collections.abc import Iterable
+from collections.abc import Mapping as Links
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from mappings.language.check import (
     shared_table,
 )
 from mappings.language.nouns import check_paths, check_targets, personal_fields
-from mappings.language.path import Mistake, Scope, Wrong, needed, quick_walk
+from mappings.language.path import Mistake, Scope, Wrong, quick_walk
 from mappings.language.rule import Parsed
 from mappings.language.steps import Setting
 from mappings.language.values import Clock
@@ -77,10 +78,8 @@ class Mapping:
     def _setting(self, mistakes: Mistakes) -> Any:
         clock, tables = Clock(read_zone(self._source, mistakes)), self._table_finder(mistakes)
         digits = read_digits(self._source, tables("currencies") if "currency" in self._source.header else {}, mistakes)
-        one_is_list = self.format == "xml"
-        return lambda inward: Setting(
-            inward, clock, digits, tables, lambda path, convert=needed: quick_walk(path, convert, one_is_list=inward and one_is_list)
-        )
+        inward_walk = partial(quick_walk, one_is_list=self.format == "xml")
+        return lambda inward: Setting(inward, clock, digits, tables, inward_walk if inward else quick_walk)
 
     def _table_finder(self, mistakes: Mistakes) -> Any:
         def find(name: str) -> Any:

@@ -55,7 +55,8 @@ def _check_target(one: Rule | Block, shape: type[Model] | Many | None, mistakes:
         if isinstance(shape, type) or (isinstance(shape, Many) and shape.row):
             mistakes.at(one, "is made of fields: write a block of rules")
     elif one.rows != isinstance(shape, Many):
-        mistakes.at(one, "is a list: write it with []" if isinstance(shape, Many) else "is no list: write it without []")
+        why = "is a list: write it with []" if isinstance(shape, Many) else "is no list: write it without []"
+        mistakes.at(one, why)
     elif isinstance(shape, Many):
         _check_rows(one, shape, mistakes)
     elif shape is None:

@@ -143,6 +143,15 @@ def _small(node: Any) -> Any:
     return node
 
 
+def _of_around(convert: Convert) -> Convert:
+    def small(value: Any) -> Any:
+        if type(value) is str and len(value) <= AROUND_CHARS_MAX:
+            return convert(value)
+        return convert(_small(value))
+
+    return small
+
+
 def needed(value: Any) -> Any:
     """A value that must be something."""
     if value is None:
@@ -211,8 +220,8 @@ def fast_walk(path: Path, convert: Convert) -> Get | None:
     build = (_optional if optional else _required)[len(keys) - 1]
     if not path.up:
         return build(convert, *keys)
-    around = build(lambda value: convert(_small(value)), *keys)
-    return lambda node, scope: around(scope.node, scope.up)
+    around = build(_of_around(convert), *keys)
+    return lambda node, scope: around(scope.node, None)
 
 
 def _one(convert: Convert, a: str) -> Get:

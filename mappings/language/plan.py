@@ -21,7 +21,7 @@ Instead = Callable[[Callable[[str], Any]], Any]
 After = Callable[[Any, Callable[[str], Any]], Any]
 """What follows a conversion and looks at neighbours: (value or None, the parent's lookup) → value or None."""
 Item = tuple[str, str, Convert | None, Instead | None, bool, After | None]
-"""(target, key, conversion or None for text, what instead or None for nothing, whether an empty text is nothing, after)"""
+"""(target, key, conversion or None for text, what instead or None, whether an empty text is nothing, what after)"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ def fit(parsed: Parsed, steps: Sequence[Step]) -> Fit | None:
     simple = [step for step in rest if not step.bare]
     convert = None if [step.name for step in simple] == ["text"] else _composed([step.call for step in simple])
     needed = not (others[-1][1] if others else optional)
-    return Fit(parent, key, convert, _instead(others, convert or text_of, needed, _default(rest)), filled, after, needed and not others)
+    instead = _instead(others, convert or text_of, needed, _default(rest))
+    return Fit(parent, key, convert, instead, filled, after, sure=needed and not others)
 
 
 def _neighbour(path: Path) -> tuple[tuple[str, ...], str, bool] | None:
@@ -109,13 +110,13 @@ def _sums(before: Sequence[Step], written: Sequence[Any], parent: tuple[str, ...
     if any(place is None or place[0] != parent for place, _ in places):
         return Unfitting
     convert = before[0].call
-    terms = tuple((place[1], not place[2], sign) for place, sign in places if place)
+    terms = tuple((place[1], not place[2], sign > 0) for place, sign in places if place)
 
     def after(value: Any, lookup: Callable[[str], Any]) -> Any:
-        for key, needed, sign in terms:
+        for key, needed, more in terms:
             other = lookup(key)
             if other is not None:
-                value = (value or 0) + sign * convert(other)
+                value = (value or 0) + convert(other) if more else (value or 0) - convert(other)
             elif needed:
                 raise Wrong("is missing or empty")
         return value

@@ -10,7 +10,7 @@ from decimal import Decimal, Inexact, InvalidOperation
 from typing import Any
 
 from mappings.language import wires
-from mappings.language.path import Get, Mistake, Path, Scope, Unlinked, Wrong, needed, parse_path
+from mappings.language.path import Get, Mistake, Scope, Unlinked, Wrong, needed, parse_path
 from mappings.language.rule import Argument
 from mappings.language.values import (
     EXACT,
@@ -156,7 +156,8 @@ def _lookup(setting: Setting, arguments: tuple[Argument, ...]) -> Step:
 
 
 def _back(setting: Setting, arguments: tuple[Argument, ...]) -> Step:
-    table, turned = setting.tables(arguments[0].text), {}
+    table = setting.tables(arguments[0].text)
+    turned: dict[str, str] = {}
     for key, value in table.items():
         if isinstance(value, list):
             raise Mistake(f"table {arguments[0].text!r} holds lists and cannot be read backwards")
@@ -339,6 +340,16 @@ def _sum(name: str, sign: int) -> Builder:
     return build
 
 
+def _most(setting: Setting, arguments: tuple[Argument, ...]) -> Step:
+    walks = [setting.walk(parse_path(argument.text)) for argument in arguments]
+
+    def most(value: Any, node: Any, scope: Scope) -> int:
+        others = (walk(node, scope) for walk in walks)
+        return max([int_of(value), *(int_of(other) for other in others if other is not None)])
+
+    return Step("most", most, wide=True)
+
+
 def _plain(step: Step) -> bool:
     return not (step.wide or step.bare)
 
@@ -405,6 +416,7 @@ STEPS: dict[str, tuple[Builder, int, int]] = {
     "over": (_over, 1, 1),
     "add": (_sum("add", 1), 1, MANY),
     "less": (_sum("less", -1), 1, MANY),
+    "most": (_most, 1, MANY),
     "link": (_link, 1, 1),
     "json": (_json, 0, 0),
 }

@@ -104,22 +104,23 @@ def shifted(number: Decimal, digits: int, value: Any) -> int:
 
 
 def money_reader(digits: int) -> Callable[[Any], int]:
-    """Major units as text or number → minor units as int. Amounts repeat (0.00, price points), so some are remembered."""
+    """Major units as text or number → minor units as int. Amounts repeat, so some are remembered."""
 
     known: dict[str, int] = {}
 
-    def learn(value: str) -> int:
+    def learn(value: Any) -> int:
         minor = shifted(decimal_of(value), digits, value)
-        if len(known) >= AMOUNTS_KEPT:
-            known.clear()
-        known[value] = minor
+        if type(value) is str and len(value) <= AMOUNT_CHARS_KEPT:
+            if len(known) >= AMOUNTS_KEPT:
+                known.clear()
+            known[value] = minor
         return minor
 
     def read(value: Any) -> int:
-        if type(value) is not str or len(value) > AMOUNT_CHARS_KEPT:
-            return shifted(decimal_of(value), digits, value)
-        minor = known.get(value)
-        return learn(value) if minor is None else minor
+        try:
+            return known[value]
+        except (KeyError, TypeError):
+            return learn(value)
 
     return read
 

@@ -71,10 +71,10 @@ def parse_json(body: bytes) -> Any:
 
 
 def quick_json(body: bytes) -> Any:
-    """JSON text, read fast: numbers with a point are floats, which every step refuses. Raises ValueError on any doubt."""
+    """JSON text, read fast: numbers with a point are floats, which every step refuses. ValueError on any doubt."""
     if len(body) > BODY_BYTES_MAX or body.count(b"{") + body.count(b"[") > DEPTH_MAX:
         raise ValueError("not a small document")
-    return from_json(body, allow_inf_nan=False)
+    return from_json(body, allow_inf_nan=False, cache_strings="keys")
 
 
 def _check_depth(tree: Any) -> None:
@@ -108,7 +108,7 @@ def parse_xml(body: bytes) -> Any:
         if b"<!DOCTYPE" in body:
             raise Unreadable("the document carries a DOCTYPE, which is refused") from None
         raise Unreadable(f"the document is no XML: {error}") from None
-    info = root.getroottree().docinfo
+    info: Any = root.getroottree().docinfo
     if info.doctype or info.internalDTD is not None:
         raise Unreadable("the document carries a DOCTYPE, which is refused")
     return {_local(root.tag): _light(root, DEPTH_MAX)}

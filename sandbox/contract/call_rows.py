@@ -10,10 +10,11 @@ from core.errors import InDoubt, Later, NotAuthorised, YipanError
 from core.model import Document
 from sandbox.contract.case import PATIENT_S, Case, attempt, by_reference, deliver, look, patiently, read_all, read_page
 from sandbox.contract.fixtures import ContractFault
+from sandbox.contract.hollow import hollows
 from sandbox.contract.manifest_rows import no_secret
 from sandbox.twin import Answer
 
-HASTY_S = 0.2
+HASTY_S = 0.15
 GARBLED = (b"", b"<html>please wait</html>", b'{"half": [1,', b"<half><way>", b"null", b"[]", b"{}", b'"text"')
 SPOILT = (b"", b"<html>please wait</html>", b'{"half": [1,', b"<half><way>")
 """Answers that nobody can read; the others are whole texts of the wrong shape."""
@@ -145,6 +146,23 @@ def survives_garbled(case: Case) -> None:
                 _expect(error, (Later,) if body in SPOILT else (YipanError,), what)
 
 
+def survives_hollow(case: Case) -> None:
+    """An answer with any one piece missing is never a crash, a read never in doubt, a write never blindly repeated."""
+    case.fresh()
+    _once(case, case.client())
+    whole = case.stage.heard.get(case.ability)
+    for piece, answer in hollows(whole) if whole else []:
+        case.fresh()
+        client = case.client()
+        case.stage.instead(case.ability, answer)
+        error = _error_of(case, client)
+        what = f"{case.ability} answered without {piece}"
+        if isinstance(error, InDoubt) and not _writes(case):
+            raise ContractFault(f"{what} is in doubt; a read is Later: {error}")
+        if isinstance(error, Later) and _writes(case) and not case.claim.idempotent:
+            raise ContractFault(f"{what} is Later and would be sent again, though it has arrived: {error}")
+
+
 def repeat_does_no_harm(case: Case) -> None:
     """Called idempotent, it may be sent twice under the same key and takes effect once."""
     case.fresh()
@@ -173,6 +191,16 @@ def probe_tells_the_truth(case: Case) -> None:
         _one_effect(case, before, case.ability)
 
 
+def probe_only_reads(case: Case) -> None:
+    """A probe that gets no answer says Later; it is never in doubt itself and never guesses."""
+    for fault in ("5xx", "truncated"):
+        case.fresh()
+        client, row, step = case.client(), case.outgoing(), _first_step(case)
+        _probed(case, look(client, case.ability, row, step).state, "absent", "before it was sent")
+        case.stage.faults.set(plan=[fault] * 2)
+        _expect(look(client, case.ability, row, step).error, (Later,), f"the probe of {case.ability} after {fault}")
+
+
 def _probed(case: Case, state: str, expected: str, when: str) -> None:
     if state != expected:
         raise ContractFault(f"the probe of {case.ability} says {state} {when}; it should say {expected}")
@@ -188,13 +216,17 @@ def _survives(case: Case, fault: str) -> None:
             _reads(case, fault, at)
 
 
-def _calls_made(case: Case) -> int:
-    case.fresh()
-    client = case.client()
+def _once(case: Case, client: Any) -> None:
+    """The ability used once, with nothing in its way."""
     if _writes(case):
         deliver(client, case.manifest, case.ability, case.outgoing())
     else:
         read_page(case, client, {})
+
+
+def _calls_made(case: Case) -> int:
+    case.fresh()
+    _once(case, case.client())
     made = case.stage.faults.calls
     if not made[case.ability]:
         raise ContractFault(f"the twin saw no call it names {case.ability}; it saw {', '.join(made) or 'none'}")

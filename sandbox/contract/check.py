@@ -55,6 +55,12 @@ class Report:
         """Whether every required row passes."""
         return not any(r.required for r in self.failed)
 
+    def __str__(self) -> str:
+        """For people: the grade, what caps it, and the rows that failed."""
+        passed = len(self.results) - len(self.failed)
+        head = f"{self.name}: {self.grade}, {passed} of {len(self.results)} rows pass, client_lines {self.client_lines}"
+        return "\n".join([head, *(f"  {cap}" for cap in self.caps), *(f"  ✗ {r.name}: {r.why}" for r in self.failed)])
+
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         rows = [{**asdict(r), "passed": r.passed} for r in self.results]

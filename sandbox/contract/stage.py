@@ -8,7 +8,7 @@ from typing import Any
 from connectors.registry import Connector
 from sandbox.twin import Answer, Call, Faults, Server
 
-HANG_S = 0.4
+HANG_S = 0.3
 
 
 class Aimed(Faults):
@@ -40,7 +40,7 @@ class Aimed(Faults):
 
 
 class Stage:
-    """One server whose twin is replaced between rows; `instead` answers one ability's calls with something else."""
+    """One server whose twin is replaced between rows. heard: the twin's last answer to each ability."""
 
     def __init__(self, connector: Connector) -> None:
         self.module = import_module(connector.twin)
@@ -48,6 +48,7 @@ class Stage:
         self.twin: Any = None
         self.write_abilities: tuple[str, ...] = ()
         self.broken = ""
+        self.heard: dict[str, Answer] = {}
         self._instead: tuple[str, Answer] | None = None
         self._server = Server(self, self.faults)
         self.url = self._server.url
@@ -56,6 +57,7 @@ class Stage:
         """A new twin that knows nothing of the rows before."""
         self.faults.fresh()
         self.broken = ""
+        self.heard.clear()
         self._instead = None
         self.twin = self.module.make(self.faults)
         self.write_abilities = tuple(self.twin.write_abilities)
@@ -75,6 +77,7 @@ class Stage:
             return self._instead[1]
         try:
             answer: Answer = self.twin.answer(call)
+            self.heard[self.ability(call)] = answer
         except Exception as error:  # the server would only hang up: remember why, for the row's sentence
             self.broken = f"{raised(error)} at {call.method} {call.path}"
             raise

@@ -230,7 +230,7 @@ class Tryton:
         return take
 
     def control(self, action: str, body: Any) -> Any:
-        """setup {login, password, db, products, quantities}, books, lie, lose, change {id, …}, cancel {id}, expire."""
+        """setup {login, password, db, products, quantities}, books, lie, lose, change, step {step, id}, expire."""
         with self._lock:
             return getattr(self, f"_do_{action}")(body or {})
 
@@ -256,7 +256,7 @@ class Tryton:
         return self._last
 
     def _do_books(self, body: dict[str, Any]) -> dict[str, Any]:
-        """lines carry ids and codes; a sale without quantity left in the books would show as missing."""
+        """Sales by reference: the first of each, and how often it was made. Lines carry ids and codes of products."""
         sales: dict[str, dict[str, Any]] = {}
         for sale in (sale for sale in self.sales.values() if sale["id"] not in self.lost):
             entry = {name: sale[name] for name in ("id", "state", "lines")}
@@ -277,8 +277,9 @@ class Tryton:
         self._lose += 1
         return {}
 
-    def _do_cancel(self, body: dict[str, Any]) -> dict[str, Any]:
-        self._step("cancel")([body["id"]], {})
+    def _do_step(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A person at the screen quotes, confirms or cancels a sale."""
+        self._step(body["step"])([body["id"]], {})
         return {}
 
     def _do_expire(self, body: dict[str, Any]) -> dict[str, Any]:

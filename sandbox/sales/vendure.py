@@ -9,19 +9,26 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sandbox.sales.vendure_graphql import Field, Invalid, Operation, Reader, show
+from sandbox.sales.vendure_records import (
+    Fulfilment,
+    Line,
+    Order,
+    Variant,
+    account,
+    show_fulfilment,
+    show_order,
+    show_variant,
+)
 from sandbox.twin import Answer, Call, Faults
 
 SETTINGS: dict[str, Any] = {"location": "1", "channel": "", "page_size": 50, "username": "superadmin"}
 SECRETS = {"api_key": "9f86d081884c7d659a2feaa0:c55ad015a3bf4f1b2b0b822cd15d6c15"}
 PASSWORD = "superadmin"
 TAKE_MAX = 1000
-TAX_PERCENT = 13
-FREIGHT = 800
 ABILITIES = {
     "login": "login",
     "orders": "fetch_orders",
@@ -64,62 +71,6 @@ def not_found(kind: str, ref: Any) -> Wrong:
 def refusal(typename: str, code: str, message: str, **more: Any) -> dict[str, Any]:
     """A business error: a member of the result's union, inside HTTP 200."""
     return {"__typename": typename, "errorCode": code, "message": message, **more}
-
-
-@dataclass
-class Variant:
-    """One product variant at one stock location. threshold None: the global one holds."""
-
-    id: str
-    sku: str
-    name: str
-    price: int
-    on_hand: int
-    threshold: int | None = None
-    allocated: int = 0
-
-
-@dataclass
-class Line:
-    """One order line: quantity is what remains after cancellations."""
-
-    id: str
-    listing: str
-    quantity: int
-    placed: int
-    fulfilled: int = 0
-
-
-@dataclass
-class Fulfilment:
-    """One fulfilment: line id → quantity."""
-
-    id: str
-    method: str
-    waybill: str
-    lines: dict[str, int]
-    state: str = "Pending"
-
-
-@dataclass
-class Order:
-    """One order. odd: raw fields laid over what Vendure would show, for tests of bad input."""
-
-    id: str
-    code: str
-    lines: list[Line]
-    created: str
-    updated: str
-    address: dict[str, Any]
-    state: str = "AddingItems"
-    active: bool = True
-    placed: str | None = None
-    freight: int = FREIGHT
-    payment: dict[str, Any] | None = None
-    fulfilments: list[Fulfilment] = field(default_factory=list)
-    history: list[str] = field(default_factory=list)
-    called_off_by_us: bool = False
-    odd: dict[str, Any] = field(default_factory=dict)
 
 
 class Shop:
@@ -189,7 +140,7 @@ class Shop:
             return self._login(asked.arguments, headers)
         if not self._knows(call):
             raise Wrong("FORBIDDEN", "You are not currently authorized to perform this action")
-        resolver = {"query": QUERIES, "mutation": MUTATIONS}.get(operation.kind, {}).get(asked.name)
+        resolver = RESOLVERS.get((operation.kind, asked.name))
         if resolver is None:
             raise Invalid(f'Cannot query field "{asked.name}" on type "{operation.kind.title()}".')
         return resolver(self, asked.arguments)
@@ -249,7 +200,8 @@ class Shop:
 
     def _place(self, order: Order, payment: str, now: str) -> None:
         """Paid or authorised, a cart becomes an order and its stock is allocated."""
-        order.payment = {"id": order.id, "method": "card", "state": payment, "amount": self._total(order), "at": now}
+        amount = order.freight + order.goods(self.variants)
+        order.payment = {"id": order.id, "method": "card", "state": payment, "amount": amount, "at": now}
         order.active, order.placed = False, now
         for line in order.lines:
             variant = self.variants[line.listing]
@@ -281,6 +233,16 @@ class Shop:
         self._call_off(order, {str(body["line"]): int(body["quantity"])})
         return {"status": order.state}
 
+    def on_grow_line(self, body: dict[str, Any]) -> dict[str, str]:
+        """The merchant adds units to a line of a placed order; what was placed stays what it was."""
+        order = self.orders[body["ref"]]
+        line, now = order.line(str(body["line"])), self._now()
+        assert line and order.placed
+        self.variants[line.listing].allocated += int(body["quantity"]) - line.quantity
+        line.quantity, order.updated = int(body["quantity"]), now
+        self._enter(order, order.state, now)
+        return {"status": order.state}
+
     def on_end_sessions(self, body: dict[str, Any]) -> dict[str, int]:
         """Every session ends, as when the server's sessions are cleared."""
         ended = len(self.sessions)
@@ -306,12 +268,12 @@ class Shop:
     def on_books(self, body: dict[str, Any]) -> dict[str, Any]:
         """Everything an auditor needs. Carts are no orders: nothing was placed."""
         return {
-            "orders": {order.code: _account(order) for order in self.orders.values() if order.placed},
+            "orders": {order.code: account(order) for order in self.orders.values() if order.placed},
             "carts": {order.code: order.state for order in self.orders.values() if not order.placed},
             "stock": {ref: self._saleable(variant) for ref, variant in self.variants.items()},
             "on_hand": {ref: variant.on_hand for ref, variant in self.variants.items()},
             "oversold": self.oversold,
-            "fulfilments_doubled": sum(_doubled(order) for order in self.orders.values()),
+            "fulfilments_doubled": sum(order.doubled for order in self.orders.values()),
         }
 
     def _next(self, kind: str) -> int:
@@ -336,8 +298,8 @@ class Shop:
         threshold = self.threshold if variant.threshold is None else variant.threshold
         return variant.on_hand - variant.allocated - threshold
 
-    def _total(self, order: Order) -> int:
-        return order.freight + sum(self.variants[line.listing].price * line.quantity for line in order.lines)
+    def _show(self, order: Order) -> dict[str, Any]:
+        return show_order(order, self.variants, self.currency, self.location)
 
     def _may_happen(self, ability: str) -> bool:
         if ability in self.to_lose:
@@ -367,7 +329,7 @@ class Shop:
 
     def list_variants(self, arguments: dict[str, Any]) -> dict[str, Any]:
         options = arguments.get("options") or {}
-        shown = [self._variant(variant) for variant in self.variants.values()]
+        shown = [show_variant(variant, self.location) for variant in self.variants.values()]
         found = [row for row in shown if _matches(row, options.get("filter") or {})]
         skip = int(options.get("skip") or 0)
         items = found[skip : skip + _take(options)]
@@ -385,7 +347,7 @@ class Shop:
             for variant, quantity in wanted:
                 self.stock_writes += variant.on_hand != quantity
                 variant.on_hand = quantity
-        return [self._variant(variant) for variant, _ in wanted]
+        return [show_variant(variant, self.location) for variant, _ in wanted]
 
     def _wanted_level(self, row: dict[str, Any]) -> tuple[Variant, int]:
         _known_keys(row, {"id", "stockLevels"}, "UpdateProductVariantInput")
@@ -407,19 +369,19 @@ class Shop:
         error = self._unfit_to_fulfil(lines, wanted["handler"])
         if error:
             return error
-        order = next(order for order in self.orders.values() if _line_of(order, next(iter(lines))))
+        order = next(order for order in self.orders.values() if order.line(next(iter(lines))))
         details = {argument["name"]: argument["value"] for argument in wanted["handler"]["arguments"]}
         ref = str(self._next("fulfilment"))
         fulfilment = Fulfilment(ref, details.get("method", ""), details.get("trackingCode", ""), lines)
         if self._may_happen("send_shipment"):
             self._fulfil(order, fulfilment)
-        return _show_fulfilment(fulfilment)
+        return show_fulfilment(fulfilment)
 
     def _fulfil(self, order: Order, fulfilment: Fulfilment) -> None:
         order.fulfilments.append(fulfilment)
         order.history.append(self._now())
         for ref, quantity in fulfilment.lines.items():
-            line = _line_of(order, ref)
+            line = order.line(ref)
             assert line
             line.fulfilled += quantity
             self.variants[line.listing].on_hand -= quantity
@@ -432,7 +394,7 @@ class Shop:
                 "EMPTY_ORDER_LINE_SELECTION_ERROR",
                 "At least one OrderLine must be specified",
             )
-        found = [(ref, line) for order in self.orders.values() for ref in wanted if (line := _line_of(order, ref))]
+        found = [(ref, line) for order in self.orders.values() for ref in wanted if (line := order.line(ref))]
         if len(found) < len(wanted):
             raise not_found("OrderLine", next(iter(wanted.keys() - {ref for ref, _ in found})))
         if any(wanted[ref] > line.quantity - line.fulfilled for ref, line in found):
@@ -460,8 +422,8 @@ class Shop:
             return refusal("FulfillmentStateTransitionError", code, f"errorResult.{code}")
         if self._may_happen("send_shipment"):
             fulfilment.state = state
-            self._enter(order, _state_after(order), self._now())
-        return _show_fulfilment(fulfilment)
+            self._enter(order, order.state_by_shipments, self._now())
+        return show_fulfilment(fulfilment)
 
     def cancel(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """All of an order called off; a second time there is nothing left to select."""
@@ -496,75 +458,16 @@ class Shop:
         order.active = order.active and not whole
         self._enter(order, "Cancelled" if whole else order.state, now)
 
-    # How things look
-
-    def _show(self, order: Order) -> dict[str, Any]:
-        goods = self._total(order) - order.freight
-        amounts = {
-            "subTotalWithTax": goods,
-            "shippingWithTax": order.freight,
-            "totalWithTax": goods + order.freight,
-        }
-        return {
-            "__typename": "Order",
-            "id": order.id,
-            "code": order.code,
-            "state": order.state,
-            "active": order.active,
-            "createdAt": order.created,
-            "updatedAt": order.updated,
-            "orderPlacedAt": order.placed,
-            "currencyCode": self.currency,
-            "couponCodes": [],
-            **amounts,
-            "customer": _customer(order),
-            "shippingAddress": {"__typename": "OrderAddress", **order.address},
-            "lines": [self._show_line(line) for line in order.lines],
-            "payments": [_payment(order.payment)] if order.payment else [],
-            "fulfillments": [_show_fulfilment(fulfilment) for fulfilment in order.fulfilments],
-            "history": _history(order),
-            **order.odd,
-        }
-
-    def _show_line(self, line: Line) -> dict[str, Any]:
-        variant = self.variants[line.listing]
-        total = variant.price * line.quantity
-        return {
-            "__typename": "OrderLine",
-            "id": line.id,
-            "quantity": line.quantity,
-            "orderPlacedQuantity": line.placed,
-            "linePriceWithTax": total,
-            "discountedLinePriceWithTax": total,
-            "proratedLinePriceWithTax": total,
-            "lineTax": total - round(total * 100 / (100 + TAX_PERCENT)),
-            "productVariant": self._variant(variant),
-        }
-
-    def _variant(self, variant: Variant) -> dict[str, Any]:
-        level = {"stockLocationId": self.location, "stockOnHand": variant.on_hand, "stockAllocated": variant.allocated}
-        return {
-            "__typename": "ProductVariant",
-            "id": variant.id,
-            "sku": variant.sku,
-            "name": variant.name,
-            "outOfStockThreshold": variant.threshold or 0,
-            "useGlobalOutOfStockThreshold": variant.threshold is None,
-            "stockLevels": [{"__typename": "StockLevel", **level}],
-        }
-
 
 NEXT_STATES = {"Pending": ("Shipped",), "Shipped": ("Delivered",)}
-QUERIES = {
-    "orders": Shop.list_orders,
-    "productVariants": Shop.list_variants,
-    "globalSettings": Shop.show_settings,
-}
-MUTATIONS = {
-    "updateProductVariants": Shop.set_stock,
-    "addFulfillmentToOrder": Shop.fulfil,
-    "transitionFulfillmentToState": Shop.move_fulfilment,
-    "cancelOrder": Shop.cancel,
+RESOLVERS: dict[tuple[str, str], Callable[[Shop, dict[str, Any]], Any]] = {
+    ("query", "orders"): Shop.list_orders,
+    ("query", "productVariants"): Shop.list_variants,
+    ("query", "globalSettings"): Shop.show_settings,
+    ("mutation", "updateProductVariants"): Shop.set_stock,
+    ("mutation", "addFulfillmentToOrder"): Shop.fulfil,
+    ("mutation", "transitionFulfillmentToState"): Shop.move_fulfilment,
+    ("mutation", "cancelOrder"): Shop.cancel,
 }
 
 
@@ -609,6 +512,19 @@ def _failed(wrong: Wrong) -> Answer:
     return Answer(json.dumps({"errors": [error], "data": None}, ensure_ascii=False), wrong.status)
 
 
+def _take(options: Mapping[str, Any]) -> int:
+    take = int(options.get("take") or 100)
+    if take > TAKE_MAX:
+        raise Wrong("USER_INPUT_ERROR", f"Cannot take more than {TAKE_MAX} results from a list query")
+    return take
+
+
+def _known_keys(row: dict[str, Any], known: set[str], kind: str) -> None:
+    strange = sorted(row.keys() - known)
+    if strange:
+        raise Wrong("BAD_USER_INPUT", f'Field "{strange[0]}" is not defined by type "{kind}".')
+
+
 def _matches(row: dict[str, Any], wanted: dict[str, Any]) -> bool:
     """A filter: all its fields hold, and where it has `_or` one of those."""
     anyone = wanted.get("_or")
@@ -636,79 +552,6 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 def _sortable(value: Any) -> tuple[bool, int, str]:
     return value is not None, len(value or "") if str(value).isdigit() else 0, str(value)
-
-
-def _take(options: Mapping[str, Any]) -> int:
-    take = int(options.get("take") or 100)
-    if take > TAKE_MAX:
-        raise Wrong("USER_INPUT_ERROR", f"Cannot take more than {TAKE_MAX} results from a list query")
-    return take
-
-
-def _known_keys(row: dict[str, Any], known: set[str], kind: str) -> None:
-    strange = sorted(row.keys() - known)
-    if strange:
-        raise Wrong("BAD_USER_INPUT", f'Field "{strange[0]}" is not defined by type "{kind}".')
-
-
-def _line_of(order: Order, ref: str) -> Line | None:
-    return next((line for line in order.lines if line.id == ref), None)
-
-
-def _state_after(order: Order) -> str:
-    """The order's state, from the units its fulfilments have brought on their way."""
-    whole = sum(line.quantity for line in order.lines)
-    for state, so_far in (("Delivered", ("Delivered",)), ("Shipped", ("Shipped", "Delivered"))):
-        units = _units(order, *so_far)
-        if units:
-            return state if units >= whole else f"Partially{state}"
-    return order.state
-
-
-def _units(order: Order, *states: str) -> int:
-    return sum(sum(f.lines.values()) for f in order.fulfilments if f.state in states)
-
-
-def _doubled(order: Order) -> int:
-    made = [(f.waybill, tuple(sorted(f.lines.items()))) for f in order.fulfilments]
-    return len(made) - len(set(made))
-
-
-def _account(order: Order) -> dict[str, Any]:
-    shipped = [f for f in order.fulfilments if f.state in ("Shipped", "Delivered")]
-    units = {line.id: sum(f.lines.get(line.id, 0) for f in shipped) for line in order.lines}
-    lines = [{"listing": x.listing, "quantity": x.placed, "shipped": units[x.id]} for x in order.lines]
-    shipments = [{"waybill": f.waybill, "company": f.method, "lines": list(f.lines)} for f in shipped]
-    closed, ours = order.state == "Cancelled", order.called_off_by_us
-    paid = bool(order.payment and order.payment["state"] == "Settled")
-    fate = {"paid": paid, "closed": closed and not ours, "cancelled": closed and ours}
-    return {"status": order.state, "lines": lines, "shipments": shipments, **fate}
-
-
-def _customer(order: Order) -> dict[str, Any]:
-    mail = f"{order.code.lower()}@example.com"
-    return {"__typename": "Customer", "firstName": "三", "lastName": "张", "emailAddress": mail, "phoneNumber": None}
-
-
-def _payment(payment: dict[str, Any]) -> dict[str, Any]:
-    shown = {name: payment[name] for name in ("id", "method", "state", "amount")}
-    return {"__typename": "Payment", **shown, "createdAt": payment["at"]}
-
-
-def _history(order: Order) -> dict[str, Any]:
-    """The newest entry, which is all that is ever asked for."""
-    items = [{"__typename": "HistoryEntry", "createdAt": order.history[-1]}]
-    return {"__typename": "HistoryEntryList", "totalItems": len(order.history), "items": items}
-
-
-def _show_fulfilment(fulfilment: Fulfilment) -> dict[str, Any]:
-    lines = [
-        {"__typename": "FulfillmentLine", "orderLineId": ref, "quantity": quantity}
-        for ref, quantity in fulfilment.lines.items()
-    ]
-    head = {"id": fulfilment.id, "state": fulfilment.state}
-    head |= {"method": fulfilment.method, "trackingCode": fulfilment.waybill}
-    return {"__typename": "Fulfillment", **head, "lines": lines}
 
 
 def _text(moment: datetime) -> str:

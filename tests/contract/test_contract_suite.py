@@ -16,7 +16,7 @@ from connectors.registry import Connector
 from connectors.wire import signing
 from sandbox.contract import grade as grading
 from sandbox.contract.case import Case, Trial
-from sandbox.contract.check import check, check_connector, run
+from sandbox.contract.check import Report, Result, check, check_connector, run
 from sandbox.contract.grade import Grade, client_lines, code_lines, grade
 from sandbox.contract.mutations import Vector, unnoticed_bytes, unnoticed_rules
 from sandbox.contract.rows import ROWS
@@ -177,8 +177,8 @@ BREAKAGES: tuple[Breakage, ...] = (
         "empty_page_is_fine",
         "fetch_orders",
         CLIENT,
-        'rows[-1]["change"] if rows else after',
-        'rows[-1]["change"]',
+        'rows[-1].get("change", after + 1) if rows else after',
+        'rows[-1].get("change", after + 1)',
         "IndexError",
     ),
     Breakage(
@@ -267,6 +267,21 @@ BREAKAGES: tuple[Breakage, ...] = (
         "KeyError",
     ),
     Breakage("survives_garbled", "fetch_orders", CLIENT, "not isinstance(answer, dict) or not", "not", "TypeError"),
+    Breakage(
+        "survives_hollow", "fetch_one", CLIENT, '"order", reads=True))', '"order", reads=False))', "a read is Later"
+    ),
+    Breakage(
+        "survives_hollow", "send_shipment", CLIENT, '"parcel", reads=False', '"parcel", reads=True', "be sent again"
+    ),
+    Breakage("survives_hollow", "fetch_orders", CLIENT, 'row.get("id", "?")', 'row["id"]', "KeyError"),
+    Breakage(
+        "probe_only_reads",
+        "send_shipment",
+        CLIENT,
+        'self._ask("probe", "/order", {"id": row.ref}, reads=True)',
+        'self._ask("probe", "/order", {"id": row.ref}, reads=False)',
+        "InDoubt",
+    ),
     Breakage(
         "repeat_does_no_harm", "send_shipment", MANIFEST, "probe: true", "idempotent: true", "took effect 2 times"
     ),
@@ -399,3 +414,13 @@ def test_anything_a_connector_raises_is_a_sentence_and_stops_no_other_row(shop: 
     assert {"fixtures_translate", "mutations_are_noticed"} <= {r.row for r in report.results if r.passed}
     assert any("ZeroDivisionError: division by zero (tiny.py" in r.why for r in report.failed)
     assert not report.sound
+
+
+def test_report_names_grade_cap_and_sentence() -> None:
+    results = (Result("survives_429", "send_stock", True, "…", "it ended"), Result("secrets_never_show", "", True, "…"))
+    report = Report("sales/tiny", "C", ("C: survives_429 fails for send_stock",), 61, results)
+    assert str(report).splitlines() == [
+        "sales/tiny: C, 1 of 2 rows pass, client_lines 61",
+        "  C: survives_429 fails for send_stock",
+        "  ✗ survives_429[send_stock]: it ended",
+    ]

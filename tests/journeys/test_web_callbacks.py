@@ -66,9 +66,7 @@ def test_the_same_push_twice_is_kept_once_and_acknowledged_twice(web_pool: Any, 
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"Body":{}}', push()[:-3], b"\xff\xfe\x00", b"[" * 5000])
-def test_what_cannot_be_read_is_refused_in_their_words_and_parked_raw(
-    web_pool: Any, sf_path: str, body: bytes
-) -> None:
+def test_what_cannot_be_read_is_refused_in_their_words_and_parked_raw(web_pool: Any, sf_path: str, body: bytes) -> None:
     answer = web_pool.door.post(sf_path, content=body, headers=JSON)
     assert (answer.status_code, answer.text) == (200, NOT_KEPT)
     (document,) = documents(web_pool.store)
@@ -254,4 +252,7 @@ def test_a_push_nobody_could_read_is_read_again_once_its_connector_was_mended(
     with web_pool.store.read() as tx:
         heard = inbox.waiting(tx)
     read_again(hub, heard)
-    assert [(d["kind"], d["state"]) for d in documents(web_pool.store)] == [("callback", "done"), ("tracking", "waiting")]
+    assert [(d["kind"], d["state"]) for d in documents(web_pool.store)] == [
+        ("callback", "done"),
+        ("tracking", "waiting"),
+    ]

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi.routing import APIRoute
 from sqlalchemy import select
 
 from core.store import tables as t
@@ -55,7 +54,9 @@ def alphas(web_pool: Any) -> dict[str, str]:
 
 def filled(path: str, alphas: dict[str, str]) -> str:
     """The path, naming alpha's things."""
-    ident = alphas["order"] if path.startswith("/orders") else alphas["document"] if "/parked" in path else alphas["key"]
+    ident = (
+        alphas["order"] if path.startswith("/orders") else alphas["document"] if "/parked" in path else alphas["key"]
+    )
     names = {"code": "HZ" if path.startswith("/warehouses") else "tmall-alpha", "ident": ident, "kind": "document"}
     return path.format(**names, button="replay", action="pause", hint="abcd")
 
@@ -87,12 +88,6 @@ def test_the_same_routes_open_to_whose_things_they_are(web_pool: Any, alphas: di
 def test_no_route_opens_without_a_key(web_pool: Any, alphas: dict[str, str]) -> None:
     answers = {web_pool.door.request(m, "/api/v1" + filled(p, alphas)).status_code for m, p in routes(web_pool)}
     assert answers == {401}
-
-
-def test_every_route_of_the_api_asks_who_is_there(web_pool: Any) -> None:
-    listed = {path for _, path in routes(web_pool)}
-    made = {r.path.removeprefix("/api/v1") for r in web_pool.door.app.routes if isinstance(r, APIRoute)}
-    assert {path for path in made if path.startswith("/") and not path.startswith("/console")} <= listed | {""}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""A real Tryton on loopback, in an environment and a database of its own (GPL: it runs beside the tests, nothing imports it).
+"""A real Tryton on loopback, in an environment and a database of its own (GPL: run beside the tests, imported by none).
 
-The first run installs it into `.peers/tryton` and makes a template database (about two minutes); after that a run copies
+The first run installs it into `.peers/tryton` and makes a template database (two minutes); after that each run copies
 the template, serves it, and drops it.
 """
 
@@ -81,6 +81,10 @@ class TrytonPeer:
             self.ask("model.product.template.write", [row["template"]], {"name": values.pop("name")})
         if values:
             self.ask("model.product.product.write", [product], values)
+
+    def quote(self, sale: int) -> None:
+        """A person takes the first step there."""
+        self.ask("model.sale.sale.quote", [sale])
 
     def cancel(self, sale: int) -> None:
         """A person calls a sale off."""

@@ -1,7 +1,7 @@
 """Fills a Tryton database, run by the peer's own Python: `tryton_seed.py CONFIG DATABASE base|products`.
 
-`base` makes what a company needs before its first sale. `products` reads [{code, name, unit_price, quantity, type}] from
-stdin and prints {settings: what a connection needs, products: ids by code} as JSON.
+`base` makes what a company needs before its first sale. `products` reads [{code, name, unit_price, quantity, type}]
+from stdin and prints {settings: what a connection needs, products: ids by code} as JSON.
 """
 
 from __future__ import annotations
@@ -37,7 +37,11 @@ def base() -> None:
 def settings() -> dict[str, int]:
     """The ids a connection is set up with."""
     customer, freight = _first("party.party", name=CUSTOMER), _first("product.product", code="FREIGHT")
-    found = {"company": _first("company.company"), "unit": _first("product.uom", name="Unit"), "warehouse": _warehouse()}
+    found = {
+        "company": _first("company.company"),
+        "unit": _first("product.uom", name="Unit"),
+        "warehouse": _warehouse(),
+    }
     found |= {"party": customer, "address": customer.addresses[0], "freight_product": freight}
     found["payment_term"] = _first("account.invoice.payment_term")
     return {name: record.id for name, record in found.items()}

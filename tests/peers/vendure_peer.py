@@ -1,7 +1,7 @@
 """A real Vendure on loopback with a database of its own (GPL: it runs beside the tests, nothing of ours links it).
 
-The first run installs it into `.peers/` by npm and makes a template database (about a minute); after that a run copies the
-template, serves it, and drops it. Its methods are the twin's controls, done by real shoppers and a real administrator.
+The first run installs it into `.peers/` by npm and makes a template database (about a minute); after that a run copies
+the template, serves it, and drops it. Its methods are the twin's controls, done by a real shopper and administrator.
 """
 
 from __future__ import annotations
@@ -125,6 +125,16 @@ class VendurePeer:
         lines = [{"orderLineId": line, "quantity": quantity}]
         self.admin.ask(CANCEL, i={"orderId": self._order(ref)["id"], "lines": lines})
 
+    def grow_line(self, ref: str, line: str, quantity: int) -> None:
+        """The merchant modifies a placed order: this line shall have so many units, paid by hand."""
+        order = self._order(ref)["id"]
+        self.admin.ask(MOVE, i=order, s="Modifying")
+        lines = [{"orderLineId": line, "quantity": quantity}]
+        self.admin.ask(MODIFY, i={"orderId": order, "dryRun": False, "adjustOrderLines": lines})
+        self.admin.ask(MOVE, i=order, s="ArrangingAdditionalPayment")
+        self.admin.ask(PAY_BY_HAND, i={"orderId": order, "method": "cash", "transactionId": "1", "metadata": {}})
+        self.admin.ask(MOVE, i=order, s="PaymentSettled")
+
     def stock(self, listing: str, on_hand: int, threshold: int | None = None) -> None:
         """A person sets on hand and threshold (None: the global one) by hand."""
         levels = [{"stockLocationId": self.settings["location"], "stockOnHand": on_hand}]
@@ -163,6 +173,9 @@ ARRANGE = f'mutation {{ transitionOrderToState(state: "ArrangingPayment") {{ __t
 ADD_PAYMENT = f"mutation($i: PaymentInput!) {{ addPaymentToOrder(input: $i) {{ __typename {ERROR} }} }}"
 SETTLE = f"mutation($i: ID!) {{ settlePayment(id: $i) {{ __typename {ERROR} }} }}"
 CANCEL = f"mutation($i: CancelOrderInput!) {{ cancelOrder(input: $i) {{ __typename {ERROR} }} }}"
+MOVE = f"mutation($i: ID!, $s: String!) {{ transitionOrderToState(id: $i, state: $s) {{ __typename {ERROR} }} }}"
+MODIFY = f"mutation($i: ModifyOrderInput!) {{ modifyOrder(input: $i) {{ __typename {ERROR} }} }}"
+PAY_BY_HAND = f"mutation($i: ManualPaymentInput!) {{ addManualPaymentToOrder(input: $i) {{ __typename {ERROR} }} }}"
 SET_STOCK = "mutation($i: [UpdateProductVariantInput!]!) { updateProductVariants(input: $i) { id } }"
 STOCK = "query($i: ID!) { productVariant(id: $i) { stockLevels { stockOnHand stockAllocated } } }"
 ORDER = (
@@ -278,7 +291,7 @@ def _libpq(database: str | None = None) -> str:
 
 def _on_server(statement: str, *names: str) -> None:
     with psycopg.connect(_libpq(), autocommit=True, connect_timeout=5) as server:
-        server.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+        server.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 def _exists(database: str) -> bool:

@@ -331,7 +331,8 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path: Path) -> None:
         "order.yaml:11:14: placed_at <- t.at | time: is no time (ISO 8601 or YYYY-MM-DD HH:MM:SS) (got 'soon')",
         "order.yaml:23:14: lines[1].listing <- item: 'item' is empty (got nothing)",
         "order.yaml:25:15: lines[1].quantity <- n | int: is no number (got 'x')",
-        "order.yaml:26:16: lines[1].net_minor <- paid? | or(price) | money: has more than 2 decimal digits (got '1.005')",
+        "order.yaml:26:16: lines[1].net_minor <- paid? | or(price) | money: "
+        "has more than 2 decimal digits (got '1.005')",
     ]
 
 
@@ -400,7 +401,7 @@ def test_an_absent_list_is_empty_when_read(tmp_path: Path) -> None:
 
 
 def test_an_optional_block_without_values_is_left_out(tmp_path: Path) -> None:
-    mapping = made(tmp_path, "noun: order\nformat: json\n" + ORDER.split("format: json\n")[1].replace("party:", "party?:"))
+    mapping = made(tmp_path, ORDER.replace("party:", "party?:"))
     assert "party" not in mapping.read_values({"t": {**trade()["t"], "name": None}})
 
 
@@ -549,7 +550,8 @@ def test_faults_of_an_overlay_name_its_file_and_line(tmp_path: Path) -> None:
     mapping = made(tmp_path, ORDER, overlay=Overlay("overlay of shop 7", "read:\n  buyer: t.nick\n"))
     with pytest.raises(Unfit) as caught:
         mapping.read(trade())
-    assert [(fault.file, fault.line, fault.target) for fault in caught.value.faults] == [("overlay of shop 7", 2, "buyer")]
+    (fault,) = caught.value.faults
+    assert (fault.file, fault.line, fault.target) == ("overlay of shop 7", 2, "buyer")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mappings.language import Overlay, load, wires
 from mappings.language.path import Mistake, Scope, Wrong, careful_walk, fast_walk, needed, parse_path
 from mappings.language.rule import parse_rule
 from mappings.language.steps import STEPS
+from mappings.language.values import money_reader, money_writer
 
 SCOPE = Scope({"around": "x"}, None, {})
 BASE = """\
@@ -29,11 +31,14 @@ read:
     sku: sku
     quantity: = 1
 """
-PIECES = ["a", "b", ".", "?", "^", "|", "'", "(", ")", ",", "=", " ", "@", "0", "[", "]", "{", "%", "__class__", "__mro__"]
+PIECES = [*"ab.?^|'(),= @0[]{%", "__class__", "__mro__"]
 RULISH = st.lists(st.sampled_from([*PIECES, *STEPS]), max_size=30).map("".join)
 NAMES = st.sampled_from(["a", "b", "__class__", "__dict__", "keys", "get", "0", "@x"])
 SCALARS = st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=False) | st.text(max_size=30)
-TREES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=12)
+TREES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=12
+)
+BLOCKS = st.recursive(st.text(max_size=5), lambda inner: st.dictionaries(st.text(max_size=8), inner)).map(json.dumps)
 XML_TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff"), max_size=20)
 MONEY = st.integers(-(10**15), 10**15)
 
@@ -129,7 +134,7 @@ def test_any_body_is_a_tree_or_unreadable(body: bytes, form: str) -> None:
         assert str(error)
 
 
-@given(st.text() | RULISH | st.recursive(st.text(max_size=5), lambda inner: st.dictionaries(st.text(max_size=8), inner)).map(json.dumps))
+@given(st.text() | RULISH | BLOCKS)
 def test_any_text_as_an_overlay_is_loaded_or_misconfigured(base_path: Path, text: str) -> None:
     try:
         load(base_path, overlay=Overlay("o", text))
@@ -196,8 +201,8 @@ SALES = st.fixed_dictionaries(
     {
         "shop_ref": TEXTS.filter(bool),
         "placed_at": st.datetimes(
-            min_value=__import__("datetime").datetime(1990, 1, 1),
-            max_value=__import__("datetime").datetime(2100, 1, 1),
+            min_value=datetime(1990, 1, 1),
+            max_value=datetime(2100, 1, 1),
             timezones=st.timezones(),
         ),
         "freight_minor": MONEY,
@@ -238,8 +243,6 @@ def test_what_is_written_is_read_back(pair: Any, sale: dict[str, Any]) -> None:
 
 @given(st.decimals(min_value=-(10**12), max_value=10**12, places=2))
 def test_money_is_never_rounded(amount: Decimal) -> None:
-    from mappings.language.values import money_reader, money_writer
-
     minor = money_reader(2)(str(amount))
     assert minor == amount * 100
     assert Decimal(money_writer(2)(minor)) == amount

@@ -72,7 +72,8 @@ def asn() -> Asn:
 def test_xml_is_read_by_local_names(tmp_path: Path) -> None:
     mapping = stock(tmp_path, "xml", each="r.items.item", sku="code.@id", as_of="r.at? | time")
     one = b"<n:r xmlns:n='urn:x'><n:items><n:item><n:code n:id=' A '/><n:qty> 1 </n:qty></n:item></n:items></n:r>"
-    two = "<r><at/><items><item><code id='A'/><qty>1</qty></item><!-- x --><item><code id='乙'>t</code><qty>2</qty></item></items></r>"
+    first, second = "<item><code id='A'/><qty>1</qty></item>", "<item><code id='乙'>t</code><qty>2</qty></item>"
+    two = f"<r><at/><items>{first}<!-- x -->{second}</items></r>"
     assert rows(mapping, one) == [("A", 1)]
     assert rows(mapping, two.encode()) == [("A", 1), ("乙", 2)]
     assert rows(mapping, b'<?xml version="1.0" encoding="GBK"?>' + two.encode("gbk")) == [("A", 1), ("乙", 2)]
@@ -104,8 +105,9 @@ def test_xml_is_written_in_order_and_escaped(tmp_path: Path) -> None:
 
 def test_a_form_is_read_and_written(tmp_path: Path) -> None:
     mapping = stock(tmp_path, "form", each=".")
-    assert rows(mapping, "code=%E7%BA%A2+1&qty=2&at=".encode()) == [("红 1", 2)]
-    out = made(tmp_path, "noun: shipment\nformat: form\nwrite:\n  tid: order_ref\n  sid: waybill\n  split: split | flag(1, 0)\n")
+    assert rows(mapping, b"code=%E7%BA%A2+1&qty=2&at=") == [("红 1", 2)]
+    rules = "  tid: order_ref\n  sid: waybill\n  split: split | flag(1, 0)\n"
+    out = made(tmp_path, f"noun: shipment\nformat: form\nwrite:\n{rules}")
     sent = Shipment(ref="r", order_ref="红&", carrier="SF", waybill="SF1", shipped_at="2024-05-01T00:00:00Z", lines=())
     assert out.render(out.write(sent)) == b"tid=%E7%BA%A2%26&sid=SF1&split=0"
     assert mapping.parse(b"a=1&a=2&b=3") == {"a": ["1", "2"], "b": "3"}
@@ -120,8 +122,8 @@ def test_csv_is_read_by_its_header(tmp_path: Path) -> None:
 
 
 def test_json_numbers_stay_exact(tmp_path: Path) -> None:
-    text = STOCK.format(form="json", each="rows", sku="code", as_of="at? | time").replace("qty | int", "qty | times(100)")
-    mapping = made(tmp_path, text)
+    text = STOCK.format(form="json", each="rows", sku="code", as_of="at? | time")
+    mapping = made(tmp_path, text.replace("qty | int", "qty | times(100)"))
     body = b'{"rows": [{"code": 0.10, "qty": 1.15}]}'
     assert mapping.parse(body) == {"rows": [{"code": Decimal("0.10"), "qty": Decimal("1.15")}]}
     snapshot = mapping.read(body)

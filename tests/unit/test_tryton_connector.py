@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from connectors.registry import connector
-from connectors.spi import Connection, Outcome, Outgoing
+from connectors.spi import Connection, Outcome, Outgoing, Page
 from connectors.wire.http import Http, Outbound
 from core.errors import InDoubt, NotAuthorised, Refused, Throttled, Unavailable, Unfit, Unmatched, YipanError
 from core.model import Catalogue, Sale, SaleLine, Snapshot
 from mappings.language import load
+from sandbox.contract.stage import Aimed
 from sandbox.erp import tryton as twins
-from sandbox.twin import Answer, Call, Faults, Server
+from sandbox.twin import Answer, Call, Server
 
 TRYTON = connector("erp/tryton")
 ITEM, SALE, STOCK = (load(TRYTON.mappings / f"{noun}.yaml") for noun in ("item", "sale", "stock"))
@@ -52,7 +53,7 @@ class Stage:
     """A twin on a port and a client that speaks to it."""
 
     twin: Instead
-    faults: Faults
+    faults: Aimed
     url: str
 
     def client(self, **settings: Any) -> Any:
@@ -76,7 +77,7 @@ class Stage:
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    faults = Faults(hang_s=0.5)
+    faults = Aimed()
     twin = twins.make(faults)
     twins.prepare(twin, "send_sale")
     instead = Instead(twin)
@@ -90,7 +91,7 @@ def sale(reference: str = "YP-1", freight: int = 0, **line: Any) -> Sale:
     placed = datetime(2026, 11, 22, 8, tzinfo=UTC)
     return Sale(
         ref=reference,
-        shop_ref="31415",
+        shop_ref="订单 31415",
         placed_at=placed,
         currency="CNY",
         freight_minor=freight,
@@ -117,12 +118,12 @@ def told(client: Any, step: str = "create", row: Outgoing | None = None) -> Yipa
 def test_pages_are_cut_by_id_and_together_hold_every_product_once(stage: Stage) -> None:
     products = [{"id": 200 + n, "code": f"C-{n}", "name": f"商品 {n}"} for n in range(205)]
     stage.twin.control("setup", {"products": products})
-    client, cursor, refs, pages = stage.client(), {}, [], 0
-    while pages == 0 or page.more:
-        page = client.fetch_items(cursor)
-        cursor, pages = page.cursor, pages + 1
-        refs += [document.ref for document in page.documents]
-    assert (pages, refs) == (3, [str(row["id"]) for row in products])
+    client, refs, page = stage.client(), [], Page(more=True)
+    while page.more:
+        page = client.fetch_items(page.cursor)
+        refs.append([document.ref for document in page.documents])
+    assert [len(part) for part in refs] == [100, 100, 5]
+    assert sum(refs, []) == [str(row["id"]) for row in products]
 
 
 def test_product_changed_behind_the_page_is_read_by_the_next_pass(stage: Stage) -> None:
@@ -173,8 +174,10 @@ def test_header_of_a_sale_is_the_connections_and_its_lines_are_the_mappings(stag
     (made,) = json.loads(stage.twin.calls[-1].body)["params"][0]
     ids = {"party": 2, "invoice_address": 2, "shipment_address": 2, "warehouse": 5, "payment_term": 10, "currency": 1}
     assert {name: made[name] for name in ids} == ids
-    assert (made["reference"], made["description"], "freight" in made) == ("YP-1", "31415", False)
-    assert made["lines"] == [["create", [goods(), {**goods(), "product": 9, "quantity": 1, "unit_price": yuan("8.00")}]]]
+    assert (made["reference"], made["description"], "freight" in made) == ("YP-1", "订单 31415", False)
+    assert made["lines"] == [
+        ["create", [goods(), {**goods(), "product": 9, "quantity": 1, "unit_price": yuan("8.00")}]]
+    ]
 
 
 def goods() -> dict[str, Any]:
@@ -212,24 +215,21 @@ def test_every_call_carries_the_users_context_and_the_chosen_company(stage: Stag
 
 
 @pytest.mark.parametrize("step", ["create", "quote", "confirm"])
-@pytest.mark.parametrize(("fault", "error"), [("timeout_after", InDoubt), ("truncated", InDoubt), ("5xx", InDoubt)])
-def test_step_whose_answer_was_lost_is_in_doubt_and_probed(
-    stage: Stage, step: str, fault: str, error: type[YipanError]
-) -> None:
+@pytest.mark.parametrize(("fault", "arrived"), [("timeout_after", True), ("truncated", True), ("5xx", False)])
+def test_step_whose_answer_was_lost_is_in_doubt_and_probed(stage: Stage, step: str, fault: str, arrived: bool) -> None:
     client, row = stage.entered(), outgoing()
     for before in ("create", "quote", "confirm"):
         if before == step:
             break
         row = outgoing(reached=client.send_sale([row], before)[0].ref)
-    stage.faults.set(plan=[fault], hang_s=0.5)
-    assert type(told(client, step, row)) is error
-    arrived = fault != "5xx"
+    stage.faults.aim("send_sale", fault)
+    assert type(told(client, step, row)) is InDoubt
     assert client.probe("send_sale", row, step) == (Outcome.done("1") if arrived else Outcome.absent())
 
 
 def test_step_that_never_arrived_is_done_once_after_the_probe(stage: Stage) -> None:
     client = stage.entered()
-    stage.faults.set(plan=["timeout_before"], hang_s=0.5)
+    stage.faults.aim("send_sale", "timeout_before")
     assert isinstance(told(client), InDoubt)
     assert client.probe("send_sale", outgoing(), "create") == Outcome.absent()
     assert told(client) == Outcome.done("1")
@@ -238,7 +238,7 @@ def test_step_that_never_arrived_is_done_once_after_the_probe(stage: Stage) -> N
 
 def test_too_many_requests_are_throttled(stage: Stage) -> None:
     client = stage.entered()
-    stage.faults.set(plan=["429"])
+    stage.faults.aim("send_sale", "429")
     assert isinstance(told(client), Throttled)
 
 
@@ -299,6 +299,15 @@ def test_session_that_ran_out_is_renewed_once(stage: Stage) -> None:
     assert stage.books()["sales"]["YP-1"]["times_created"] == 1
 
 
+def test_login_that_was_half_done_is_done_again(stage: Stage) -> None:
+    client = stage.client()
+    stage.faults.aim("login", "5xx", at=2)
+    with pytest.raises(Unavailable):
+        client.fetch_items({})
+    client.fetch_items({})
+    assert json.loads(stage.twin.calls[-1].body)["params"][-1]["company"] == 1
+
+
 def test_server_that_never_lets_in_is_not_authorised(stage: Stage) -> None:
     client = stage.entered()
     stage.twin.answers["send_sale"] = Answer("", 401)
@@ -317,6 +326,12 @@ def test_password_stands_in_no_error_and_no_repr(stage: Stage) -> None:
     with pytest.raises(NotAuthorised) as error:
         client.fetch_items({})
     assert twins.PASSWORD not in f"{error.value!r} {client!r} {error.value}"
+
+
+@pytest.mark.parametrize(("settings", "status"), [({"rpc_path": "/"}, 405), ({"database": "nowhere"}, 404)])
+def test_wrong_path_or_database_is_refused(stage: Stage, settings: dict[str, Any], status: int) -> None:
+    with pytest.raises(Refused, match=f"HTTP {status}"):
+        stage.client(**settings).fetch_items({})
 
 
 # Stock

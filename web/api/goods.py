@@ -55,5 +55,5 @@ def new_inbound(ask: Ask, new: NewInbound) -> dict[str, Any]:
 
 @router.get("/stock", response_model=Page)
 def stock(ask: Ask, search: Search = "", warehouse: Search = "", after: Key = "", limit: Limit = FIRST) -> Any:
-    """Cells with their accounts, what is on hand and what is available. search: a SKU's beginning, or part of a name."""
+    """Cells with their accounts, on hand and available units. search: a SKU's beginning, or part of a name."""
     return ask.read(stock_reads.stock, search, warehouse, after, limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 
 from core.store import tables as t
 from core.store.outbox import OPEN
@@ -36,6 +36,8 @@ def _of_the_hub(tx: Transaction) -> dict[str, Any]:
         "inbox": open_rows(tx, t.inbox, INBOX_OPEN),
         "outbox": open_rows(tx, t.outbox, OPEN),
         "marks": rows_in(tx, t.marks),
+        "doubts": rows_in(tx, t.shelves, t.shelves.c.doubt.is_(True)),
+        "shop_oversold_units": oversold(tx),
         "worklist": rows_in(tx, t.worklist, t.worklist.c.done_at.is_(None)),
         "tallies": {row["name"]: row["n"] for row in tx.rows(select(t.tallies))},
         "ledger_overcommitted_units": overcommitted(tx),
@@ -50,6 +52,15 @@ def overcommitted(tx: Transaction) -> int:
     query = select(c.reserved, backed).join(t.claims, and_(k.cell_id == c.id, k.open.is_(True)), isouter=True)
     rows = tx.conn.execute(query.group_by(c.id, c.reserved))
     return sum(abs(int(units) - int(reserved)) for reserved, units in rows)
+
+
+def oversold(tx: Transaction) -> int:
+    """Units of paid orders that shops sold beyond what the pool could back, whatever became of the orders since."""
+    o, li, f = t.orders.c, t.order_lines.c, t.fulfilments.c
+    released = select(f.order_id).where(f.state != "cancelled")
+    short = and_(o.paid_at.is_not(None), or_(o.state == "short", and_(o.state == "cancelled", o.id.not_in(released))))
+    query = select(func.coalesce(func.sum(li.ordered - li.cancelled), 0)).join(t.orders, o.id == li.order_id)
+    return int(tx.conn.execute(query.where(short, li.bears_stock.is_(True))).scalar_one())
 
 
 def shipped_by_day(tx: Transaction, scope: Scope) -> list[tuple[datetime, int]]:

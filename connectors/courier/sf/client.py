@@ -126,8 +126,9 @@ def _booked(answer: Mapping[str, Any]) -> Outcome:
 
 
 def _queried(parcel: Mapping[str, Any]) -> Document:
-    routes = [{"mailno": parcel["mailNo"], **route} for route in parcel["routes"]]
-    return Document(kind="tracking", ref=parcel["mailNo"], body=_pushed(routes))
+    routes = [{"mailno": parcel.get("mailNo"), **route} for route in parcel["routes"]]
+    body = _pushed(routes)
+    return Document(kind="tracking", ref=_ref(routes[0], body), body=body)
 
 
 def _pushed(routes: list[Any]) -> bytes:

@@ -86,14 +86,17 @@ class Tryton:
         return Outcome.done(str(ids[0]))
 
     def _advance(self, row: Outgoing, step: str) -> Outcome:
-        """Tryton refuses a step that the sale's state does not allow."""
+        """Tryton refuses a step taken twice, and a person may have taken it there: hence the look before."""
         sale_id = row.reached["create"]
-        self._ask("send_sale", f"sale.sale.{step}", [[int(sale_id)]], reads=False)
+        standing = self._standing(sale_id, step)
+        if standing.state != "absent":
+            return standing
+        self._ask("send_sale", f"sale.sale.{step}", [[int(sale_id)]], type(None), reads=False)
         return Outcome.done(sale_id)
 
     def _standing(self, sale_id: str, step: str) -> Outcome:
         rows = self._rows("send_sale", "sale.sale.search_read", [[["id", "=", int(sale_id)]], 0, 1, None, ["state"]])
-        state = rows[0]["state"] if rows else "gone"
+        state = str(rows[0].get("state")) if rows else "gone"
         if state in REACHED[step]:
             return Outcome.done(sale_id)
         if state in BEFORE[step]:
@@ -140,12 +143,10 @@ class Tryton:
         return Document(kind="stock", ref=f"{self.settings['warehouse']}/{refs[0]}", body=write_json(rows).encode())
 
     def _rows(self, ability: str, method: str, params: list[Any], *, reads: bool = True, **context: Any) -> list[Any]:
-        rows = self._ask(ability, method, params, reads=reads, **context)
-        if not isinstance(rows, list):
-            raise lost("the answer is no list", reads=reads)
+        rows: list[Any] = self._ask(ability, method, params, list, reads=reads, **context)
         return rows
 
-    def _ask(self, ability: str, method: str, params: list[Any], *, reads: bool, **context: Any) -> Any:
+    def _ask(self, ability: str, method: str, params: list[Any], kind: type, *, reads: bool, **context: Any) -> Any:
         """One model call. A 401 did nothing there: the session ran out, so enter anew and say it again."""
         self._enter(ability)
         response = self._call(ability, f"model.{method}", [*params, {**self.context, **context}], reads, (200, 401))
@@ -153,37 +154,41 @@ class Tryton:
             self.session = ""
             self._enter(ability)
             response = self._call(ability, f"model.{method}", [*params, {**self.context, **context}], reads, (200,))
-        return self._result(response, reads)
+        return self._result(response, reads, kind)
 
     def _enter(self, ability: str) -> None:
-        """Log in and learn the user's context, unless that is done."""
-        if self.session:
+        """Log in and learn the user's context, unless both is done."""
+        if self.session and self.context:
             return
+        self.session = ""
         login = self.settings["login"]
         params = [login, {"password": self.password}, "en"]
-        entry = self._result(self._call(ability, "common.db.login", params, True, (200,)), True)
+        entry = self._result(self._call(ability, "common.db.login", params, True, (200,)), True, list)
         self.session = b64encode(f"{login}:{entry[0]}:{entry[1]}".encode()).decode()
         preferences = self._call(ability, "model.res.user.get_preferences", [True, {}], True, (200,))
         chosen = {"company": self.settings["company"]} if self.settings["company"] else {}
-        self.context = {**self._result(preferences, True), **chosen}
+        self.context = {**self._result(preferences, True, dict), **chosen}
 
     def _call(
         self, ability: str, method: str, params: list[Any], reads: bool, accept: Sequence[int]
     ) -> requests.Response:
         # Tryton answers errors as JSON only to a body of exactly these three names.
-        body = write_json({"id": 0, "method": method, "params": params})
+        body = write_json({"id": 0, "method": method, "params": params}).encode()
         headers = {"Content-Type": "application/json"}
         if self.session:
             headers["Authorization"] = f"Session {self.session}"
         return self.http.call(ability, "POST", self.path, reads=reads, data=body, headers=headers, accept=accept)
 
-    def _result(self, response: requests.Response, reads: bool) -> Any:
+    def _result(self, response: requests.Response, reads: bool, kind: type) -> Any:
+        """The answer's result, which must be of this kind."""
         answer = read_json(response, reads=reads)
-        if isinstance(answer, dict) and answer.get("error"):
-            kind, *words = answer["error"]
-            raise self.manifest.decide(str(kind), _sentence(words))
-        if not isinstance(answer, dict) or "result" not in answer:
-            raise lost("the answer holds neither result nor error", reads=reads)
+        if not isinstance(answer, dict):
+            raise lost("the answer is no RPC answer", reads=reads)
+        if answer.get("error"):
+            code, *words = answer["error"] if isinstance(answer["error"], list) else [answer["error"]]
+            raise self.manifest.decide(str(code), _sentence(words))
+        if "result" not in answer or not isinstance(answer["result"], kind):
+            raise lost("the answer holds neither an error nor the result asked for", reads=reads)
         return answer["result"]
 
 
@@ -197,9 +202,8 @@ def _item(row: Any) -> Document:
     if not _has_id(row):
         return Document(kind="item", ref="?", body=write_json(row).encode())
     template = row.get("template.") or {}
-    times = [row.get("create_date"), row.get("write_date"), template.get("write_date")]
-    version = max((_sortable(time) for time in times if time), default=None)
-    return Document(kind="item", ref=str(row["id"]), body=write_json(row).encode(), version=version)
+    version = max(map(_sortable, (row.get("create_date"), row.get("write_date"), template.get("write_date"))))
+    return Document(kind="item", ref=str(row["id"]), body=write_json(row).encode(), version=version or None)
 
 
 def _has_id(row: Any) -> bool:
@@ -211,8 +215,10 @@ def _typed(time: datetime) -> dict[str, Any]:
     return {"__class__": "datetime", **{part: getattr(time.astimezone(UTC), part) for part in PARTS}}
 
 
-def _sortable(time: Mapping[str, int]) -> str:
-    return ".".join(f"{time[part]:06}" for part in PARTS)
+def _sortable(time: Any) -> str:
+    """A typed time as text that sorts; "" for what is none."""
+    parts = [time.get(part) for part in PARTS] if isinstance(time, dict) else [None]
+    return ".".join(f"{part:06}" for part in parts) if all(isinstance(part, int) for part in parts) else ""
 
 
 def _sentence(words: Sequence[Any]) -> str:

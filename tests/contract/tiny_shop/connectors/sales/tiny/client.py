@@ -27,13 +27,13 @@ class Tiny:
         """Orders changed after a number, oldest change first."""
         after = cursor.get("after", 0)
         answer = self._ask("fetch_orders", "/orders", {"after": after}, reads=True)
-        rows = answer["orders"]
-        last = rows[-1]["change"] if rows else after
+        rows = _part(answer, "orders", reads=True)
+        last = rows[-1].get("change", after + 1) if rows else after
         return Page([_order(row) for row in rows], cursor={"after": last}, more=bool(rows))
 
     def fetch_one(self, kind: str, ref: str) -> Document:
         """One order."""
-        return _order(self._ask("fetch_one", "/order", {"id": ref}, reads=True)["order"])
+        return _order(_part(self._ask("fetch_one", "/order", {"id": ref}, reads=True), "order", reads=True))
 
     def fetch_stock(self, refs: Sequence[str]) -> Sequence[Document]:
         """What the shop shows."""
@@ -49,7 +49,7 @@ class Tiny:
     def send_shipment(self, batch: Sequence[Outgoing], step: str = "") -> Sequence[Outcome]:
         """Tell of a parcel; a second call makes a second parcel there."""
         made = [self._ask("send_shipment", "/ship", row.body, reads=False) for row in batch]
-        return [Outcome.done(str(one["parcel"])) for one in made]
+        return [Outcome.done(str(_part(one, "parcel", reads=False))) for one in made]
 
     def probe(self, ability: str, row: Outgoing, step: str = "") -> Outcome:
         """Whether the order has a parcel."""
@@ -90,8 +90,14 @@ def read_pushed(body: bytes) -> Any:
     return order
 
 
+def _part(answer: Any, name: str, *, reads: bool) -> Any:
+    if not isinstance(answer, dict) or name not in answer:
+        raise lost(f"the answer has no {name}", reads=reads)
+    return answer[name]
+
+
 def _order(row: Any) -> Document:
-    return Document(kind="order", ref=row["id"], body=_bytes(row), version=f"{row['change']:09}")
+    return Document(kind="order", ref=row.get("id", "?"), body=_bytes(row), version=f"{row.get('change', 0):09}")
 
 
 def _bytes(value: Any) -> bytes:

@@ -1,0 +1,1 @@
+"""The demo: a town of twins around a real hub, spoken to over HTTP only."""
