@@ -46,7 +46,7 @@ class Ability(_Closed):
     send: batch_max rows in one call, sharing `batch_key`; idempotent: a repeat does no harm; probe: the outcome of a
     lost call can be looked up by business key, not before settle_s; steps: a many-step write.
     read_callback: signed says that a signature covers the raw body; without one only the token in the address protects it.
-    send_stock: level_means, decrements_at, restocks_on, per and forms, see LEDGER §6.
+    whole_lines: a shipment of part of a line tells the shop all of it. send_stock: level_means, decrements_at, restocks_on, per and forms, see LEDGER §6.
     """
 
     mark: Mark
@@ -64,6 +64,7 @@ class Ability(_Closed):
     steps: tuple[str, ...] = ()
     signed: bool = True
     documents: tuple[str, ...] = ()
+    whole_lines: bool = False
     level_means: Literal["saleable", "on_hand"] = "saleable"
     decrements_at: Literal["create", "pay", "ship", "never"] = "never"
     restocks_on: tuple[Literal["close", "refund"], ...] = ()
@@ -83,7 +84,7 @@ class Manifest(_Closed):
     """`connector.yaml`: what the connector is, can do, needs and how its errors are understood.
 
     errors: their code (a trailing `*` matches any ending) → the name of the error class that decides. zone: of times without
-    one. vectors: ids of the published signature vectors it must reproduce (`sandbox/contract/vectors.json`).
+    one. vectors: ids of the published signature vectors it must reproduce (`sandbox/contract/vectors/`).
     """
 
     id: str

@@ -14,7 +14,7 @@ from connectors.spi import Outcome, Outgoing
 from core.errors import Broken, InDoubt, Later, Throttled, YipanError
 from core.flow import cancel_order, move_stock, publish_stock, release_order, ship_order
 from core.flow.publish_stock import Said
-from core.model import Cancellation, Model, Sale, SaleLine
+from core.model import Cancellation, Model, Sale, SaleLine, Shipment
 from core.store import outbox
 from core.store import tables as t
 from core.store.ledger import Ledger
@@ -38,6 +38,7 @@ class Job:
     wired: Wired
     rows: tuple[Outgoing, ...]
     said: Said | None = None
+    value: Model | None = None
 
     @property
     def ability(self) -> Any:
@@ -80,9 +81,9 @@ def _prepare(hub: Hub, tx: Transaction, row: Row) -> Job | None:
         said = _said(tx, row) if row["ability"] == "send_stock" else None
         values = list(said.levels) if said else [v for v in [_value(tx, row)] if v]
         if not values:
-            outbox.moot(tx, row, "no longer wanted")
+            _no_longer_wanted(tx, row)
             return None
-        return Job(row, wired, tuple(_phrase(tx, wired, row, value) for value in values), said)
+        return Job(row, wired, tuple(_phrase(tx, wired, row, value) for value in values), said, values[0])
     except YipanError as error:
         outbox.park(tx, row, error)
         return None
@@ -97,13 +98,40 @@ def _said(tx: Transaction, row: Row) -> Said:
     return said
 
 
-def _value(tx: Transaction, row: Row) -> Model | None:
-    """The canonical value of an intent, as of now; None when it is no longer wanted."""
+def _no_longer_wanted(tx: Transaction, row: Row) -> None:
+    """It is not said. A cancellation of what its warehouse never heard of is granted at once."""
     ids = row["payload"]
+    if outbox.moot(tx, row, "no longer wanted") and row["ability"] == "send_cancellation" and _never_told(tx, ids):
+        _call_off(tx, ids, True)
+
+
+def _never_told(tx: Transaction, ids: Mapping[str, int]) -> bool:
+    """Whether the fulfilment's delivery order turned out never to have arrived."""
+    told = one(tx, t.outbox, ability="send_delivery_order", subject=f"fulfilment:{ids.get('fulfilment')}")
+    return told is not None and told["state"] == "moot"
+
+
+def _shipment(tx: Transaction, row: Row) -> Model | None:
+    """What is said of a shipment stays the same over its steps and repeats, whatever leaves meanwhile."""
+    if "said" in row["reached"]:
+        return Shipment(**row["reached"]["said"])
+    value = ship_order.shipment(tx, row["payload"]["fulfilment"])
+    if value:
+        row["reached"]["said"] = value.model_dump(mode="json")
+        outbox.note(tx, row, reached=row["reached"])
+    return value
+
+
+def _value(tx: Transaction, row: Row) -> Model | None:
+    """The canonical value of an intent, as of now; None when it is no longer wanted.
+
+    What is in doubt is phrased all the same: whether it arrived has to be known.
+    """
+    ids, doubted = row["payload"], row["state"] == "in_doubt"
     builders: dict[str, Callable[[], Model | None]] = {
-        "send_booking": lambda: release_order.booking(tx, ids["fulfilment"]),
-        "send_delivery_order": lambda: release_order.delivery_order(tx, ids["fulfilment"]),
-        "send_shipment": lambda: ship_order.shipment(tx, ids["fulfilment"]),
+        "send_booking": lambda: release_order.booking(tx, ids["fulfilment"], doubted),
+        "send_delivery_order": lambda: release_order.delivery_order(tx, ids["fulfilment"], doubted),
+        "send_shipment": lambda: _shipment(tx, row),
         "send_asn": lambda: move_stock.asn(tx, ids["asn"]),
         "send_cancellation": lambda: _cancellation(tx, ids),
         "send_sale": lambda: _sale(tx, ids["order"]),
@@ -116,7 +144,7 @@ def _cancellation(tx: Transaction, ids: Mapping[str, int]) -> Cancellation | Non
         order = one(tx, t.orders, id=ids["order"])
         return Cancellation(ref=order["ref"], reason="out of stock") if order and order["state"] == "short" else None
     fulfilment = one(tx, t.fulfilments, id=ids["fulfilment"])
-    if fulfilment is None or fulfilment["state"] != "cancelling":
+    if fulfilment is None or fulfilment["state"] != "cancelling" or _never_told(tx, ids):
         return None
     line = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment["id"]])[0]
     return Cancellation(
@@ -284,7 +312,12 @@ def _reached(hub: Hub, tx: Transaction, job: Job, ref: str) -> None:
 def _first_step(tx: Transaction, job: Job) -> None:
     """The shop's own figures move when the first step of a shipment is done."""
     if job.row["ability"] == "send_shipment" and _still_ours(tx, job.row):
-        ship_order.told_shop(tx, job.row["payload"]["fulfilment"])
+        _told_shop(tx, job)
+
+
+def _told_shop(tx: Transaction, job: Job) -> None:
+    assert isinstance(job.value, Shipment)
+    ship_order.told_shop(tx, job.row["payload"]["fulfilment"], job.value, job.ability.whole_lines)
 
 
 def _still_ours(tx: Transaction, row: Row) -> bool:
@@ -307,19 +340,20 @@ def _finish(tx: Transaction, job: Job, ref: str, *, stopped: bool = True, counte
         case "send_delivery_order":
             tx.set(t.fulfilments, ids["fulfilment"], wms_ref=ref)
         case "send_shipment" if not counted:
-            ship_order.told_shop(tx, ids["fulfilment"])
+            _told_shop(tx, job)
         case "send_cancellation":
-            ledger = Ledger(tx)
-            _called_off(tx, ledger, ids, stopped)
-            ledger.flush()
-            release_order.release(tx, [ids["order"]])
+            _call_off(tx, ids, stopped)
 
 
-def _called_off(tx: Transaction, ledger: Ledger, ids: Mapping[str, int], stopped: bool) -> None:
+def _call_off(tx: Transaction, ids: Mapping[str, int], stopped: bool) -> None:
+    """Book the answer to a cancellation, and look at its order again."""
+    ledger = Ledger(tx)
     if "fulfilment" in ids:
         cancel_order.verdict(tx, ledger, ids["fulfilment"], stopped)
     else:
         cancel_order.called_off_at_shop(tx, ledger, ids["order"])
+    ledger.flush()
+    release_order.release(tx, [ids["order"]])
 
 
 def _wait_s(hub: Hub, row: Row, error: YipanError) -> float:

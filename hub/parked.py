@@ -15,6 +15,7 @@ from core.store.scope import Scope
 from core.store.store import Transaction
 from hub.onboard.form import Form, Ref, note
 from hub.onboard.goods import NewLink, NewListing, NewListings, add_links, add_listings
+from hub.onboard.warehouses import link
 
 LIMIT = 200
 MISSING = re.compile(r"no (\w+) is linked to '(.*?)'")
@@ -91,7 +92,13 @@ def _intents(tx: Transaction, scope: Scope, limit: int) -> list[dict[str, Any]]:
     )
     mine = select(*names, c.code.label("connection")).join(t.connections, c.id == o.connection_id)
     rows = tx.rows(mine.where(o.state == "parked", scope.sees(o.merchant_id)).order_by(o.id).limit(limit))
-    return [{"kind": "intent", **row, "missing": None, "buttons": ["retry", "dismiss"]} for row in rows]
+    return [_intent(row) for row in rows]
+
+
+def _intent(row: Row) -> dict[str, Any]:
+    what = missing(row["reason"])
+    buttons = [*(["link"] if what else []), "retry", "dismiss"]
+    return {"kind": "intent", **row, "missing": what and {"kind": what[0], "ref": what[1]}, "buttons": buttons}
 
 
 def _tasks(tx: Transaction, scope: Scope, limit: int) -> list[dict[str, Any]]:
@@ -120,7 +127,7 @@ def _one_document(scope: Scope, ident: int) -> Any:
 
 def _one_intent(scope: Scope, ident: int) -> Any:
     o = t.outbox.c
-    return select(o.id, o.state).where(o.id == ident, scope.sees(o.merchant_id))
+    return select(o.id, o.state, o.reason, o.connection_id).where(o.id == ident, scope.sees(o.merchant_id))
 
 
 def _one_task(scope: Scope, ident: int) -> Any:
@@ -164,6 +171,18 @@ def _retry(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
     outbox.unpark(tx, row["id"])
 
 
+def _link_intent(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
+    """Say what our thing is called there, then send every intent of the connection that missed the same."""
+    what = missing(row["reason"])
+    if what is None or not what[1].isdecimal() or fix.ref is None:
+        raise Unfit("say what it is called there")
+    link(tx, row["connection_id"], what[0], fix.ref, int(what[1]))
+    o = t.outbox.c
+    same = select(o.id).where(o.connection_id == row["connection_id"], o.state == "parked", o.reason == row["reason"])
+    for ident in list(tx.conn.execute(same).scalars()):
+        outbox.unpark(tx, ident)
+
+
 def _dismiss_intent(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
     o = t.outbox.c
     gone = update(t.outbox).where(o.id == row["id"], o.state == "parked")
@@ -179,6 +198,6 @@ def _task_done(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
 Button = Callable[[Transaction, Scope, Row, Fix], None]
 BUTTONS: dict[str, dict[str, Button]] = {
     "document": {"link": _link, "replay": _replay, "dismiss": _dismiss_document},
-    "intent": {"retry": _retry, "dismiss": _dismiss_intent},
+    "intent": {"link": _link_intent, "retry": _retry, "dismiss": _dismiss_intent},
     "task": {"done": _task_done},
 }

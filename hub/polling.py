@@ -23,6 +23,7 @@ from hub.wiring import Hub, Wired
 
 log = structlog.get_logger("polling")
 PAGES_AT_ONCE = 50
+SHORTEST_S = 1.0
 Row = Mapping[str, Any]
 
 
@@ -110,7 +111,7 @@ def _keep_and_move(tx: Transaction, wired: Wired, row: Row, documents: Sequence[
 
 def _caught_up(hub: Hub, tx: Transaction, wired: Wired, row: Row, read_until: Any) -> None:
     every_s = wired.ability(row["ability"]).every_s * hub.options.patience
-    due = tx.now + timedelta(seconds=every_s)
+    due = tx.now + timedelta(seconds=max(SHORTEST_S, every_s))
     _set(tx, row, due_at=due, lease_until=None, read_until=read_until, failures=0, reason=None)
 
 

@@ -1,8 +1,8 @@
 """What every twin stands on: a loopback HTTP server with faults on demand, and a sender for its callbacks.
 
-A twin is an object with `ability(call)` (our name for what is asked, for the fault plan), `answer(call)` (do it, in the
-system's own words), `throttled(call)` (how this system says "too fast") and `control(action, body)` (what the demo and the tests ask:
-`POST /_twin/<action>`, JSON both ways). Twins build and parse bodies with their own code, from the facts.
+A twin is an object with `ability(call)` (our name for what is asked, for the fault plan), `answer(call)` (do it, in
+the system's own words), `throttled(call)` (how this system says "too fast") and `control(action, body)` (what the demo
+and the tests ask: `POST /_twin/<action>`, JSON both ways). Twins build and parse bodies with their own code, from the facts.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Faults:
         if self._plan:
             return self._plan.pop(0)
         if self.level == "harsh" and writes:
-            owed = self._owed.setdefault(ability, list(CALL_FAULTS))
+            owed = self._owed.setdefault(ability, self._random.sample(CALL_FAULTS, len(CALL_FAULTS)))
             if owed and self.calls[ability] % 2 == 0:
                 return owed.pop(0)
         return self._random.choice(CALL_FAULTS) if self._random.random() < self.rate else ""
@@ -108,10 +108,7 @@ class Faults:
     def push(self) -> str:
         """The fault for one callback of ours, or ""."""
         with self._lock:
-            if self._random.random() >= self.rate:
-                return ""
-            fault = self._random.choice(PUSH_FAULTS)
-            return fault
+            return self._random.choice(PUSH_FAULTS) if self._random.random() < self.rate else ""
 
     def note(self, fault: str) -> None:
         """Count a fault the twin made by itself (moving pages, duplicates, reordering)."""

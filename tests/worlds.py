@@ -1,7 +1,8 @@
-"""A small world to tell test stories in: two merchants, two warehouses, their shops, courier and ERP, and what they say."""
+"""A small world to tell test stories in: two merchants, two warehouses, shops, a courier, an ERP, and what they say."""
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +45,7 @@ from core.store.store import Store, Transaction, many, one
 from core.store.vault import Vault
 
 MONDAY = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
+WAS = {"sending": "waiting", "in_doubt": "in_doubt"}
 MASTER_KEY = Fernet.generate_key().decode()
 ACCOUNTS = ("free", "reserved", "held", "transit", "inbound", "suspense")
 Flow = Callable[[Transaction, Sequence[Spoken]], None]
@@ -77,6 +79,7 @@ class Clock:
 def _template() -> Path:
     """An empty, migrated SQLite database, made once."""
     folder = Path(tempfile.mkdtemp(prefix="yipan-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     schema.prepare(f"sqlite:///{folder}/hub.db")
     return folder / "hub.db"
 
@@ -198,17 +201,25 @@ class World:
         asn_id = self.store.write(lambda tx: move_stock.announce(tx, self.alpha, warehouse or self.east, lines, ref))
         return str(self.row(t.asns, id=asn_id)["ref"])
 
+    def decides(self, policy: str) -> None:
+        """The merchants decide what to do about short orders: `ask` the shop, or `wait` for stock."""
+        self.store.write(lambda tx: [tx.set(t.merchants, i, short_policy=policy) for i in (self.alpha, self.beta)])
+
     # what the bus does
 
     def sends(self, ability: str, outcome: str = "done") -> list[Mapping[str, Any]]:
         """Claim every due intent of an ability and settle it: done, or left `sending`."""
-        lane = {"send_stock": "stock", "send_asn": "slow"}.get(ability, "fulfilment")
+        o = t.outbox.c
+        lanes = sorted({r["lane"] for r in self.rows(select(o.lane).where(o.ability == ability))})
 
         def work(tx: Transaction) -> list[Mapping[str, Any]]:
-            rows = [r for r in outbox.claim(tx, lane, 50, 60) if r["ability"] == ability]
-            for row in rows if outcome == "done" else ():
-                outbox.done(tx, row)
-            return rows
+            rows = [r for lane in lanes for r in outbox.claim(tx, lane, 50, 60)]
+            for row in rows:
+                if row["ability"] != ability:
+                    outbox.note(tx, row, state=WAS[row["state"]], token=None, lease_until=None, attempts=0)
+                elif outcome == "done":
+                    outbox.done(tx, row)
+            return [r for r in rows if r["ability"] == ability]
 
         return self.store.write(work)
 
@@ -353,12 +364,12 @@ def _merchants(tx: Transaction, id_: Mapping[str, int], policy: str) -> None:
 
 def _connections(tx: Transaction, id_: Mapping[str, int]) -> None:
     held = {
-        "tmall": ("tmall", "sales", id_["alpha"]),
-        "vendure": ("vendure", "sales", id_["alpha"]),
-        "beta_shop": ("tmall", "sales", id_["beta"]),
-        "erp": ("tryton", "erp", id_["alpha"]),
-        "wms": ("qimen", "wms", None),
-        "courier": ("sf", "courier", None),
+        "tmall": ("sales/tmall", "sales", id_["alpha"]),
+        "vendure": ("sales/vendure", "sales", id_["alpha"]),
+        "beta_shop": ("sales/tmall", "sales", id_["beta"]),
+        "erp": ("erp/tryton", "erp", id_["alpha"]),
+        "wms": ("wms/qimen", "wms", None),
+        "courier": ("courier/sf", "courier", None),
     }
     rows = [
         {"id": id_[code], "code": code, "connector": name, "kind": kind, "merchant_id": holder, "can": abilities(name)}

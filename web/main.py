@@ -6,7 +6,7 @@ import logging
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -22,11 +22,12 @@ BEAT_S = 2.0
 log = structlog.get_logger("web")
 
 
-def main() -> None:
-    """Serve until told to stop."""
+def main(wake: Callable[[set[str]], None] | None = None) -> None:
+    """Serve until told to stop. wake(lanes) is called after each commit that left work; it must not wait or raise."""
     settings = load()
     write_log_lines()
     store = Store(settings.database_url, Vault(read_keys(settings.key_file)), role="web")
+    store.woken = wake or store.woken
     try:
         with beating(store):
             serve(store, settings)

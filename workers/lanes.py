@@ -15,7 +15,7 @@ from hub.wiring import Hub
 
 log = structlog.get_logger("lanes")
 LINGER_S = 0.03
-QUIET_S = 5.0
+QUIET_S = 15.0
 READ_BACK_S = 0.5
 
 

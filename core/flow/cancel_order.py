@@ -165,7 +165,7 @@ def _leave_short(tx: Transaction, order_id: int, line_id: int, units: int) -> in
     order, line = one(tx, t.orders, id=order_id), one(tx, t.order_lines, id=line_id)
     assert order is not None and line is not None
     others = sum(c["asked"] - c["shipped"] for c in many(tx, t.claims, "line_id", [line_id]) if c["open"])
-    short = min(units, max(0, units_wanted(order, line) - line["shipped"] - others))
+    short: int = min(units, max(0, units_wanted(order, line) - line["shipped"] - others))
     if short:
         tx.set(t.order_lines, line_id, short=line["short"] + short)
     return short

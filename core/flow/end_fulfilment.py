@@ -33,6 +33,15 @@ def finish(tx: Transaction, fulfilment: Mapping[str, Any], missing: int = 0, sto
     tell(tx, told)
 
 
+def tell_rest(tx: Transaction, fulfilment: Mapping[str, Any], cause: str) -> None:
+    """More left after the end was told: the shop hears of the rest."""
+    order = one(tx, t.orders, id=fulfilment["order_id"])
+    assert order is not None
+    ids, subject = {"fulfilment": fulfilment["id"], "order": order["id"]}, f"order:{order['id']}"
+    shop, payload = {"shop": order["connection_id"]}, {"ref": fulfilment["ref"]}
+    tell(tx, [Happened("fulfilment.shipped", order["merchant_id"], ids, subject, shop, payload, cause)])
+
+
 def sum_up(tx: Transaction, order_id: int) -> None:
     """The order's state, from its fulfilments and from what still waits to become one."""
     order = one(tx, t.orders, id=order_id)

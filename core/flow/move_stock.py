@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 
 from core.errors import Refused, Unmatched
-from core.flow import take_order
+from core.flow import release_order, take_order
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Adjustment, AdjustmentRow, Asn, AsnLine, Receipt, ReceivedLine
@@ -20,6 +20,7 @@ from core.store.ledger import CellKey, Entry, Ledger
 from core.store.store import Transaction, many, one
 
 ANNOUNCE = 10**12
+K = TypeVar("K")
 
 
 def announce(tx: Transaction, owner_id: int, warehouse_id: int, lines: Sequence[tuple[int, int]], ref: str = "") -> int:
@@ -33,6 +34,7 @@ def announce(tx: Transaction, owner_id: int, warehouse_id: int, lines: Sequence[
         raise Refused("this warehouse has no keeper code for that owner: add it first")
     if not lines or any(not 0 < units <= ANNOUNCE for _, units in lines):
         raise Refused("every announced quantity must be a whole number from 1")
+    lines = list(_summed(lines).items())
     items = {row["id"]: row for row in many(tx, t.items, "id", [item for item, _ in lines])}
     ledger = Ledger(tx)
     ident = tx.ids.new()
@@ -70,6 +72,14 @@ def announce(tx: Transaction, owner_id: int, warehouse_id: int, lines: Sequence[
     return ident
 
 
+def _summed(lines: Iterable[tuple[K, int]]) -> dict[K, int]:
+    """Units per key; lines that say the same key are added."""
+    units: dict[K, int] = {}
+    for key, n in lines:
+        units[key] = units.get(key, 0) + n
+    return units
+
+
 def _announced(ledger: Ledger, key: CellKey, units: int) -> list[Entry]:
     return [Entry(ledger.cell(key), "world", -units), Entry(ledger.cell(key), "inbound", units)]
 
@@ -98,11 +108,13 @@ def receive(tx: Transaction, batch: Sequence[Spoken]) -> None:
         row = _asn_of(tx, receipt.asn, spoken.connection_id)
         unknown = _unknown_sku(tx, row, receipt.lines) if row else ""
         if row is None or unknown:
-            error = Unmatched("item", unknown) if unknown else Unmatched("asn", receipt.asn)
-            inbox.park(tx, spoken.inbox_id, error)
+            inbox.park(tx, spoken.inbox_id, Unmatched("item", unknown) if unknown else Unmatched("asn", receipt.asn))
             continue
-        _receive(tx, ledger, spoken, receipt, row)
-        inbox.settle(tx, [spoken.inbox_id])
+        error = _receive(tx, ledger, spoken, receipt, row)
+        if error:
+            inbox.park(tx, spoken.inbox_id, error)
+        else:
+            inbox.settle(tx, [spoken.inbox_id])
     ledger.flush()
 
 
@@ -123,34 +135,58 @@ def _items(tx: Transaction, owner_id: int, skus: Sequence[str]) -> dict[str, int
     }
 
 
-def _receive(tx: Transaction, ledger: Ledger, spoken: Spoken, receipt: Receipt, row: Mapping[str, Any]) -> None:
+def _receive(
+    tx: Transaction, ledger: Ledger, spoken: Spoken, receipt: Receipt, row: Mapping[str, Any]
+) -> Refused | None:
+    """Book it, or say why it cannot be understood."""
+    items = _items(tx, row["owner_id"], [line.sku for line in receipt.lines])
+    units = _summed(((items[line.sku], line.condition), line.quantity) for line in receipt.lines)
+    by_item = _summed((item, n) for (item, _), n in units.items())
     key = f"receipt:{spoken.connection_id}:{receipt.event_id or f'{receipt.asn}:only'}"
     if ledger.known([key]):
-        tx.tally("duplicates_absorbed")
-        return
-    items = _items(tx, row["owner_id"], [line.sku for line in receipt.lines])
-    open_units = {
-        line["item_id"]: line["quantity"] - line["received"] for line in many(tx, t.asn_lines, "asn_id", [row["id"]])
-    }
+        return _repeated(tx, ledger, key, receipt, by_item)
+    announced = _announced_still(tx, ledger, row)
     entries: list[Entry] = []
-    for line in receipt.lines:
-        item = items[line.sku]
-        entries += _arrive(ledger, row, item, line, max(0, open_units.get(item, 0)))
-        open_units[item] = open_units.get(item, 0) - line.quantity
-        a = t.asn_lines.c
-        mine = (a.asn_id == row["id"]) & (a.item_id == item)
-        tx.conn.execute(update(t.asn_lines).where(mine).values(received=a.received + line.quantity))
+    for (item, condition), n in units.items():
+        entries += _arrive(ledger, row, item, condition, n, announced.get(item, 0))
+        announced[item] = max(0, announced.get(item, 0) - n)
+    _note_received(tx, row["id"], by_item)
     ledger.book(key, "receive", f"inbox:{spoken.inbox_id}", _in_order(entries), receipt.happened_at)
     if receipt.final:
-        _close(tx, ledger, row, {i: n for i, n in open_units.items() if n > 0})
-    take_order.top_up(tx, ledger, sorted(set(items.values())))
+        _close(tx, ledger, row, announced)
+    take_order.top_up(tx, ledger, sorted(by_item))
+    return None
 
 
-def _arrive(ledger: Ledger, row: Mapping[str, Any], item: int, line: ReceivedLine, announced: int) -> list[Entry]:
+def _note_received(tx: Transaction, asn_id: int, units: Mapping[int, int]) -> None:
+    a = t.asn_lines.c
+    for item, n in units.items():
+        mine = (a.asn_id == asn_id) & (a.item_id == item)
+        tx.conn.execute(update(t.asn_lines).where(mine).values(received=a.received + n))
+
+
+def _repeated(tx: Transaction, ledger: Ledger, key: str, receipt: Receipt, units: Mapping[int, int]) -> Refused | None:
+    """Heard before. Without message ids, one that says something else cannot be told from a repeat: a person decides."""
+    if not receipt.event_id and {i: n for i, n in units.items() if n} != ledger.arrived(key):
+        return Refused("a second, different receipt: settle with the warehouse, then replay or dismiss")
+    tx.tally("duplicates_absorbed")
+    return None
+
+
+def _announced_still(tx: Transaction, ledger: Ledger, row: Mapping[str, Any]) -> dict[int, int]:
+    """Item → units of the ASN that are still expected; none once it is closed."""
+    lines = many(tx, t.asn_lines, "asn_id", [row["id"]]) if row["state"] != "closed" else []
+    cells = {i["item_id"]: ledger.cell(CellKey(row["owner_id"], i["item_id"], row["warehouse_id"])) for i in lines}
+    return {i["item_id"]: max(0, min(i["quantity"] - i["received"], cells[i["item_id"]].inbound)) for i in lines}
+
+
+def _arrive(
+    ledger: Ledger, row: Mapping[str, Any], item: int, condition: str, units: int, announced: int
+) -> list[Entry]:
     good = ledger.cell(CellKey(row["owner_id"], item, row["warehouse_id"]))
-    cell = ledger.cell(CellKey(row["owner_id"], item, row["warehouse_id"], line.condition))
-    to = "free" if line.condition == "ZP" else "held"
-    moves = posting.receipt(line.quantity, announced=min(announced, good.inbound), suspense=cell.suspense, to=to)
+    cell = ledger.cell(CellKey(row["owner_id"], item, row["warehouse_id"], condition))
+    to = "free" if condition == "ZP" else "held"
+    moves = posting.receipt(units, announced=announced, suspense=cell.suspense, to=to)
     return [Entry(good if account == "inbound" else cell, account, n) for account, n in moves]
 
 
@@ -160,18 +196,39 @@ def _in_order(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _close(tx: Transaction, ledger: Ledger, row: Mapping[str, Any], missing: Mapping[int, int]) -> None:
+    """What was announced and will not come is expected no longer."""
+    if row["state"] == "closed":
+        return
     entries = []
     for item, units in missing.items():
         cell = ledger.cell(CellKey(row["owner_id"], item, row["warehouse_id"]))
-        gone = min(units, cell.inbound)
-        entries += [Entry(cell, "inbound", -gone), Entry(cell, "world", gone)]
-    if row["state"] != "closed":
-        ledger.book(f"asn-close:{row['id']}", "close", f"asn:{row['id']}", entries)
-        tx.set(t.asns, row["id"], state="closed")
-        tell(
-            tx,
-            [Happened("asn.closed", row["owner_id"], {"asn": row["id"]}, f"asn:{row['id']}", {}, {"ref": row["ref"]})],
-        )
+        entries += [Entry(cell, "inbound", -units), Entry(cell, "world", units)]
+    ledger.book(f"asn-close:{row['id']}", "close", f"asn:{row['id']}", entries)
+    tx.set(t.asns, row["id"], state="closed")
+    ids = {"asn": row["id"]}
+    tell(tx, [Happened("asn.closed", row["owner_id"], ids, f"asn:{row['id']}", {}, {"ref": row["ref"]})])
+
+
+def unback(tx: Transaction, cell_id: int) -> int:
+    """A person gives up promises for goods that are missing: newest orders first, only what no warehouse was told of.
+
+    Moves reserved to suspense, as much as is missing there, and leaves those orders short. Returns the units.
+    """
+    ledger = Ledger(tx)
+    cell = ledger.cells_by_id([cell_id])[cell_id]
+    c = t.claims.c
+    loose = and_(c.cell_id == cell_id, c.open.is_(True), c.fulfilment_id.is_(None), c.backed > 0)
+    short = []
+    for claim in tx.rows(select(t.claims).where(loose).order_by(c.id.desc())):
+        units = min(claim["backed"], max(0, -cell.suspense))
+        if units:
+            entries = [Entry(cell, "reserved", -units), Entry(cell, "suspense", units)]
+            ledger.book(f"unback:{tx.ids.new()}", "unback", f"order:{claim['order_id']}", entries)
+            tx.set(t.claims, claim["id"], backed=claim["backed"] - units)
+            short.append((claim["order_id"], units))
+    ledger.flush()
+    release_order.release(tx, [order_id for order_id, _ in short])
+    return sum(units for _, units in short)
 
 
 def adjust(tx: Transaction, batch: Sequence[Spoken]) -> None:

@@ -23,6 +23,7 @@ from core.store.outbox import Intent
 from core.store.store import Transaction, many, one
 
 MARKS_AT_ONCE = 2000
+WireForm = Literal["set", "compare", "delta"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:
     speak = [r for r in rows if forms[r["id"]] != "skip"]
     reads = any(forms[r["id"]] == "read_set" for r in speak)
     said = {forms[r["id"]] for r in speak}
-    form = "set" if said & {"set", "read_set"} else "compare" if "compare" in said else "delta"
+    form: WireForm = "set" if said & {"set", "read_set"} else "compare" if "compare" in said else "delta"
     extra = _taken_not_fulfilled(tx, [r["id"] for r in speak]) if can["level_means"] == "on_hand" else None
     key = hashlib.sha256(f"{intent['id']}:{intent['attempts']}".encode()).hexdigest()[:32]
     return Said(
@@ -259,7 +260,7 @@ def _taken_not_fulfilled(tx: Transaction, listings: Sequence[int]) -> dict[int, 
 
 def _level(
     row: Mapping[str, Any],
-    form: Literal["set", "compare", "delta"],
+    form: WireForm,
     wanted: int,
     shelf: Shelf,
     extra: Mapping[int, int] | None,

@@ -177,9 +177,9 @@ def expect_parcel(tx: Transaction, fulfilment: Mapping[str, Any], courier_id: in
     insert_or_skip(tx.conn, t.parcels, [row])
 
 
-def booking(tx: Transaction, fulfilment_id: int) -> Booking | None:
-    """What the courier is asked; None when it is no longer wanted."""
-    found = _wanted(tx, fulfilment_id, ("labelling",))
+def booking(tx: Transaction, fulfilment_id: int, doubted: bool = False) -> Booking | None:
+    """What the courier is asked; None when it is no longer wanted (unless it is doubted whether it was said)."""
+    found = _wanted(tx, fulfilment_id, ("labelling",), doubted)
     if found is None:
         return None
     fulfilment, order, warehouse = found
@@ -191,9 +191,9 @@ def booking(tx: Transaction, fulfilment_id: int) -> Booking | None:
     )  # fmt: skip
 
 
-def delivery_order(tx: Transaction, fulfilment_id: int) -> DeliveryOrder | None:
-    """What the warehouse is told; None when it is no longer wanted."""
-    found = _wanted(tx, fulfilment_id, ("released",))
+def delivery_order(tx: Transaction, fulfilment_id: int, doubted: bool = False) -> DeliveryOrder | None:
+    """What the warehouse is told; None when it is no longer wanted (unless it is doubted whether it was said)."""
+    found = _wanted(tx, fulfilment_id, ("released",), doubted)
     if found is None:
         return None
     fulfilment, order, warehouse = found
@@ -238,10 +238,10 @@ def _delivery_line(line: Mapping[str, Any], sold: Mapping[str, Any]) -> Delivery
 
 
 def _wanted(
-    tx: Transaction, fulfilment_id: int, states: Sequence[str]
+    tx: Transaction, fulfilment_id: int, states: Sequence[str], doubted: bool
 ) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]] | None:
     fulfilment = one(tx, t.fulfilments, id=fulfilment_id)
-    if fulfilment is None or fulfilment["state"] not in states:
+    if fulfilment is None or (fulfilment["state"] not in states and not doubted):
         return None
     order = one(tx, t.orders, id=fulfilment["order_id"])
     warehouse = one(tx, t.warehouses, id=fulfilment["warehouse_id"])

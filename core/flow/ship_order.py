@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
 
 from core.errors import Refused, Unmatched, YipanError
 from core.flow import cancel_order, end_fulfilment
@@ -61,7 +61,7 @@ def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) 
     ledger.book(key, "ship", f"inbox:{spoken.inbox_id}", entries, confirm.happened_at)
     waybill = _parcels(tx, fulfilment, confirm)
     if fulfilment["final"]:
-        _late(tx, fulfilment, any(units for _, units in left))
+        _late(tx, fulfilment, any(units for _, units in left), key)
     elif confirm.final:
         _final(tx, ledger, {**fulfilment, "waybill": waybill})
     elif fulfilment["state"] in STAGES:
@@ -124,7 +124,8 @@ def _note_left(tx: Transaction, line: Mapping[str, Any], claim: Mapping[str, Any
     f, o = t.fulfilment_lines.c, t.order_lines.c
     mine = (f.fulfilment_id == line["fulfilment_id"]) & (f.n == line["n"])
     tx.conn.execute(update(t.fulfilment_lines).where(mine).values(shipped=f.shipped + units))
-    tx.conn.execute(update(t.order_lines).where(o.id == line["line_id"]).values(shipped=o.shipped + units))
+    short = case((o.short > units, o.short - units), else_=0)
+    tx.conn.execute(update(t.order_lines).where(o.id == line["line_id"]).values(shipped=o.shipped + units, short=short))
 
 
 def _parcels(tx: Transaction, fulfilment: Mapping[str, Any], confirm: Confirm) -> str:
@@ -150,11 +151,16 @@ def _final(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any]) -> No
     cancel_order.close_if_off(tx, fulfilment["order_id"])
 
 
-def _late(tx: Transaction, fulfilment: Mapping[str, Any], left: bool) -> None:
-    """A correction after the end: a short fulfilment has shipped after all; one that was cancelled needs a person."""
+def _late(tx: Transaction, fulfilment: Mapping[str, Any], left: bool, key: str) -> None:
+    """A correction after the end: a short fulfilment has shipped after all, a shipped one has shipped more.
+
+    One that was cancelled needs a person.
+    """
     if left and fulfilment["state"] == "short":
         end_fulfilment.finish(tx, fulfilment)
         end_fulfilment.sum_up(tx, fulfilment["order_id"])
+    elif left and fulfilment["state"] in ("shipped", "delivered"):
+        end_fulfilment.tell_rest(tx, fulfilment, key)
     elif left and fulfilment["state"] == "cancelled":
         subject = f"fulfilment:{fulfilment['id']}"
         ask_person(tx, "fulfilment.left_though_cancelled", subject, fulfilment["merchant_id"], LEFT_THOUGH_CANCELLED)
@@ -195,7 +201,7 @@ def _progress(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any], pr
 
 
 def shipment(tx: Transaction, fulfilment_id: int) -> Shipment | None:
-    """What the shop is told of a shipped fulfilment, in listing units; None when nothing of it left."""
+    """What the shop has not been told yet of a shipped fulfilment, in listing units; None when that is nothing."""
     fulfilment = one(tx, t.fulfilments, id=fulfilment_id)
     if fulfilment is None or fulfilment["state"] not in ("shipped", "delivered"):
         return None
@@ -203,6 +209,9 @@ def shipment(tx: Transaction, fulfilment_id: int) -> Shipment | None:
     lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
     sold = {row["id"]: row for row in many(tx, t.order_lines, "order_id", [fulfilment["order_id"]])}
     assert order is not None
+    told = _shipped_lines(lines, sold)
+    if not told:
+        return None
     others = [f for f in many(tx, t.fulfilments, "order_id", [order["id"]]) if f["state"] != "cancelled"]
     return Shipment(
         ref=fulfilment["ref"],
@@ -211,25 +220,33 @@ def shipment(tx: Transaction, fulfilment_id: int) -> Shipment | None:
         waybill=fulfilment["waybill"],
         shipped_at=fulfilment["shipped_at"],
         split=len(others) > 1,
-        lines=_shipped_lines(lines, sold),
+        lines=told,
     )
 
 
 def _shipped_lines(
     lines: Sequence[Mapping[str, Any]], sold: Mapping[int, Mapping[str, Any]]
 ) -> tuple[ShippedLine, ...]:
-    """Per order line what left, in whole listing units, never more than was ordered."""
+    """Per order line what left and was not told, in whole listing units, never more than was ordered."""
     units: dict[int, int] = defaultdict(int)
     for line in lines:
-        units[line["line_id"]] += line["shipped"]
+        units[line["line_id"]] += max(0, line["shipped"] - line["told"])
     told = [(sold[i], min(n, sold[i]["ordered"]) // sold[i]["pack"]) for i, n in units.items()]
     return tuple(ShippedLine(ref=line["ref"], quantity=n) for line, n in told if n)
 
 
-def told_shop(tx: Transaction, fulfilment_id: int) -> None:
-    """The shop has booked this shipment: its own figures have moved."""
-    o = t.order_lines.c
-    for line in many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id]):
-        tx.conn.execute(
-            update(t.order_lines).where(o.id == line["line_id"]).values(fulfilled=o.fulfilled + line["shipped"])
-        )
+def told_shop(tx: Transaction, fulfilment_id: int, said: Shipment | None = None, whole_lines: bool = False) -> None:
+    """The shop has booked this shipment: its own figures have moved. said: what it was told, by default all there is.
+
+    whole_lines: telling it of part of a line tells it all of it.
+    """
+    said = said or shipment(tx, fulfilment_id)
+    lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
+    sold = {row["ref"]: row for row in many(tx, t.order_lines, "id", [line["line_id"] for line in lines])}
+    o, f = t.order_lines.c, t.fulfilment_lines.c
+    for told in said.lines if said else ():
+        row = sold[told.ref]
+        tx.conn.execute(update(t.order_lines).where(o.id == row["id"]).values(fulfilled=o.fulfilled + told.quantity * row["pack"]))
+        mine = (f.fulfilment_id == fulfilment_id) & (f.line_id == row["id"])
+        now = case((f.quantity > f.shipped, f.quantity), else_=f.shipped) if whole_lines else f.told + told.quantity * row["pack"]
+        tx.conn.execute(update(t.fulfilment_lines).where(mine).values(told=now))

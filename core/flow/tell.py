@@ -20,7 +20,8 @@ from core.store.store import Transaction, many
 class Happened:
     """One event. subject: what it is about (`order:17`); ids: whatever its intents need to be phrased later.
 
-    connections: role → connection id, for the roles this event knows (`shop`, `wms`, `courier`).
+    connections: role → connection id, for the roles this event knows (`shop`, `wms`, `courier`). cause: set where the same
+    thing happens to it more than once, so that each is said.
     """
 
     type: str
@@ -29,6 +30,7 @@ class Happened:
     key: str
     connections: Mapping[str, int | None] = field(default_factory=dict)
     payload: Mapping[str, Any] = field(default_factory=dict)
+    cause: str = ""
 
     @property
     def subject(self) -> str:
@@ -81,6 +83,7 @@ def _who(happened: Happened, route: Route, erps: Mapping[int, list[int]]) -> lis
 
 def _intent(happened: Happened, route: Route, connection_id: int, lane: str) -> Intent:
     subject = happened.subject if route.ability != "send_cancellation" else f"{happened.subject}:{happened.type}"
+    subject += f":{happened.cause}" if happened.cause else ""
     return Intent(connection_id, route.ability, lane, happened.key, subject, dict(happened.ids), happened.merchant_id)
 
 

@@ -287,6 +287,7 @@ fulfilment_lines = _table(
     _text("keeper"),
     _units("quantity"),
     _units("shipped"),
+    _units("told"),
 )
 parcels = _table(
     "parcels",

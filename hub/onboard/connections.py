@@ -26,7 +26,7 @@ TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no":
 
 
 class NewConnection(Form):
-    """connector: `sales/tmall`. merchant: whose account it is, None for the operator's. settings: by the manifest's names.
+    """connector: `sales/tmall`. merchant: whose account it is, None for the operator's. settings: as in its manifest.
 
     pool: the warehouses a shop sells from, first choice first.
     """

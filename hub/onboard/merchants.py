@@ -11,7 +11,7 @@ from hub.onboard.form import Code, Form, Name, Row, find, note, refuse_twice
 
 
 class NewMerchant(Form):
-    """short_policy: what becomes of a paid order the pool cannot back: `ask` the shop to cancel, or `wait` for goods."""
+    """short_policy: for a paid order the pool cannot back, `ask` the shop to cancel it or `wait` for goods."""
 
     code: Code
     name: Name

@@ -9,6 +9,8 @@ from sandbox.demo.goods import KEEPER, MERCHANTS, OWNER, WAREHOUSES, Good
 from sandbox.demo.town import SHOPS, TWINS, Town
 
 SENDER = {"name": "一盘仓", "phone": "13800000000", "country": "CN", "province": "上海", "city": "上海市", "district": "青浦区"}
+LOAD = 4
+"""Items on one truck: opening stock comes as several announcements."""
 SENDER["address"] = "仓储路 1 号"
 
 
@@ -26,8 +28,15 @@ def onboard(town: Town, goods: list[Good]) -> None:
     for shop in SHOPS:
         town.api("POST", "/listings", {"connection": shop, "listings": [_listing(shop, g) for g in goods]})
     for warehouse in WAREHOUSES:
-        lines = [{"sku": g.sku, "quantity": g.stock[warehouse]} for g in goods if warehouse in g.stock]
-        town.api("POST", "/inbound", {"owner": OWNER, "warehouse": warehouse, "ref": f"OPENING-{warehouse}", "lines": lines})
+        for n, load in enumerate(batched([g for g in goods if warehouse in g.stock], LOAD)):
+            lines = [{"sku": g.sku, "quantity": g.stock[warehouse]} for g in load]
+            new = {"owner": OWNER, "warehouse": warehouse, "ref": f"OPENING-{warehouse}-{n}", "lines": lines}
+            town.api("POST", "/inbound", new)
+
+
+def batched(goods: list[Good], size: int) -> list[list[Good]]:
+    """The goods in truckloads."""
+    return [goods[start : start + size] for start in range(0, len(goods), size)]
 
 
 def _connect(town: Town, name: str, merchant: str | None) -> str:

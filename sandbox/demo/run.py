@@ -25,7 +25,7 @@ from sandbox.demo.town import Town, town
 HANG_S = 1.2
 TIMEOUT_S = 0.8
 SETTINGS = {
-    "YIPAN_BUS__PATIENCE": "0.15",
+    "YIPAN_BUS__PATIENCE": "0.06",
     "YIPAN_BUS__TIMEOUT_S": str(TIMEOUT_S),
     "YIPAN_BUS__LEASE_S": "8",
     "YIPAN_BUS__RETRY_S": "2",
@@ -56,8 +56,9 @@ def run(wanted: Plan, as_json: bool) -> int:
     home.mkdir(parents=True, exist_ok=True)
     settings = {**SETTINGS, "YIPAN_BUS__HINTS": "true" if wanted.hints else "false"}
     try:
+        started = time.monotonic()
         with town(home, settings) as place:
-            result = _play(place, wanted)
+            result = _play(place, wanted, started)
             print(json.dumps(result, ensure_ascii=False) if as_json else _words(result), flush=True)
             if not wanted.leave:
                 _stay(place)
@@ -67,18 +68,17 @@ def run(wanted: Plan, as_json: bool) -> int:
             shutil.rmtree(home, ignore_errors=True)
 
 
-def _play(place: Town, wanted: Plan) -> dict[str, Any]:
+def _play(place: Town, wanted: Plan, started: float) -> dict[str, Any]:
     first = json.loads((place.home / "first.json").read_text())
     place.session.headers["Authorization"] = f"Bearer {first['api_key']}"
     on_sale = goods(wanted.orders)
     _say("onboarding two merchants, four shops, two warehouses, a courier and an ERP")
+    _set_faults(place, wanted.faults, wanted.seed)
     onboard(place, on_sale)
     if not wait_until_quiet(place, 60, _say_busy):
         raise RuntimeError("the goods did not arrive in time")
-    started = time.monotonic()
-    _set_faults(place, wanted.faults, wanted.seed)
     truck, killer = Truck(place), Killer(place, wanted.kills, wanted.seed)
-    span_s = max(4.0, wanted.orders / 12)
+    span_s = max(4.0, wanted.orders / 15)
     _say(f"{wanted.orders} shoppers over {span_s:.0f} s, faults {wanted.faults}, hints {'on' if wanted.hints else 'off'}")
     shop_around(place, on_sale, plan(on_sale, wanted.orders, wanted.seed, span_s))
     killer.join()

@@ -13,7 +13,7 @@ from sandbox.demo.goods import SCARCE_UNITS, Good
 from sandbox.demo.town import SHOPS, Town
 
 THREADS = 8
-SCARCE_WANTED = SCARCE_UNITS + 2
+SCARCE_WANTED = 2 * SCARCE_UNITS
 
 
 @dataclass(frozen=True)

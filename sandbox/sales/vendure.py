@@ -96,7 +96,7 @@ class Shop:
 
     def ability(self, call: Call) -> str:
         """Our name for the operation asked; reading one order is named apart from listing them."""
-        body = call.json if call.body else {}
+        body = _spoken(call) or {}
         name = _root_name(str(body.get("query", "")))
         if body.get("operationName") == "Standing":
             return "probe"
@@ -120,9 +120,8 @@ class Shop:
             return _failed(Wrong("GRAPHQL_VALIDATION_FAILED", str(invalid), 400))
 
     def _run(self, call: Call) -> Answer:
-        try:
-            body = call.json
-        except ValueError:
+        body = _spoken(call)
+        if body is None:
             return Answer("Unexpected token in JSON", 400, "text/plain")
         variables = body.get("variables") or {}
         operation = Reader(body.get("query") or "", variables).operation()
@@ -495,6 +494,15 @@ def effects(twin: Shop, ability: str) -> int:
         "send_cancellation": twin.called_off,
     }
     return made[ability]
+
+
+def _spoken(call: Call) -> dict[str, Any] | None:
+    """The JSON object that was sent; None where it is none."""
+    try:
+        body = call.json
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def _root_name(query: str) -> str:

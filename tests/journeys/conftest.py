@@ -95,7 +95,7 @@ def web_stage(store: Store) -> Iterator[WebStage]:
 
 @pytest.fixture
 def web_pool(web_stage: WebStage) -> WebStage:
-    """Two merchants, a warehouse with WMS and courier, a shop each, items and listings; `sf_path` is the courier's door."""
+    """Two merchants with a shop, an item and a listing each; one warehouse with its WMS and courier."""
     did = web_stage.did
     for code in ("alpha", "beta"):
         did("POST", "/merchants", {"code": code, "name": f"商家 {code}"})

@@ -1,8 +1,9 @@
-"""What senders push: kept before it is acknowledged, answered in their own words, and never lost or believed too much."""
+"""What senders push: kept before it is acknowledged, answered in their own words, never lost nor believed too much."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -25,8 +26,8 @@ JSON = {"content-type": "application/json;charset=UTF-8"}
 
 def push(waybill: str = "SF1000000001", code: str = "50") -> bytes:
     """One route push in JSON mode."""
-    row = f'{{"id":"1","mailno":"{waybill}","acceptTime":"2026-11-01 10:00:00","acceptAddress":"杭州","opCode":"{code}","remark":"x"}}'
-    return f'{{"Body":{{"WaybillRoute":[{row}]}}}}'.encode()
+    row = {"id": "1", "mailno": waybill, "acceptTime": "2026-11-01 10:00:00", "opCode": code, "remark": "x"}
+    return json.dumps({"Body": {"WaybillRoute": [row]}}).encode()
 
 
 def documents(store: Store) -> list[Any]:

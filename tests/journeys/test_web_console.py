@@ -148,7 +148,9 @@ def test_a_new_password_ends_old_sessions(op: TestClient, web_pool: Any) -> None
     assert op.get("/", follow_redirects=False).status_code == 303
 
 
-@pytest.mark.parametrize("path", ["/logout", "/connections/sf1/pause", "/connections/sf1/rotate", "/parked/task/1/done"])
+@pytest.mark.parametrize(
+    "path", ["/logout", "/connections/sf1/pause", "/connections/sf1/rotate", "/parked/task/1/done"]
+)
 @pytest.mark.parametrize("token", ["", "0" * 64])
 def test_no_form_is_taken_without_its_token(op: TestClient, path: str, token: str) -> None:
     answer = op.post(path, data={"csrf": token}, follow_redirects=False)
@@ -225,7 +227,12 @@ def test_what_others_wrote_is_shown_as_text(op: TestClient, web_pool: Any) -> No
 def test_empty_pages_say_what_to_do_next(web_stage: Any) -> None:
     web_stage.store.write(lambda tx: add_user(tx, HUB, NewUser(name="op", password=PASSWORD, role="operator")))
     log_in(web_stage.door, "op")
-    hints = {"/orders": "Connect a shop", "/stock": "Announce goods", "/connections": "Plug in", "/parked": "Nothing needs you"}
+    hints = {
+        "/orders": "Connect a shop",
+        "/stock": "Announce goods",
+        "/connections": "Plug in",
+        "/parked": "Nothing needs you",
+    }
     assert {path: hint in web_stage.door.get(path).text for path, hint in hints.items()} == dict.fromkeys(hints, True)
 
 

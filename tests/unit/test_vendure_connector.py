@@ -243,9 +243,11 @@ def test_order_without_address_has_no_party(shop: Shop) -> None:
 
 
 def test_elements_that_are_no_orders_are_kept_as_they_are(stage: Stage) -> None:
-    client = client_of(stage, Parrot({"data": {"orders": {"totalItems": 2, "items": [None, {"id": "7"}]}}}))
+    odd = [None, {"id": "7"}, {"code": "A", "history": "long"}, {"code": "B", "history": {"items": [7]}}]
+    client = client_of(stage, Parrot({"data": {"orders": {"totalItems": 4, "items": odd}}}))
     documents = client.fetch_orders({}).documents
-    assert [(d.ref, d.body) for d in documents] == [("?", b'{"order":null}'), ("?", b'{"order":{"id":"7"}}')]
+    assert [(d.ref, d.version) for d in documents] == [("?", None), ("?", None), ("A", None), ("B", None)]
+    assert [json.loads(d.body)["order"] for d in documents] == odd
 
 
 def test_version_is_the_newest_entry_of_the_history(shop: Shop) -> None:
@@ -431,6 +433,12 @@ def test_every_code_of_the_table_decides(stage: Stage, code: str, name: str) -> 
         client.send_shipment([Outgoing("k", "r", {}, {"add": "1"})], "ship")
 
 
+def test_error_of_another_shape_is_for_a_person(stage: Stage) -> None:
+    client = client_of(stage, Parrot({"errors": ["no"], "data": None}))
+    with pytest.raises(Refused, match="UNEXPECTED: no"):
+        client.send_stock([level(CUP, 1)])
+
+
 def test_error_without_a_code_is_for_a_person(stage: Stage) -> None:
     client = client_of(stage, Parrot({"errors": [{"message": "deadlock detected"}], "data": None}))
     with pytest.raises(Refused, match="UNEXPECTED: deadlock detected"):
@@ -533,6 +541,11 @@ def test_twin_refuses_what_the_schema_does_not_have(shop: Shop, query: str, word
     answer = ask(shop, query)
     assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (400, "GRAPHQL_VALIDATION_FAILED")
     assert words in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"<x/>"])
+def test_twin_refuses_what_is_no_json(shop: Shop, body: bytes) -> None:
+    assert requests.post(f"{shop.url}/admin-api", data=body, timeout=5).status_code == 400
 
 
 def test_twin_answers_403s_with_200_as_the_real_one_does(shop: Shop) -> None:

@@ -15,7 +15,7 @@ from core.errors import YipanError
 from core.store.scope import Scope
 from web.asking import ROLES, hall
 from web.console.session import SESSION, LoginNeeded, Sessions, StaleForm
-from web.console.words import COOKIE, fares, language_of, moment, money, units, words
+from web.console.words import COOKIE, fares, language_of, last_read, moment, money, units, words
 
 HERE = Path(__file__).parent
 HEADERS = {
@@ -28,7 +28,7 @@ HEADERS = {
 pages = Environment(
     loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
-pages.filters |= {"moment": moment, "money": money, "units": units, "fares": fares}
+pages.filters |= {"moment": moment, "money": money, "units": units, "fares": fares, "last_read": last_read}
 
 
 class Word(dict[str, Any]):

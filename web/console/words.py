@@ -63,6 +63,12 @@ def fares(connection: Mapping[str, Any]) -> str:
     return "failing" if any(reading["failures"] for reading in connection["reading"]) else "active"
 
 
+def last_read(connection: Mapping[str, Any]) -> str | None:
+    """Up to when anything of it has been read."""
+    times = [reading["read_until"] for reading in connection["reading"] if reading["read_until"]]
+    return max(times, default=None)
+
+
 @cache
 def _digits() -> dict[str, int]:
     found: dict[str, int] = read_yaml(Path(mappings.__path__[0]) / "tables" / "currencies.yaml")[0]

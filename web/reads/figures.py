@@ -59,7 +59,7 @@ def oversold(tx: Transaction) -> int:
     o, li, f = t.orders.c, t.order_lines.c, t.fulfilments.c
     released = select(f.order_id).where(f.state != "cancelled")
     short = and_(o.paid_at.is_not(None), or_(o.state == "short", and_(o.state == "cancelled", o.id.not_in(released))))
-    query = select(func.coalesce(func.sum(li.ordered - li.cancelled), 0)).join(t.orders, o.id == li.order_id)
+    query = select(func.coalesce(func.sum(li.ordered - li.shipped), 0)).join(t.orders, o.id == li.order_id)
     return int(tx.conn.execute(query.where(short, li.bears_stock.is_(True))).scalar_one())
 
 

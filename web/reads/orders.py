@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 def orders(
     tx: Transaction, scope: Scope, search: str = "", state: str = "", before: str = "", limit: int = PAGE
 ) -> dict[str, Any]:
-    """A page of orders, newest first. search: an order's ref (or its beginning), a waybill, a fulfilment's ref, a SKU."""
+    """A page of orders, newest first. search: an order's ref, a waybill, a fulfilment's ref, a SKU."""
     query = _mine(scope).order_by(o.id.desc()).limit(limit + 1)
     if search.strip():
         query = query.where(_matches(search.strip()))

@@ -59,7 +59,7 @@ class Vendure:
         if _code(answer) == "ENTITY_NOT_FOUND" and len(batch) > 1:
             return self._send_known(batch)
         done = _many(self._unwrap(answer, reads=False).get("updateProductVariants"), reads=False)
-        written = {str(variant.get("id")) for variant in done if isinstance(variant, dict)}
+        written = {str(_dict(variant).get("id")) for variant in done}
         return [self._written(row, written) for row in batch]
 
     def send_shipment(self, batch: Sequence[Outgoing], step: str = "") -> Sequence[Outcome]:
@@ -89,7 +89,7 @@ class Vendure:
         answer = self._ask("fetch_stock", "Stock", {"options": options}, reads=True)
         everywhere = _inside(answer, "globalSettings", reads=True).get("outOfStockThreshold")
         variants = _many(_inside(answer, "productVariants", reads=True).get("items"), reads=True)
-        levels = [level for variant in variants for level in _levels(variant, everywhere)]
+        levels = [level for variant in variants for level in _levels(_dict(variant), everywhere)]
         return Document(kind="stock", ref="stock", body=_bytes({"stockLevels": levels}))
 
     def _located(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Vendure:
         """Nothing was written: write what the shop knows, and refuse the rest by name."""
         options = {"filter": {"id": {"in": [row.body["id"] for row in batch]}}, "take": VARIANTS_MAX}
         items = self._list("fetch_stock", "Stock", "productVariants", options)["items"]
-        known = {str(variant.get("id")) for variant in items}
+        known = {str(_dict(variant).get("id")) for variant in items}
         rows = [row for row in batch if row.body["id"] in known]
         outcomes = dict(zip((row.key for row in rows), self.send_stock(rows) if rows else (), strict=True))
         return [outcomes.get(row.key) or self._unknown(row) for row in batch]
@@ -171,23 +171,20 @@ class Vendure:
         """The answer's data, or the error it tells of."""
         code = _code(answer)
         if code:
-            raise self._manifest.decide(code, str(answer["errors"][0].get("message")))
+            raise self._manifest.decide(code, str(_first_error(answer).get("message")))
         return _inside(answer, "data", reads=reads)
 
     def _answer(self, ability: str, operation: str, variables: Mapping[str, Any], *, reads: bool) -> Any:
         """The whole answer; a session that has ended is opened again, once: what was FORBIDDEN did nothing."""
         used = self._token
-        answer = self._post(ability, operation, variables, self._proof(), reads=reads)
+        answer = self._post(ability, operation, variables, reads=reads)
         if used and _code(answer) == "FORBIDDEN":
             self._token = ""
-            answer = self._post(ability, operation, variables, self._proof(), reads=reads)
+            answer = self._post(ability, operation, variables, reads=reads)
         return answer
 
-    def _post(
-        self, ability: str, operation: str, variables: Mapping[str, Any], proof: Mapping[str, str], *, reads: bool
-    ) -> Any:
-        response = self._exchange(ability, operation, variables, proof, reads=reads)
-        return read_json(response, reads=reads)
+    def _post(self, ability: str, operation: str, variables: Mapping[str, Any], *, reads: bool) -> Any:
+        return read_json(self._exchange(ability, operation, variables, self._proof(), reads=reads), reads=reads)
 
     def _exchange(
         self, ability: str, operation: str, variables: Mapping[str, Any], proof: Mapping[str, str], *, reads: bool
@@ -232,10 +229,10 @@ def _by_code(code: str) -> dict[str, Any]:
 
 def _order(order: Any) -> Document:
     """An order as a document. Its version is the time of its history's newest entry, which follows every change."""
-    known = order if isinstance(order, dict) else {}
-    entries = (known.get("history") or {}).get("items") or [{}]
-    ref, version = str(known.get("code") or "?"), entries[0].get("createdAt")
-    return Document(kind="order", ref=ref, body=_bytes({"order": order}), version=version)
+    known = _dict(order)
+    newest = _dict(_first(_dict(known.get("history")).get("items")))
+    ref, version = str(known.get("code") or "?"), str(newest.get("createdAt") or "")
+    return Document(kind="order", ref=ref, body=_bytes({"order": order}), version=version or None)
 
 
 def _levels(variant: Mapping[str, Any], everywhere: Any) -> list[dict[str, Any]]:
@@ -267,14 +264,25 @@ def _lines(lines: Sequence[Mapping[str, Any]]) -> set[tuple[str, int]]:
 
 def _code(answer: Any) -> str:
     """The code of the answer's first GraphQL error, "" where it has none."""
-    errors = answer.get("errors") if isinstance(answer, dict) else None
-    if not errors:
-        return ""
-    return str((errors[0].get("extensions") or {}).get("code") or "UNEXPECTED")
+    error = _first_error(answer)
+    return str(_dict(error.get("extensions")).get("code") or "UNEXPECTED") if error else ""
+
+
+def _first_error(answer: Any) -> dict[str, Any]:
+    error = _first(_dict(answer).get("errors"))
+    return error if isinstance(error, dict) else {"message": error} if error else {}
+
+
+def _first(rows: Any) -> Any:
+    return rows[0] if isinstance(rows, list) and rows else None
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _inside(outer: Any, name: str, *, reads: bool) -> dict[str, Any]:
-    inner = outer.get(name) if isinstance(outer, dict) else None
+    inner = _dict(outer).get(name)
     if not isinstance(inner, dict):
         raise lost(f"the answer has no {name}", reads=reads)
     return inner

@@ -622,6 +622,7 @@ def upgrade() -> None:
         sa.Column("keeper", sa.String(length=200), nullable=False),
         sa.Column("quantity", database.Id, server_default="0", nullable=False),
         sa.Column("shipped", database.Id, server_default="0", nullable=False),
+        sa.Column("told", database.Id, server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["claim_id"], ["claims.id"], name=op.f("fk_fulfilment_lines_claim_id")),
         sa.ForeignKeyConstraint(["fulfilment_id"], ["fulfilments.id"], name=op.f("fk_fulfilment_lines_fulfilment_id")),
         sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_fulfilment_lines_item_id")),
