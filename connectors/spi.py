@@ -132,12 +132,14 @@ class Outgoing:
     """One row to be sent. key: our stable business key; ref: what it is about in their words or ours.
 
     body: what the write mapping made (dict, or an lxml element). reached: results of the steps done so far, by step name.
+    known: their numbers of earlier writes about the same thing, so that a probe does not take one of those for this.
     """
 
     key: str
     ref: str
     body: Any
     reached: Mapping[str, str] = field(default_factory=dict)
+    known: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,6 @@ def _silent(tx: Transaction) -> list[int]:
 def _prepare(hub: Hub, tx: Transaction, row: Row) -> Job | None:
     try:
         wired = hub.wired(tx, row["connection_id"])
-        if not wired.spend(tx, row["lane"]):
-            outbox.put_back(tx, row, OVER_BUDGET_S)
-            return None
         said = _said(tx, row) if row["ability"] == "send_stock" else None
         values = list(said.levels) if said else [v for v in [_value(tx, row)] if v]
         if not values:
@@ -188,12 +185,25 @@ def _phrase(tx: Transaction, wired: Wired, row: Row, value: Model) -> Outgoing:
     links = links_to_theirs(tx, wired.row["id"], list(mapping.wanted(value))) if mapping.link_kinds else {}
     named: Any = value
     ref = getattr(named, "order_ref", None) or getattr(named, "listing", None) or named.ref
-    return Outgoing(getattr(named, "key", None) or row["subject"], ref, mapping.write(value, links), row["reached"])
+    key = getattr(named, "key", None) or row["subject"]
+    return Outgoing(key, ref, mapping.write(value, links), row["reached"], _known(tx, row))
+
+
+def _known(tx: Transaction, row: Row) -> list[str]:
+    """Their numbers of what this ability has said before of the same thing."""
+    o = t.outbox.c
+    mine = (o.connection_id == row["connection_id"]) & (o.key == row["key"]) & (o.ability == row["ability"])
+    if row["ability"] == "send_stock":
+        return []
+    return list(tx.conn.execute(select(o.their_ref).where(mine, o.state == "done", o.id != row["id"])).scalars())
 
 
 def _carry_out(hub: Hub, job: Job) -> None:
     """Say it, or ask what became of it, and write that down. Nothing here may raise: the lease would run out."""
     try:
+        if not hub.may_call(job.wired, job.row["lane"]):
+            hub.store.write(lambda tx: outbox.put_back(tx, job.row, OVER_BUDGET_S))
+            return
         if job.row["state"] == "in_doubt" and not job.ability.idempotent:
             outcome = _ask(job)
             hub.store.write(lambda tx: _after_probe(hub, tx, job, outcome))

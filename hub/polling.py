@@ -24,6 +24,7 @@ from hub.wiring import Hub, Wired
 log = structlog.get_logger("polling")
 PAGES_AT_ONCE = 50
 SHORTEST_S = 1.0
+GO_ON_S = 0.2
 Row = Mapping[str, Any]
 
 
@@ -45,8 +46,7 @@ def _due(tx: Transaction) -> Any:
 
 
 def _lease(hub: Hub, tx: Transaction) -> list[Row]:
-    due = tx.rows(skip_locked(_due(tx).limit(16)))
-    rows = [row for row in due if hub.wired(tx, row["connection_id"]).spend(tx, "orders")]
+    rows = tx.rows(skip_locked(_due(tx).limit(16)))
     for row in rows:
         _set(tx, row, lease_until=tx.now + timedelta(seconds=hub.options.lease_s))
     return rows
@@ -56,16 +56,16 @@ def _poll(hub: Hub, row: Row) -> None:
     """Read pages until there are no more; an error keeps the cursor where it is and tries again later."""
     with hub.store.read() as tx:
         wired, started = hub.wired(tx, row["connection_id"]), tx.now
+    behind = timedelta(seconds=wired.ability(row["ability"]).behind_s)
     try:
         for _ in range(PAGES_AT_ONCE):
+            if not hub.may_call(wired, "orders"):
+                break
             row, more = _page(hub, wired, row)
             if not more:
-                break
-        else:
-            hub.store.write(lambda tx: _set(tx, row, due_at=tx.now, lease_until=None))
-            return
-        behind = timedelta(seconds=wired.ability(row["ability"]).behind_s)
-        hub.store.write(lambda tx: _caught_up(hub, tx, wired, row, started - behind))
+                hub.store.write(lambda tx: _caught_up(hub, tx, wired, row, started - behind))
+                return
+        hub.store.write(lambda tx: _set(tx, row, due_at=tx.now + timedelta(seconds=GO_ON_S), lease_until=None))
     except YipanError as error:
         found = error
         hub.store.write(lambda tx: _failed(hub, tx, row, found))
@@ -75,7 +75,7 @@ def _poll(hub: Hub, row: Row) -> None:
 
 
 def _page(hub: Hub, wired: Wired, row: Row) -> tuple[Row, bool]:
-    """One page, kept together with the cursor's move. Someone else having moved it first, or the budget, stops us."""
+    """One page, kept together with the cursor's move. Someone else having moved it first stops us."""
     ability = row["ability"]
     if ability == "fetch_stock":
         page = Page(wired.client.fetch_stock(_stock_refs(hub, wired)), cursor=row["value"])
@@ -102,11 +102,11 @@ def _stock_refs(hub: Hub, wired: Wired) -> list[str]:
 
 def _keep_and_move(tx: Transaction, wired: Wired, row: Row, documents: Sequence[Document], cursor: dict[str, Any]) -> bool:
     if not documents and cursor == row["value"]:
-        return _set(tx, row, moves=row["moves"] + 1) and wired.spend(tx, "orders")
+        return _set(tx, row, moves=row["moves"] + 1)
     if not _set(tx, row, value=cursor, moves=row["moves"] + 1):
         return False
     inbox.keep(tx, wired.row["id"], wired.holder, documents)
-    return wired.spend(tx, "orders")
+    return True
 
 
 def _caught_up(hub: Hub, tx: Transaction, wired: Wired, row: Row, read_until: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from mappings.language import load
 
 Observe = Callable[[str, str, str], None]
 Fingerprint = tuple[Any, bytes]
+HANDFULS = 4
+"""A process leases a quarter of a second's budget at once, so that several can share an account."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +53,36 @@ class Wired:
         """What the manifest says of an ability."""
         return self.connector.manifest.can[name]
 
-    def spend(self, tx: Transaction, lane: str) -> bool:
-        """Take one call out of the budget; the share kept for stock is closed to other lanes."""
-        budget = self.connector.manifest.budget
-        share = 1.0 if lane == "stock" else 1.0 - budget.share_for_stock
-        per_day = None if budget.per_day is None else int(budget.per_day * share)
-        return budgets.spend(tx, str(self.row["id"]), per_s=budget.per_s * share, per_day=per_day)
-
     @property
     def holder(self) -> int:
         """The merchant that holds the connection, 0 for the operator."""
         return int(self.row["merchant_id"] or 0)
+
+
+class Purse:
+    """Calls this process may still make this second, leased from the accounts' rows a handful at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._left: dict[tuple[int, bool], tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    def spend(self, wired: Wired, stock: bool) -> bool:
+        """One call; the share kept for stock is closed to other lanes."""
+        key, second = (int(wired.row["id"]), stock), int(time.time())
+        with self._lock:
+            when, left = self._left.get(key, (0, 0))
+            if when != second or not left:
+                left = self._store.write(lambda tx: self._lease(tx, wired, stock))
+            self._left[key] = (second, max(0, left - 1))
+            return left > 0
+
+    def _lease(self, tx: Transaction, wired: Wired, stock: bool) -> int:
+        budget = wired.connector.manifest.budget
+        share = 1.0 if stock else 1.0 - budget.share_for_stock
+        per_day = None if budget.per_day is None else int(budget.per_day * share)
+        handful = max(1, int(budget.per_s / HANDFULS))
+        return budgets.lease(tx, str(wired.row["id"]), handful, per_s=budget.per_s * share, per_day=per_day)
 
 
 class Hub:
@@ -72,6 +94,11 @@ class Hub:
         self._observe = observe or (lambda connection, ability, result: None)
         self._wired: dict[int, tuple[Fingerprint, Wired]] = {}
         self._lock = threading.Lock()
+        self._purse = Purse(store)
+
+    def may_call(self, wired: Wired, lane: str) -> bool:
+        """Take one call out of the account's budget; False when it has none left for this lane now."""
+        return self._purse.spend(wired, lane == "stock")
 
     def wired(self, tx: Transaction, connection_id: int) -> Wired:
         """The connection's client; made anew only when its settings or secrets changed. Raises Unmatched."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import YipanError
@@ -41,10 +41,11 @@ class Brought:
 
 
 class Keeper:
-    """The group-committing writer of one web process."""
+    """The group-committing writer of one web process. keep_all(tx, batch) is what it does with a batch."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, keep_all: Callable[[Transaction, Sequence[Brought]], None] | None = None) -> None:
         self._store = store
+        self._keep_all = keep_all or _keep_all
         self._queue: queue.SimpleQueue[Brought | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._thread.start()
@@ -79,7 +80,7 @@ class Keeper:
     def _commit(self, batch: Sequence[Brought]) -> None:
         """One that cannot be kept must not take its neighbours with it: then each is tried alone."""
         try:
-            self._store.write(lambda tx: _keep_all(tx, batch))
+            self._store.write(lambda tx: self._keep_all(tx, batch))
         except Exception as error:
             if len(batch) == 1:
                 _tell(batch, error)

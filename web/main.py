@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 import threading
@@ -11,14 +12,17 @@ from contextlib import contextmanager
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
-from config.settings import Settings, load
+from config.settings import Settings, Web, load
 from core.store.store import Store
 from core.store.vault import Vault, read_keys
 from hub.wiring import Hub, Options
 from web.app import create_app
 
 BEAT_S = 2.0
+SWITCH_S = 0.0005
+"""The event loop must not keep the writer's thread waiting between its statements."""
 log = structlog.get_logger("web")
 
 
@@ -39,20 +43,28 @@ def serve(store: Store, settings: Settings) -> None:
     """The doors of this store, at the address the settings name."""
     hub = Hub(store, Options(allow=settings.outbound.allow, patience=settings.bus.patience))
     app = create_app(store, client_for=hub.client, settings=settings.web, language=settings.language)
+    serve_app(app, settings.web)
+
+
+def serve_app(app: FastAPI, web: Web) -> None:
+    """Any app, the way the doors are served."""
+    sys.setswitchinterval(SWITCH_S)
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again once it has stopped
+        signal.signal(number, lambda *_: None)
     config = uvicorn.Config(
         app,
-        host=settings.web.host,
-        port=settings.web.port,
+        host=web.host,
+        port=web.port,
         loop="uvloop",
         http="httptools",
         ws="none",
         log_config=None,
         access_log=False,  # an address may hold a callback token
         server_header=False,
-        proxy_headers=settings.web.trust_forwarded,
+        proxy_headers=web.trust_forwarded,
         timeout_graceful_shutdown=5,
     )
-    _Server(config).run()
+    Server(config).run()
 
 
 @contextmanager
@@ -97,7 +109,7 @@ class _ToStructlog(logging.Handler):
         log.log(record.levelno, record.getMessage(), source=record.name, exc_info=record.exc_info or None)
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Says where it listens once it does."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -13,6 +13,8 @@ from core.store import tables as t
 from core.store.store import Transaction, many, one
 
 OVER = ("shipped", "short")
+LATE_S = 3.0
+"""How long a shop waits for word of a shipment that came out smaller than ordered: the rest may have been overtaken."""
 
 
 def finish(tx: Transaction, fulfilment: Mapping[str, Any], missing: int = 0, stopped: bool = False) -> None:
@@ -27,7 +29,9 @@ def finish(tx: Transaction, fulfilment: Mapping[str, Any], missing: int = 0, sto
     told = []
     if left or stopped:
         type_ = f"fulfilment.{state}"
-        told.append(Happened(type_, order["merchant_id"], ids, subject, shop, {"ref": fulfilment["ref"]}))
+        delay_s = LATE_S if missing else 0
+        about = {"ref": fulfilment["ref"]}
+        told.append(Happened(type_, order["merchant_id"], ids, subject, shop, about, delay_s=delay_s))
     if missing:
         told.append(Happened("fulfilment.part_short", order["merchant_id"], ids, subject, shop, {"units": missing}))
     tell(tx, told)

@@ -124,7 +124,8 @@ def _note_left(tx: Transaction, line: Mapping[str, Any], claim: Mapping[str, Any
     f, o = t.fulfilment_lines.c, t.order_lines.c
     mine = (f.fulfilment_id == line["fulfilment_id"]) & (f.n == line["n"])
     tx.conn.execute(update(t.fulfilment_lines).where(mine).values(shipped=f.shipped + units))
-    short = case((o.short > units, o.short - units), else_=0)
+    missing = o.ordered - o.cancelled - o.shipped - units
+    short = case((o.short <= missing, o.short), (missing > 0, missing), else_=0)
     tx.conn.execute(update(t.order_lines).where(o.id == line["line_id"]).values(shipped=o.shipped + units, short=short))
 
 

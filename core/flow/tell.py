@@ -21,7 +21,7 @@ class Happened:
     """One event. subject: what it is about (`order:17`); ids: whatever its intents need to be phrased later.
 
     connections: role → connection id, for the roles this event knows (`shop`, `wms`, `courier`). cause: set where the same
-    thing happens to it more than once, so that each is said.
+    thing happens to it more than once, so that each is said. delay_s: how long it is worth waiting before it is said.
     """
 
     type: str
@@ -31,6 +31,7 @@ class Happened:
     connections: Mapping[str, int | None] = field(default_factory=dict)
     payload: Mapping[str, Any] = field(default_factory=dict)
     cause: str = ""
+    delay_s: float = 0
 
     @property
     def subject(self) -> str:
@@ -84,7 +85,8 @@ def _who(happened: Happened, route: Route, erps: Mapping[int, list[int]]) -> lis
 def _intent(happened: Happened, route: Route, connection_id: int, lane: str) -> Intent:
     subject = happened.subject if route.ability != "send_cancellation" else f"{happened.subject}:{happened.type}"
     subject += f":{happened.cause}" if happened.cause else ""
-    return Intent(connection_id, route.ability, lane, happened.key, subject, dict(happened.ids), happened.merchant_id)
+    what = (connection_id, route.ability, lane, happened.key, subject, dict(happened.ids))
+    return Intent(*what, happened.merchant_id, happened.delay_s)
 
 
 def _leave_to_people(tx: Transaction, left: Sequence[tuple[Happened, Route]]) -> None:

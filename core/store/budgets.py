@@ -10,16 +10,20 @@ from core.store.database import insert_or_skip
 from core.store.store import Transaction
 
 
-def spend(tx: Transaction, account: str, *, per_s: float, per_day: int | None) -> bool:
-    """Take one call out of an account's budget; False when this second or this day has none left for it."""
+def lease(tx: Transaction, account: str, wanted: int, *, per_s: float, per_day: int | None) -> int:
+    """Take up to `wanted` calls out of an account's budget for this second; 0 when it has none left.
+
+    In a transaction of its own: accounts are rows that every process wants.
+    """
     second, day = int(tx.now.timestamp()), tx.now.strftime("%Y-%m-%d")
     insert_or_skip(tx.conn, t.budgets, [{"account": account, "second": 0, "used": 0, "day": day, "used_today": 0}])
     row = tx.row(select(t.budgets).where(t.budgets.c.account == account).with_for_update())
     assert row is not None
     used = row["used"] if row["second"] == second else 0
     today = row["used_today"] if row["day"] == day else 0
-    if used >= per_s or (per_day is not None and today >= per_day):
-        return False
-    values = {"second": second, "used": used + 1, "day": day, "used_today": today + 1}
-    tx.conn.execute(update(t.budgets).where(t.budgets.c.account == account).values(**values))
-    return True
+    left = max(1, int(per_s)) - used
+    given = max(0, min(wanted, left, left if per_day is None else per_day - today))
+    if given:
+        values = {"second": second, "used": used + given, "day": day, "used_today": today + given}
+        tx.conn.execute(update(t.budgets).where(t.budgets.c.account == account).values(**values))
+    return given

@@ -240,11 +240,11 @@ def insert_or_skip(conn: Connection, table: Table, rows: Sequence[dict[str, Any]
     """Insert rows, passing over those whose unique key is there; returns `returning` of the inserted ones."""
     column = table.c[returning] if returning else next(iter(table.primary_key.columns))
     kind = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    done: list[Any] = []
-    for chunk in chunks(rows, 500):
-        statement = kind(table).values(list(chunk)).on_conflict_do_nothing().returning(column)
-        done += conn.execute(statement).scalars().all()
-    return done
+    if not rows:
+        return []
+    # The rows are parameters and not `values()`, which would be compiled anew for each number of rows.
+    statement = kind(table).on_conflict_do_nothing().returning(column)
+    return list(conn.execute(statement, list(rows)).scalars())
 
 
 def add_up(conn: Connection, table: Table, keys: dict[str, Any], column: str, n: int) -> None:

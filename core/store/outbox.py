@@ -35,6 +35,7 @@ class Intent:
     subject: str
     payload: Mapping[str, Any]
     merchant_id: int | None = None
+    delay_s: float = 0
 
 
 def add(tx: Transaction, intents: Sequence[Intent]) -> list[int]:
@@ -51,7 +52,7 @@ def add(tx: Transaction, intents: Sequence[Intent]) -> list[int]:
             "payload": dict(i.payload),
             "reached": {},
             "state": "waiting",
-            "due_at": tx.now,
+            "due_at": _after(tx, i.delay_s),
             "created_at": tx.now,
         }
         for i in intents

@@ -360,6 +360,7 @@ class QimenTwin:
             line.moved += moved
         job.status = _ended(job) if final else "PARTDELIVERED"
         job.waybill = job.waybill or f"{job.carrier}{job.number}"
+        job.confirmations += 1
         self._say("deliveryorder.confirm", confirm_of(job, units, final))
         if final:
             self.shorted += sum(line.planned - line.moved for line in job.lines)
@@ -490,7 +491,7 @@ def _stock_row(cell: Cell, units: int, locked: int) -> dict[str, Any]:
 
 def _shown(job: Job, moved: str) -> dict[str, Any]:
     lines = [{"line": line.no, "sku": line.sku, "planned": line.planned, moved: line.moved} for line in job.lines]
-    head = {"status": job.status, "warehouse": job.warehouse, "waybill": job.waybill}
+    head = {"status": job.status, "warehouse": job.warehouse, "waybill": job.waybill, "confirmations": job.confirmations}
     return {**head, "lines": lines, "times_created": job.times_created}
 
 

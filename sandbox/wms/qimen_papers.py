@@ -64,6 +64,7 @@ class Job:
     status: str = "ACCEPT"
     times_created: int = 1
     said: int = 0
+    confirmations: int = 0
 
     def cell(self, line: Line) -> Cell:
         """Where this line's good units lie."""

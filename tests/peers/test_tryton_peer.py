@@ -15,8 +15,7 @@ from connectors.wire.http import Http, Outbound
 from core.errors import NotAuthorised, Refused
 from core.model import Catalogue, Document, Sale, SaleLine, Snapshot
 from mappings.language import load
-from sandbox.erp import tryton as twins
-from sandbox.twin import Faults, Server
+from tests.peers.twin_places import TwinErp
 
 TRYTON = connector("erp/tryton")
 ITEM, SALE, STOCK = (load(TRYTON.mappings / f"{noun}.yaml") for noun in ("item", "sale", "stock"))
@@ -26,39 +25,6 @@ PRODUCTS = [
     {"code": "包/03", "name": "帆布包", "unit_price": "39.90", "quantity": 0},
 ]
 REFERENCES = (f"YP-{n:04}" for n in itertools.count(1))
-
-
-class TwinPlace:
-    """The twin with the handles of a TrytonPeer."""
-
-    def __init__(self) -> None:
-        faults = Faults()
-        self.twin = twins.make(faults)
-        self.server = Server(self.twin, faults)
-        self.settings = {**twins.SETTINGS, "base_url": self.server.url}
-        self.secrets = twins.SECRETS
-
-    def seed(self, products: list[dict[str, Any]]) -> dict[str, int]:
-        """The same products, numbered as the twin likes."""
-        ids = {row["code"]: number for number, row in enumerate(products, start=101)}
-        made = [{"id": ids[row["code"]], "code": row["code"], "name": row["name"]} for row in products]
-        self.twin.control("setup", {"products": made, "quantities": {row["code"]: row["quantity"] for row in products}})
-        return ids
-
-    def books(self) -> Any:
-        return self.twin.control("books", None)
-
-    def change(self, product: int, **values: Any) -> None:
-        self.twin.control("change", {"id": product, **values})
-
-    def quote(self, sale: int) -> None:
-        self.twin.control("step", {"step": "quote", "id": sale})
-
-    def cancel(self, sale: int) -> None:
-        self.twin.control("step", {"step": "cancel", "id": sale})
-
-    def expire(self) -> None:
-        self.twin.control("expire", None)
 
 
 class Shop:
@@ -101,7 +67,7 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
     if request.param == "real":
         yield Shop(request.getfixturevalue("tryton_peer"))
         return
-    place = TwinPlace()
+    place = TwinErp()
     yield Shop(place)
     place.server.stop()
 

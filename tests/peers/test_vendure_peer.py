@@ -15,54 +15,11 @@ from connectors.wire.http import Http, Outbound
 from core.errors import InDoubt, NotAuthorised, Refused
 from core.model import Cancellation, Level, Order, Shipment, ShippedLine, SnapshotRow
 from mappings.language import load
-from sandbox.sales import vendure as twin_module
-from sandbox.twin import Faults, Server
+from tests.peers.twin_places import TwinShop
 from tests.peers.vendure_peer import VendurePeer
 
 CONNECTOR = connector("sales/vendure")
 MAPPINGS = {noun: load(CONNECTOR.mappings / f"{noun}.yaml") for noun in ("order", "stock", "shipment", "cancellation")}
-
-
-class TwinShop:
-    """The twin behind the real peer's methods."""
-
-    def __init__(self) -> None:
-        faults = Faults()
-        self.twin = twin_module.make(faults)
-        self.server = Server(self.twin, faults)
-        self.settings = {**twin_module.SETTINGS, "base_url": self.server.url}
-        self.secrets = dict(twin_module.SECRETS)
-        self.variants = {variant.sku: variant.id for variant in self.twin.variants.values()}
-
-    def buy(self, lines: list[dict[str, Any]], pay: bool | str = True) -> str:
-        return str(self.twin.control("buy", {"lines": lines, "pay": pay})["ref"])
-
-    def pay(self, ref: str) -> None:
-        self.twin.control("pay", {"ref": ref})
-
-    def close(self, ref: str) -> None:
-        self.twin.control("close", {"ref": ref})
-
-    def cancel_line(self, ref: str, line: str, quantity: int) -> None:
-        self.twin.control("cancel_line", {"ref": ref, "line": line, "quantity": quantity})
-
-    def grow_line(self, ref: str, line: str, quantity: int) -> None:
-        self.twin.control("grow_line", {"ref": ref, "line": line, "quantity": quantity})
-
-    def stock(self, listing: str, on_hand: int, threshold: int | None = None) -> None:
-        variant = self.twin.variants[listing]
-        variant.on_hand, variant.threshold = on_hand, threshold
-
-    def level(self, listing: str) -> tuple[int, int]:
-        variant = self.twin.variants[listing]
-        return variant.on_hand, variant.allocated
-
-    def shipments(self, ref: str) -> list[dict[str, Any]]:
-        shown = self.twin.orders[ref].fulfilments
-        return [{"waybill": f.waybill, "company": f.method, "state": f.state} for f in shown]
-
-    def state(self, ref: str) -> str:
-        return self.twin.orders[ref].state
 
 
 Shop = TwinShop | VendurePeer

@@ -111,7 +111,13 @@ class TrytonPeer:
 @pytest.fixture(scope="session")
 def tryton_peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrytonPeer]:
     """A Tryton with one company, a customer and a warehouse, and no products yet: `seed` them."""
-    folder = tmp_path_factory.mktemp("tryton")
+    with tryton(tmp_path_factory.mktemp("tryton")) as peer:
+        yield peer
+
+
+@contextmanager
+def tryton(folder: Path) -> Iterator[TrytonPeer]:
+    """A Tryton of its own, as the seeds leave it."""
     template = _template(folder)
     database = f"yipan_test_{secrets.token_hex(6)}"
     _on_server(sql.SQL("CREATE DATABASE {} TEMPLATE {}"), database, template)

@@ -186,10 +186,16 @@ ORDER = (
 
 @pytest.fixture(scope="session")
 def vendure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VendurePeer]:
-    """A Vendure with three variants on sale: CUP-S 10, CUP-L 10, TOWEL 100. Skipped only where node is missing."""
+    """A Vendure with three variants on sale: CUP-S 10, CUP-L 10, TOWEL 100."""
+    with vendure(tmp_path_factory.mktemp("vendure")) as peer:
+        yield peer
+
+
+@contextmanager
+def vendure(folder: Path) -> Iterator[VendurePeer]:
+    """A Vendure of its own, as the seeds leave it. Skipped only where node is missing."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("node and npm are missing: the real Vendure cannot run")
-    folder = tmp_path_factory.mktemp("vendure")
     template = _template()
     database = f"yipan_test_{secrets.token_hex(6)}"
     _on_server("CREATE DATABASE {} TEMPLATE {}", database, template)

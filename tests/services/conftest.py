@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import psycopg
@@ -41,6 +42,28 @@ def postgres_server() -> str:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """The SQLAlchemy address of an empty database with a random name."""
+    with empty_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared_postgres_url(postgres_server: str) -> Iterator[str]:
+    """One database for the tests of a module, which clean up after each other."""
+    with empty_database(postgres_server) as url:
+        hasten(url)
+        yield url
+
+
+def hasten(url: str) -> None:
+    """Commits of this database don't wait for the disk."""
+    with psycopg.connect(libpq_address(url), autocommit=True) as server:
+        name = sql.Identifier(str(make_url(url).database))
+        server.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name))
+
+
+@contextmanager
+def empty_database(postgres_server: str) -> Iterator[str]:
+    """A database with a random name, dropped afterwards."""
     name = f"yipan_test_{secrets.token_hex(6)}"
     with psycopg.connect(libpq_address(postgres_server), autocommit=True) as server:
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

@@ -77,7 +77,8 @@ class Vendure:
             return Outcome.done(order["id"]) if order["state"] == "Cancelled" else Outcome.absent()
         if step == "ship":
             return self._shipped(order, row.reached["add"])
-        found = [f["id"] for f in order["fulfillments"] or () if _is_ours(f, row.body["input"])]
+        others = [f for f in order["fulfillments"] or () if f["id"] not in row.known]
+        found = [f["id"] for f in others if _is_ours(f, row.body["input"])]
         return Outcome.done(found[0]) if found else Outcome.absent()
 
     def _horizon(self) -> str:

@@ -1,0 +1,234 @@
+"""The pool under everything shops and warehouses may say, in any order and any number of times, beside a simple model.
+
+The model knows physics only: what came, what left, what was counted. Whatever is said, facts are never refused, the pool
+never promises what is not there, and all that lies in the warehouse is what came less what left.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from sqlalchemy import select
+
+from core.flow import reconcile
+from core.store import tables as t
+from tests.worlds import Clock, closed, order, store, unpaid, world
+
+SKUS = ("pen", "ink")
+SHOPS = ("tmall", "vendure", "beta_shop")
+few = st.integers(1, 6)
+chance = st.booleans()
+
+
+@dataclass
+class Physics:
+    """Units that lie in each (sku, warehouse), and units that left for each (order, sku)."""
+
+    there: dict[tuple[str, str], int] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+
+    def move(self, sku: str, warehouse: str, units: int) -> None:
+        self.there[(sku, warehouse)] = self.there.get((sku, warehouse), 0) + units
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """One pool, three shops, two warehouses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = ExitStack()
+        folder = Path(self.open.enter_context(tempfile.TemporaryDirectory()))
+        clock = Clock()
+        self.hub = world(self.open.enter_context(store(folder, clock=clock)), clock)
+        self.physics = Physics()
+        self.orders: dict[str, tuple[str, int, list[tuple[str, int]]]] = {}
+        self.closed: set[str] = set()
+        self.asns: list[tuple[str, str, int]] = []
+        self.said: list[tuple[str, str, int, bool, str]] = []
+
+    def teardown(self) -> None:
+        self.open.close()
+
+    # shops
+
+    def tell(self, ref: str, paid: bool = True) -> None:
+        shop, version, lines = self.orders[ref]
+        make = closed if ref in self.closed else order if paid else unpaid
+        self.takes(shop, make(ref, *lines, version=f"{version:04}"))
+
+    def takes(self, shop: str, *told: object) -> None:
+        assert set(self.hub.takes(*told, at=getattr(self.hub, shop))) == {"done"}
+
+    @rule(shop=st.sampled_from(SHOPS), pens=few, inks=st.integers(0, 3), paid=chance)
+    def a_shop_sells(self, shop: str, pens: int, inks: int, paid: bool) -> None:
+        ref = f"O{len(self.orders)}"
+        lines = [("pen", pens), ("ink", inks)] if inks and shop == "tmall" else [("pen", pens)]
+        self.orders[ref] = (shop, 1, lines)
+        self.tell(ref, paid)
+
+    @precondition(lambda self: self.orders)
+    @rule(data=st.data(), pens=few, back=st.integers(0, 2))
+    def an_order_changes(self, data: st.DataObject, pens: int, back: int) -> None:
+        """A newer version, or an older one that must change nothing."""
+        ref = data.draw(st.sampled_from(sorted(self.orders)))
+        shop, version, lines = self.orders[ref]
+        if back and version > back:
+            self.takes(shop, order(ref, ("pen", 9), version=f"{version - back:04}"))
+        elif ref not in self.closed:
+            self.orders[ref] = (shop, version + 1, [("pen", pens), *lines[1:]])
+            self.tell(ref)
+
+    @precondition(lambda self: self.orders)
+    @rule(data=st.data())
+    def an_order_is_called_off(self, data: st.DataObject) -> None:
+        ref = data.draw(st.sampled_from(sorted(self.orders)))
+        shop, version, lines = self.orders[ref]
+        self.orders[ref] = (shop, version + 1, lines)
+        self.closed.add(ref)
+        self.tell(ref)
+
+    @precondition(lambda self: self.orders)
+    @rule(data=st.data())
+    def an_order_is_told_again(self, data: st.DataObject) -> None:
+        self.tell(data.draw(st.sampled_from(sorted(self.orders))))
+
+    # the bus
+
+    @rule()
+    def couriers_and_warehouses_are_called(self) -> None:
+        self.hub.sends("send_booking")
+        for ref in self.orders:
+            self.hub.labels(ref)
+        self.hub.sends("send_delivery_order")
+        self.hub.sends("send_cancellation")
+
+    @rule(policy=st.sampled_from(["ask", "wait"]))
+    def the_policy_changes(self, policy: str) -> None:
+        self.hub.decides(policy)
+
+    # warehouses
+
+    def fulfilment(self, data: st.DataObject) -> tuple[str, str, str, str, int] | None:
+        """(ref, state, sku, warehouse, units) of a fulfilment's line."""
+        f, li, w = t.fulfilments, t.fulfilment_lines, t.warehouses
+        query = select(f.c.ref, f.c.state, li.c.sku, w.c.code, li.c.quantity).join(f, f.c.id == li.c.fulfilment_id)
+        rows = self.hub.rows(query.join(w, w.c.id == f.c.warehouse_id).order_by(f.c.id, li.c.n))
+        return data.draw(st.sampled_from([tuple(r.values()) for r in rows])) if rows else None  # type: ignore[arg-type]
+
+    @rule(data=st.data(), units=st.integers(0, 7), final=chance)
+    def a_warehouse_confirms(self, data: st.DataObject, units: int, final: bool) -> None:
+        """Anything: less, more, twice, after the end, after it was called off."""
+        if line := self.fulfilment(data):
+            ref, _, sku, warehouse, _ = line
+            event = f"E{len(self.said)}"
+            self.said.append((ref, sku, units, final, event))
+            assert self.hub.confirms(ref, (sku, units), final=final, event_id=event) == ["done"]
+            self.physics.move(sku, warehouse, -units)
+
+    @rule(data=st.data())
+    def a_warehouse_ships_all_it_was_told(self, data: st.DataObject) -> None:
+        if line := self.fulfilment(data):
+            ref, state, sku, warehouse, units = line
+            if state in ("released", "accepted"):
+                assert self.hub.confirms(ref, (sku, units)) == ["done"]
+                self.physics.move(sku, warehouse, -units)
+
+    @precondition(lambda self: self.said)
+    @rule(data=st.data())
+    def a_confirm_comes_twice(self, data: st.DataObject) -> None:
+        ref, sku, units, final, event = data.draw(st.sampled_from(self.said))
+        assert self.hub.confirms(ref, (sku, units), final=final, event_id=event) == ["done"]
+
+    @rule(data=st.data(), verdict=st.sampled_from(["accepted", "cancelled", "cancel_refused"]))
+    def a_warehouse_answers(self, data: st.DataObject, verdict: str) -> None:
+        if line := self.fulfilment(data):
+            assert self.hub.answers(line[0], verdict) == ["done"]
+
+    @rule(sku=st.sampled_from(SKUS), warehouse=st.sampled_from(["east", "west"]), units=st.integers(1, 12))
+    def goods_are_announced(self, sku: str, warehouse: str, units: int) -> None:
+        ref = self.hub.announces((getattr(self.hub, sku), units), warehouse=getattr(self.hub, warehouse))
+        self.asns.append((ref, sku, warehouse))
+
+    @precondition(lambda self: self.asns)
+    @rule(data=st.data(), units=st.integers(0, 12), bad=st.integers(0, 2), final=chance)
+    def goods_are_received(self, data: st.DataObject, units: int, bad: int, final: bool) -> None:
+        ref, sku, warehouse = data.draw(st.sampled_from(self.asns))
+        assert self.hub.receives(ref, (sku, units), (sku, bad, "CC"), final=final) == ["done"]
+        self.physics.move(sku, warehouse, units)
+        self.physics.move(f"{sku} CC", warehouse, bad)
+
+    @rule(sku=st.sampled_from(SKUS), warehouse=st.sampled_from(["east", "west"]), units=st.integers(-9, 15))
+    def stock_is_counted(self, sku: str, warehouse: str, units: int) -> None:
+        assert self.hub.counts(sku, units, warehouse) == ["done"]
+        self.physics.move(sku, warehouse, units)
+
+    # what must hold whatever was said
+
+    @invariant()
+    def the_books_hold(self) -> None:
+        with self.hub.store.read() as tx:
+            breaches = [b for b in reconcile.audit(tx) if "units in suspense" not in b]
+            assert reconcile.overcommitted_units(tx) == 0
+        assert breaches == []
+
+    @invariant()
+    def on_hand_is_what_came_less_what_left(self) -> None:
+        ce, i, w = t.cells.c, t.items.c, t.warehouses.c
+        query = select(t.cells, i.sku, w.code).join(t.items, i.id == ce.item_id)
+        for cell in self.hub.rows(query.join(t.warehouses, w.id == ce.warehouse_id)):
+            sku = cell["sku"] if cell["condition"] == "ZP" else f"{cell['sku']} {cell['condition']}"
+            on_hand = cell["free"] + cell["reserved"] + cell["held"] + cell["suspense"]
+            assert on_hand == self.physics.there.get((sku, cell["code"]), 0)
+            assert cell["suspense"] <= 0
+
+    @invariant()
+    def claims_ask_for_what_orders_still_want(self) -> None:
+        c = t.claims.c
+        for claim in self.hub.rows(select(t.claims).where(c.open.is_(True))):
+            assert 0 <= claim["backed"] <= claim["asked"] - claim["shipped"]
+            assert claim["asked"] > claim["shipped"]
+        assert self.hub.rows(select(c.id).where(c.open.is_(False), c.backed > 0)) == []
+
+    @invariant()
+    def nothing_that_is_wanted_is_forgotten(self) -> None:
+        """Every unit an order still wants stands in an open claim, and every open claim is on its way or waits."""
+        c, o, ol = t.claims.c, t.orders.c, t.order_lines.c
+        asked: dict[int, int] = {}
+        for claim in self.hub.rows(select(t.claims).where(c.open.is_(True))):
+            asked[claim["line_id"]] = asked.get(claim["line_id"], 0) + claim["asked"] - claim["shipped"]
+        lines = select(t.order_lines, o.closed, o.state).join(t.orders, o.id == ol.order_id)
+        for line in self.hub.rows(lines):
+            wanted = 0 if line["closed"] else line["ordered"] - line["cancelled"] - line["short"] - line["shipped"]
+            if line["state"] != "cancelled":
+                assert asked.get(line["id"], 0) >= wanted
+        loose = select(c.backed, c.asked, c.shipped, o.may_ship, o.state).join(t.orders, o.id == c.order_id)
+        for claim in self.hub.rows(loose.where(c.open.is_(True), c.fulfilment_id.is_(None))):
+            ready = claim["may_ship"] and claim["backed"] == claim["asked"] - claim["shipped"]
+            assert not ready or claim["state"] in ("short", "part_shipped")
+
+    @invariant()
+    def what_is_cancelled_holds_nothing_and_what_is_released_is_backed(self) -> None:
+        for ref in self.orders:
+            row = self.hub.order(ref)
+            if row["state"] == "cancelled":
+                assert self.hub.claims(ref) == []
+
+    @invariant()
+    def the_worklist_names_exactly_the_cells_that_miss_units(self) -> None:
+        missing = {f"cell:{r['id']}" for r in self.hub.rows(select(t.cells.c.id).where(t.cells.c.suspense < 0))}
+        w = t.worklist.c
+        query = select(w.subject).where(w.kind == "stock.missing", w.done_at.is_(None))
+        assert {r["subject"] for r in self.hub.rows(query)} == missing
+
+
+long = settings.default.max_examples > 100
+TestPoolMachine = PoolMachine.TestCase
+TestPoolMachine.settings = settings(
+    max_examples=600 if long else 60, stateful_step_count=100 if long else 30, deadline=None
+)
