@@ -49,8 +49,9 @@ def insert(tx: Transaction, key_id: int, batch: Sequence[Brought]) -> None:
     """One row for each push, as it came."""
     same = {"kind": "tracking", "ref": "push", "key_id": key_id, "headers": {}, "state": "kept"}
     same |= {"due_at": tx.now, "received_at": tx.now}
-    rows = [{"id": tx.ids.new(), "connection_id": b.connection_id, "body": b.documents[0].body, **same} for b in batch]
-    tx.add(t.inbox, [{**row, "digest": sha256(row["body"]).hexdigest()} for row in rows])
+    bodies = [(b.connection_id, b.documents[0].body) for b in batch]
+    rows = [{"connection_id": c, "body": body, "digest": sha256(body).hexdigest()} for c, body in bodies]
+    tx.add(t.inbox, [{"id": tx.ids.new(), **row, **same} for row in rows])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Settings of one installation: defaults, then `hub.yaml`, then `YIPAN_…` environment variables (`YIPAN_WEB__PORT=8000`)."""
+"""Settings of one installation: defaults, then `hub.yaml`, then the environment (`YIPAN_WEB__PORT=8000`)."""
 
 from __future__ import annotations
 

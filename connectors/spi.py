@@ -1,7 +1,8 @@
 """What a connector may be: its manifest, and the small protocols of its abilities.
 
-A connector is a folder `connectors/<kind>/<id>/` with `connector.yaml` (the manifest) and `client.py`. The client speaks
-the wire: it yields `Document`s inward and sends rendered rows outward. It never retries, logs or catches; `wire` raises
+A connector is a folder `connectors/<kind>/<id>/` with `connector.yaml` (the manifest) and `client.py`. The client
+speaks the wire: it yields `Document`s inward and sends rendered rows outward. It never retries, logs or catches;
+`wire` raises
 the error class that decides what happens next. Meaning lives in `mappings/<kind>/<id>/`.
 """
 
@@ -45,8 +46,9 @@ class Ability(_Closed):
     fetch: every_s between polls; window_s, overlap_s and behind_s shape the cursor.
     send: batch_max rows in one call, sharing `batch_key`; idempotent: a repeat does no harm; probe: the outcome of a
     lost call can be looked up by business key, not before settle_s; steps: a many-step write.
-    read_callback: signed says that a signature covers the raw body; without one only the token in the address protects it.
-    whole_lines: a shipment of part of a line tells the shop all of it. send_stock: level_means, decrements_at, restocks_on, per and forms, see LEDGER §6.
+    read_callback: signed says that a signature covers the raw body; without one only the token in the address
+    protects it. whole_lines: a shipment of part of a line tells the shop all of it. send_stock: level_means,
+    decrements_at, restocks_on, per and forms, see LEDGER §6.
     """
 
     mark: Mark
@@ -83,8 +85,8 @@ class CallBudget(_Closed):
 class Manifest(_Closed):
     """`connector.yaml`: what the connector is, can do, needs and how its errors are understood.
 
-    errors: their code (a trailing `*` matches any ending) → the name of the error class that decides. zone: of times without
-    one. vectors: ids of the published signature vectors it must reproduce (`sandbox/contract/vectors/`).
+    errors: their code (a trailing `*` matches any ending) → the name of the error class that decides. zone: of times
+    without one. vectors: ids of the published signature vectors it must reproduce (`sandbox/contract/vectors/`).
     """
 
     id: str
@@ -131,7 +133,7 @@ class Page:
 class Outgoing:
     """One row to be sent. key: our stable business key; ref: what it is about in their words or ours.
 
-    body: what the write mapping made (dict, or an lxml element). reached: results of the steps done so far, by step name.
+    body: what the write mapping made (dict, or an lxml element). reached: results of the steps done so far, by name.
     known: their numbers of earlier writes about the same thing, so that a probe does not take one of those for this.
     """
 

@@ -28,6 +28,12 @@ def _of_shop(hub: Hub, connection_id: int, code: str) -> list[dict[str, Any]]:
         told = {r["listing_id"]: r["told"] for r in tx.rows(select(t.shelves.c.listing_id, t.shelves.c.told))}
     shown = shown_by(wired, [r["product"] or r["ref"] for r in listings])
     return [
-        {"connection": code, "listing": r["ref"], "shown": shown.get(r["ref"], 0), "target": wanted[r["id"]], "told": told.get(r["id"])}
+        {
+            "connection": code,
+            "listing": r["ref"],
+            "shown": shown.get(r["ref"], 0),
+            "target": wanted[r["id"]],
+            "told": told.get(r["id"]),
+        }
         for r in listings
     ]

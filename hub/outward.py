@@ -56,15 +56,15 @@ def drain(hub: Hub, lane: str, pool: ThreadPoolExecutor) -> int:
     with hub.store.read() as tx:
         if not outbox.any_due(tx, lane):
             return 0
-    jobs = hub.store.write(lambda tx: _take(hub, tx, lane))
-    list(pool.map(lambda job: _carry_out(hub, job), jobs))
-    return len(jobs)
+    taken = hub.store.write(lambda tx: _take(hub, tx, lane))
+    list(pool.map(lambda job: _carry_out(hub, job), [job for job in taken if job]))
+    return len(taken)
 
 
-def _take(hub: Hub, tx: Transaction, lane: str) -> list[Job]:
-    """Lease due intents and phrase them; what is no longer wanted is moot, what cannot be phrased is parked."""
+def _take(hub: Hub, tx: Transaction, lane: str) -> list[Job | None]:
+    """Lease due intents and phrase them; no job for what is no longer wanted (moot) or cannot be phrased (parked)."""
     rows = outbox.claim(tx, lane, AT_ONCE, hub.options.lease_s, _silent(tx))
-    return [job for row in rows if (job := _prepare(hub, tx, row))]
+    return [_prepare(hub, tx, row) for row in rows]
 
 
 def _silent(tx: Transaction) -> list[int]:
@@ -253,7 +253,12 @@ def _after_call(hub: Hub, tx: Transaction, job: Job, outcome: Outcome) -> None:
         _in_doubt(hub, tx, job, error)
     elif isinstance(error, Later):
         outbox.again(tx, row, _wait_s(hub, row, error), error, reached=_without_said(row))
-    elif row["ability"] == "send_cancellation" and "fulfilment" in row["payload"] and error is not None and error.fix == "retry":
+    elif (
+        row["ability"] == "send_cancellation"
+        and "fulfilment" in row["payload"]
+        and error is not None
+        and error.fix == "retry"
+    ):
         _finish(tx, job, "", stopped=False)
     else:
         outbox.park(tx, row, error or Broken("the connector gave no outcome"))
@@ -371,5 +376,3 @@ def _wait_s(hub: Hub, row: Row, error: YipanError) -> float:
     if isinstance(error, Throttled) and error.retry_after_s is not None:
         return error.retry_after_s
     return float(hub.options.retry_s * hub.options.patience * min(2 ** (row["attempts"] - 1), 32))
-
-

@@ -20,6 +20,7 @@ from hub.onboard.warehouses import link
 LIMIT = 200
 MISSING = re.compile(r"no (\w+) is linked to '(.*?)'")
 """How `Unmatched` says what it misses."""
+LINKABLE = ("listing", "item", "warehouse")
 Row = Mapping[str, Any]
 
 
@@ -67,7 +68,7 @@ def _documents(tx: Transaction, scope: Scope, limit: int) -> list[dict[str, Any]
 
 def _document(row: Row) -> dict[str, Any]:
     what = missing(row["reason"])
-    buttons = [*(["link"] if what else []), "replay", "dismiss"]
+    buttons = [*(["link"] if what and what[0] in LINKABLE else []), "replay", "dismiss"]
     names = ("id", "ref", "connection", "problem", "reason", "fix", "since")
     said = {name: row[name] for name in names}
     return {
@@ -97,7 +98,7 @@ def _intents(tx: Transaction, scope: Scope, limit: int) -> list[dict[str, Any]]:
 
 def _intent(row: Row) -> dict[str, Any]:
     what = missing(row["reason"])
-    buttons = [*(["link"] if what else []), "retry", "dismiss"]
+    buttons = [*(["link"] if what and what[0] in LINKABLE else []), "retry", "dismiss"]
     return {"kind": "intent", **row, "missing": what and {"kind": what[0], "ref": what[1]}, "buttons": buttons}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -63,9 +63,9 @@ def _poll(hub: Hub, row: Row) -> None:
                 break
             row, more = _page(hub, wired, row)
             if not more:
-                hub.store.write(lambda tx: _caught_up(hub, tx, wired, row, started - behind))
+                _rest(hub, wired, row, started - behind)
                 return
-        hub.store.write(lambda tx: _set(tx, row, due_at=tx.now + timedelta(seconds=GO_ON_S), lease_until=None))
+        _rest(hub, wired, row, None)
     except YipanError as error:
         found = error
         hub.store.write(lambda tx: _failed(hub, tx, row, found))
@@ -81,7 +81,10 @@ def _page(hub: Hub, wired: Wired, row: Row) -> tuple[Row, bool]:
         page = Page(wired.client.fetch_stock(_stock_refs(hub, wired)), cursor=row["value"])
     else:
         page = getattr(wired.client, ability)(row["value"])
-    documents = [*page.documents, *(wired.client.fetch_one(ability.removeprefix("fetch_").rstrip("s"), ref) for ref in page.refs)]
+    documents = [
+        *page.documents,
+        *(wired.client.fetch_one(ability.removeprefix("fetch_").rstrip("s"), ref) for ref in page.refs),
+    ]
     moved = hub.store.write(lambda tx: _keep_and_move(tx, wired, row, documents, dict(page.cursor)))
     return {**row, "value": dict(page.cursor), "moves": row["moves"] + 1}, page.more and moved
 
@@ -100,7 +103,9 @@ def _stock_refs(hub: Hub, wired: Wired) -> list[str]:
         return sorted(set(tx.conn.execute(mine).scalars()) | set(tx.conn.execute(lying).scalars()))
 
 
-def _keep_and_move(tx: Transaction, wired: Wired, row: Row, documents: Sequence[Document], cursor: dict[str, Any]) -> bool:
+def _keep_and_move(
+    tx: Transaction, wired: Wired, row: Row, documents: Sequence[Document], cursor: dict[str, Any]
+) -> bool:
     if not documents and cursor == row["value"]:
         return _set(tx, row, moves=row["moves"] + 1)
     if not _set(tx, row, value=cursor, moves=row["moves"] + 1):
@@ -109,7 +114,15 @@ def _keep_and_move(tx: Transaction, wired: Wired, row: Row, documents: Sequence[
     return True
 
 
-def _caught_up(hub: Hub, tx: Transaction, wired: Wired, row: Row, read_until: Any) -> None:
+def _rest(hub: Hub, wired: Wired, row: Row, read_until: datetime | None) -> None:
+    """Let go of the cursor: caught up until then, or to go on soon."""
+    if read_until is None:
+        hub.store.write(lambda tx: _set(tx, row, due_at=tx.now + timedelta(seconds=GO_ON_S), lease_until=None))
+    else:
+        hub.store.write(lambda tx: _caught_up(hub, tx, wired, row, read_until))
+
+
+def _caught_up(hub: Hub, tx: Transaction, wired: Wired, row: Row, read_until: datetime) -> None:
     every_s = wired.ability(row["ability"]).every_s * hub.options.patience
     due = tx.now + timedelta(seconds=max(SHORTEST_S, every_s))
     _set(tx, row, due_at=due, lease_until=None, read_until=read_until, failures=0, reason=None)

@@ -31,7 +31,7 @@ HANDFULS = 4
 
 @dataclass(frozen=True)
 class Options:
-    """What the hub is given of the settings. patience multiplies the waits that manifests name (polls, settle times)."""
+    """What the hub is given of the settings. patience multiplies the waits of manifests (polls, settle times)."""
 
     allow: tuple[str, ...] = ()
     patience: float = 1.0
@@ -145,7 +145,9 @@ def links_to_ours(tx: Transaction, connection_id: int, asked: Sequence[tuple[str
     return {(r["kind"], r["ref"]): r["ours"] for r in rows}
 
 
-def links_to_theirs(tx: Transaction, connection_id: int, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def links_to_theirs(
+    tx: Transaction, connection_id: int, asked: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
     """(kind, our id) → their ref, for a whole batch."""
     li = t.links.c
     ours = sorted({ident for _, ident in asked})

@@ -2,7 +2,8 @@
 
 A twin is an object with `ability(call)` (our name for what is asked, for the fault plan), `answer(call)` (do it, in
 the system's own words), `throttled(call)` (how this system says "too fast") and `control(action, body)` (what the demo
-and the tests ask: `POST /_twin/<action>`, JSON both ways). Twins build and parse bodies with their own code, from the facts.
+and the tests ask: `POST /_twin/<action>`, JSON both ways). Twins build and parse bodies with their own code, from
+the facts.
 """
 
 from __future__ import annotations

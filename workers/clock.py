@@ -1,4 +1,4 @@
-"""The clock: leases that ran out, hints for what is due, the daily audit. Every tick is harmless when it comes twice."""
+"""The clock: leases that ran out, hints for what is due, the daily audit. A tick does no harm when it comes twice."""
 
 from __future__ import annotations
 

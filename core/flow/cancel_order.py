@@ -147,7 +147,7 @@ def _detach(tx: Transaction, fulfilment: Mapping[str, Any]) -> None:
 
 
 def end(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any], key: str) -> int:
-    """The warehouse sends no more: what the claims still hold goes back, their lines stay short of what is still wanted.
+    """The warehouse sends no more: what claims still hold goes back, their lines stay short of what is wanted.
 
     Returns the units the order is short by.
     """

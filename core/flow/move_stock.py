@@ -166,7 +166,7 @@ def _note_received(tx: Transaction, asn_id: int, units: Mapping[int, int]) -> No
 
 
 def _repeated(tx: Transaction, ledger: Ledger, key: str, receipt: Receipt, units: Mapping[int, int]) -> Refused | None:
-    """Heard before. Without message ids, one that says something else cannot be told from a repeat: a person decides."""
+    """Heard before. Without message ids, one that differs cannot be told from a repeat: a person decides."""
     if not receipt.event_id and {i: n for i, n in units.items() if n} != ledger.arrived(key):
         return Refused("a second, different receipt: settle with the warehouse, then replay or dismiss")
     tx.tally("duplicates_absorbed")

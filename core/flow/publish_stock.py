@@ -99,7 +99,7 @@ def _want(tx: Transaction, connection_id: int, unit: str, ids: Sequence[int], ca
 
 
 def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:
-    """What this unit's listings shall show as of now, and how it is said; listings that show it already are left out."""
+    """What this unit's listings shall show now, and how it is said; listings that show it already are left out."""
     tx.lock_ledger()
     connection = one(tx, t.connections, id=intent["connection_id"])
     assert connection is not None
@@ -140,7 +140,7 @@ def after_read(said: Said, shown: Mapping[str, int]) -> tuple[Level, ...]:
 
 
 def told(tx: Transaction, said: Said) -> None:
-    """The write is confirmed. An absolute write over a figure that may have moved leaves doubt until it is read back."""
+    """The write is confirmed. An absolute write over a moving figure leaves doubt until it is read back."""
     for listing, target in said.told.items():
         row = {
             "told": target,
@@ -220,7 +220,7 @@ def judge(tx: Transaction, margin_s: float) -> int:
 
 
 def _moved_since(tx: Transaction, row: Mapping[str, Any], margin_s: float) -> bool:
-    """Whether a sale of the listing was heard near or after the read, or an order of its shop still waits to be read."""
+    """Whether a sale of it was heard near or after the read, or an order of its shop waits to be read."""
     i = t.inbox.c
     recent = and_(
         t.seen.c.listing_id == row["listing_id"], t.seen.c.heard_at > row["shown_at"] - timedelta(seconds=margin_s)

@@ -187,8 +187,12 @@ def booking(tx: Transaction, fulfilment_id: int, doubted: bool = False) -> Booki
     receiver, _, _ = open_party(tx, order["party_id"])
     goods = ", ".join(f"{line['sku']}×{line['quantity']}" for line in lines)[:100]
     return Booking(
-        ref=fulfilment["ref"], created_at=fulfilment["created_at"], sender=Party(**(warehouse["sender"] or {})), receiver=receiver, goods=goods
-    )  # fmt: skip
+        ref=fulfilment["ref"],
+        created_at=fulfilment["created_at"],
+        sender=Party(**(warehouse["sender"] or {})),
+        receiver=receiver,
+        goods=goods,
+    )
 
 
 def delivery_order(tx: Transaction, fulfilment_id: int, doubted: bool = False) -> DeliveryOrder | None:

@@ -90,7 +90,7 @@ def _line(lines: Sequence[Mapping[str, Any]], told: ConfirmedLine) -> Mapping[st
 
 
 def _repeated(tx: Transaction, ledger: Ledger, key: str, confirm: Confirm, left: Left) -> Refused | None:
-    """Heard before. Without message ids, one that says something else cannot be told from a repeat: a person decides."""
+    """Heard before. Without message ids, one that differs cannot be told from a repeat: a person decides."""
     told: dict[int, int] = defaultdict(int)
     for line, units in left:
         told[line["item_id"]] += units
@@ -247,7 +247,13 @@ def told_shop(tx: Transaction, fulfilment_id: int, said: Shipment | None = None,
     o, f = t.order_lines.c, t.fulfilment_lines.c
     for told in said.lines if said else ():
         row = sold[told.ref]
-        tx.conn.execute(update(t.order_lines).where(o.id == row["id"]).values(fulfilled=o.fulfilled + told.quantity * row["pack"]))
+        tx.conn.execute(
+            update(t.order_lines).where(o.id == row["id"]).values(fulfilled=o.fulfilled + told.quantity * row["pack"])
+        )
         mine = (f.fulfilment_id == fulfilment_id) & (f.line_id == row["id"])
-        now = case((f.quantity > f.shipped, f.quantity), else_=f.shipped) if whole_lines else f.told + told.quantity * row["pack"]
+        now = (
+            case((f.quantity > f.shipped, f.quantity), else_=f.shipped)
+            if whole_lines
+            else f.told + told.quantity * row["pack"]
+        )
         tx.conn.execute(update(t.fulfilment_lines).where(mine).values(told=now))

@@ -20,8 +20,9 @@ from core.store.store import Transaction, many
 class Happened:
     """One event. subject: what it is about (`order:17`); ids: whatever its intents need to be phrased later.
 
-    connections: role → connection id, for the roles this event knows (`shop`, `wms`, `courier`). cause: set where the same
-    thing happens to it more than once, so that each is said. delay_s: how long it is worth waiting before it is said.
+    connections: role → connection id, for the roles this event knows (`shop`, `wms`, `courier`). cause: set where
+    the same thing happens to it more than once, so that each is said. delay_s: how long it is worth waiting before it
+    is said.
     """
 
     type: str

@@ -20,7 +20,7 @@ class AsnLine(Model):
 
 
 class Asn(Model):
-    """Advance shipping notice: goods on their way to a warehouse. `ref` is ours; `warehouse` is our id, linked by the mapping.
+    """Advance shipping notice: goods on their way. `ref` is ours; `warehouse` is our id, linked by the mapping.
 
     keeper: how that warehouse knows the owner (Qimen ownerCode).
     """

@@ -85,8 +85,8 @@ class Level(Model):
     """What a shop shall show for one listing at one location.
 
     form: how it is said. `set`: absolute `quantity`; `delta`: signed `change` with idempotency key `key`;
-    `compare`: set `quantity` where the shop still shows `expected`. quantity is in listing units; for an on-hand shop it
-    is the on-hand figure.
+    `compare`: set `quantity` where the shop still shows `expected`. quantity is in listing units; for an on-hand
+    shop it is the on-hand figure.
     """
 
     listing: Ref

@@ -13,8 +13,8 @@ Form = Literal["skip", "compare", "delta", "read_set", "set"]
 class Shelf:
     """One listing at one shop. All in listing units.
 
-    told: the target our last confirmed write stood for; seen: units since then that the shop applied itself and we heard
-    of; doubt: an absolute write or a lost answer makes `told` unsure until a read confirms it.
+    told: the target our last confirmed write stood for; seen: units since then that the shop applied itself and we
+    heard of; doubt: an absolute write or a lost answer makes `told` unsure until a read confirms it.
     """
 
     told: int | None

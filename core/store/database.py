@@ -1,7 +1,8 @@
 """The database: SQLite or PostgreSQL. Dialect names stand in this file and nowhere else.
 
 SQLite has one writer thread per process; processes queue on a lock file before BEGIN IMMEDIATE, and one that holds up
-others pauses as long as it held the lock. PostgreSQL writes in the caller's thread; ledger writers take an advisory lock.
+others pauses as long as it held the lock. PostgreSQL writes in the caller's thread; ledger writers take an advisory
+lock.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Utc(TypeDecorator[datetime]):
 class Database:
     """One database, for one process. commits counts its write transactions."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, hurried: bool = False) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         self.commits = 0
@@ -81,7 +82,7 @@ class Database:
         if self.is_sqlite:
             self._readers = _sqlite_engine(url, "BEGIN", pool_size=8)
             self._writer: Engine = _sqlite_engine(url, "BEGIN IMMEDIATE", pool_size=1)
-            self._gate = _Gate(Path(str(self._readers.url.database)))
+            self._gate = _Gate(Path(str(self._readers.url.database)), hurried)
             self._jobs: queue.SimpleQueue[tuple[Callable[[Connection], Any], Future[Any]] | None] = queue.SimpleQueue()
             self._thread = threading.Thread(target=self._run_jobs, name="writer", daemon=True)
             self._thread.start()
@@ -140,9 +141,15 @@ class Database:
 
 
 class _Gate:
-    """The lock file processes queue on. Whoever waits shows it on a second file, so that the holder gives way after."""
+    """The lock file processes queue on. Whoever waits shows it on a second file, so that the holder gives way after.
 
-    def __init__(self, database: Path) -> None:
+    hurried: somebody outside waits for this process (a callback's sender): it shows so on a third file, and the others
+    don't queue beside it.
+    """
+
+    def __init__(self, database: Path, hurried: bool = False) -> None:
+        self._hurried = hurried
+        self._urgent = os.open(f"{database}.urgent", os.O_CREAT | os.O_RDWR, 0o600)
         self._lock = os.open(f"{database}.writer", os.O_CREAT | os.O_RDWR, 0o600)
         self._waiting = os.open(f"{database}.waiting", os.O_CREAT | os.O_RDWR, 0o600)
         self._since = 0.0
@@ -151,9 +158,7 @@ class _Gate:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            fcntl.flock(self._waiting, fcntl.LOCK_SH)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            fcntl.flock(self._waiting, fcntl.LOCK_UN)
+            self._queue()
         self._since = time.monotonic()
 
     def __exit__(self, *exc: object) -> None:
@@ -163,9 +168,25 @@ class _Gate:
             time.sleep(held_s)
 
     def close(self) -> None:
-        """Let go of both files."""
+        """Let go of the files."""
+        os.close(self._urgent)
         os.close(self._lock)
         os.close(self._waiting)
+
+    def _queue(self) -> None:
+        fcntl.flock(self._waiting, fcntl.LOCK_SH)
+        if self._hurried:
+            fcntl.flock(self._urgent, fcntl.LOCK_SH)
+        else:
+            self._let_the_hurried_pass()
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        if self._hurried:
+            fcntl.flock(self._urgent, fcntl.LOCK_UN)
+        fcntl.flock(self._waiting, fcntl.LOCK_UN)
+
+    def _let_the_hurried_pass(self) -> None:
+        fcntl.flock(self._urgent, fcntl.LOCK_EX)
+        fcntl.flock(self._urgent, fcntl.LOCK_UN)
 
     def _somebody_waits(self) -> bool:
         try:

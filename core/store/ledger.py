@@ -1,4 +1,4 @@
-"""The ledger: balanced append-only journals over guarded balances. Whoever opens it is its only writer until the commit.
+"""The ledger: balanced append-only journals over guarded balances. Whoever opens it is its one writer until the commit.
 
 Accounts of a cell: free, reserved, held, transit, inbound (guarded ≥ 0), suspense (signed) and world (derived, no row).
 """

@@ -1,7 +1,8 @@
 """The outbox: intents, each one thing an external system shall be told, and what became of it.
 
 waiting → sending (token and lease, committed before the first byte) → done | waiting | in_doubt | parked | moot.
-Every finish is conditional on the token. Rows of one (connection, key) go one after the other; parked blocks only its key.
+Every finish is conditional on the token. Rows of one (connection, key) go one after the other; parked blocks only
+its key.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ EXCLUSIVE = {"send_stock": "send_shipment", "send_shipment": "send_stock"}
 
 @dataclass(frozen=True)
 class Intent:
-    """One thing to be said. subject: its business key, unique per (connection, ability); key: what it must stay in order with."""
+    """One thing to be said. subject: its key, unique per connection and ability; key: what it keeps order with."""
 
     connection_id: int
     ability: str
@@ -173,6 +174,7 @@ def put_back(tx: Transaction, row: Mapping[str, Any], seconds: float) -> bool:
     """It was not tried after all: as it was before it was leased, due after some seconds."""
     state = "waiting" if row["state"] == "sending" else row["state"]
     back = {"state": state, "token": None, "lease_until": None, "attempts": row["attempts"] - 1}
+    back["reached"] = row["reached"]
     return note(tx, row, due_at=_after(tx, seconds), **back)
 
 

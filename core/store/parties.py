@@ -13,7 +13,7 @@ from core.store.store import Transaction
 
 
 def keep_party(tx: Transaction, merchant_id: int, order: Order, known: int | None) -> int | None:
-    """Seal who an order goes to, with the buyer's name there and note; returns the row's id (a known one is renewed)."""
+    """Seal who an order goes to, with the buyer's name and note; returns the row's id (a known one is renewed)."""
     if order.party is None:
         return known
     party = order.party

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, false, true
 
 @dataclass(frozen=True)
 class Scope:
-    """role: operator, merchant, warehouse or support. merchant_id: the only tenant seen; None is all, for a merchant none.
+    """role: operator, merchant, warehouse or support. merchant_id: the only tenant seen; None is all.
 
     actor: the name that stands in the audit log.
     """

@@ -82,7 +82,7 @@ class Store:
     def __init__(
         self, url: str, vault: Vault, *, role: str = "tool", clock: Callable[[], datetime] | None = None
     ) -> None:
-        self.db = Database(url)
+        self.db = Database(url, hurried=role == "web")
         self.vault = vault
         self.woken: Callable[[set[str]], None] = lambda lanes: None
         self._clock = clock

@@ -79,13 +79,27 @@ merchants = _table(
     UniqueConstraint("code"),
 )
 users = _table(
-    "users", _id(), _text("name"), _text("password_hash", size=400), _text("role"), _to("merchants", null=True), _when("created_at"),
+    "users",
+    _id(),
+    _text("name"),
+    _text("password_hash", size=400),
+    _text("role"),
+    _to("merchants", null=True),
+    _when("created_at"),
     UniqueConstraint("name"),
-)  # fmt: skip
+)
 api_keys = _table(
-    "api_keys", _id(), _text("name"), _text("digest"), _text("hint"), _text("role"), _to("merchants", null=True),
-    _when("created_at"), _when("revoked_at", null=True), UniqueConstraint("digest"),
-)  # fmt: skip
+    "api_keys",
+    _id(),
+    _text("name"),
+    _text("digest"),
+    _text("hint"),
+    _text("role"),
+    _to("merchants", null=True),
+    _when("created_at"),
+    _when("revoked_at", null=True),
+    UniqueConstraint("digest"),
+)
 audit_log = _table(
     "audit_log", _id(), _when("at"), _text("actor"), _text("action"), _text("subject"), Column("detail", Json)
 )
@@ -106,9 +120,14 @@ connections = _table(
     UniqueConstraint("code"),
 )
 doors = _table(
-    "doors", _text("digest"), _to("connections", index=True), _text("hint"), _when("created_at"), _when("revoked_at", null=True),
+    "doors",
+    _text("digest"),
+    _to("connections", index=True),
+    _text("hint"),
+    _when("created_at"),
+    _when("revoked_at", null=True),
     UniqueConstraint("digest"),
-)  # fmt: skip
+)
 links = _table(
     "links",
     Column("connection_id", Id, ForeignKey("connections.id"), primary_key=True),
@@ -120,9 +139,18 @@ links = _table(
 
 # what is sold, where it lies
 warehouses = _table(
-    "warehouses", _id(), _text("code"), _text("name"), _text("region", default=""), _to("connections", "wms_id", null=True),
-    _to("connections", "courier_id", null=True), _text("carrier", default="OTHER"), Column("sender", Json), _when("created_at"), UniqueConstraint("code"),
-)  # fmt: skip
+    "warehouses",
+    _id(),
+    _text("code"),
+    _text("name"),
+    _text("region", default=""),
+    _to("connections", "wms_id", null=True),
+    _to("connections", "courier_id", null=True),
+    _text("carrier", default="OTHER"),
+    Column("sender", Json),
+    _when("created_at"),
+    UniqueConstraint("code"),
+)
 keepers = _table(
     "keepers",
     Column("owner_id", Id, ForeignKey("merchants.id"), primary_key=True),
@@ -177,8 +205,15 @@ cells = _table(
     *(CheckConstraint(f"{a} >= 0", name=a) for a in ("free", "reserved", "held", "transit", "inbound")),
 )
 journals = _table(
-    "journals", _id(), _text("key"), _text("kind"), _text("cause"), _when("happened_at", null=True), _when("recorded_at"), UniqueConstraint("key"),
-)  # fmt: skip
+    "journals",
+    _id(),
+    _text("key"),
+    _text("kind"),
+    _text("cause"),
+    _when("happened_at", null=True),
+    _when("recorded_at"),
+    UniqueConstraint("key"),
+)
 entries = _table(
     "entries",
     Column("journal_id", Id, ForeignKey("journals.id"), primary_key=True),
@@ -213,13 +248,27 @@ vault_keys = _table(
     UniqueConstraint("holder", "month"),
 )
 parties = _table(
-    "parties", _id(), _to("merchants", null=True), _to("vault_keys", "key_id"), Column("sealed", Blob, nullable=False), _text("kind"),
-    _text("country"), _text("province"), _text("city"), _text("district"),
-)  # fmt: skip
+    "parties",
+    _id(),
+    _to("merchants", null=True),
+    _to("vault_keys", "key_id"),
+    Column("sealed", Blob, nullable=False),
+    _text("kind"),
+    _text("country"),
+    _text("province"),
+    _text("city"),
+    _text("district"),
+)
 attachments = _table(
-    "attachments", _text("digest"), Column("size", Id, nullable=False), _text("media_type"), _to("vault_keys", "key_id"),
-    Column("sealed", Blob, nullable=False), _when("created_at"), UniqueConstraint("digest"),
-)  # fmt: skip
+    "attachments",
+    _text("digest"),
+    Column("size", Id, nullable=False),
+    _text("media_type"),
+    _to("vault_keys", "key_id"),
+    Column("sealed", Blob, nullable=False),
+    _when("created_at"),
+    UniqueConstraint("digest"),
+)
 orders = _table(
     "orders",
     _id(),
@@ -316,9 +365,16 @@ tracking_facts = _table(
     UniqueConstraint("parcel_id", "key"),
 )
 asns = _table(
-    "asns", _id(), _text("ref"), _to("merchants", "owner_id"), _to("warehouses"), _text("keeper"), _text("state", size=20), _when("created_at"),
+    "asns",
+    _id(),
+    _text("ref"),
+    _to("merchants", "owner_id"),
+    _to("warehouses"),
+    _text("keeper"),
+    _text("state", size=20),
+    _when("created_at"),
     UniqueConstraint("ref"),
-)  # fmt: skip
+)
 asn_lines = _table(
     "asn_lines",
     Column("asn_id", Id, ForeignKey("asns.id"), primary_key=True),
@@ -384,19 +440,31 @@ outbox = _table(
     _when("done_at", null=True),
     UniqueConstraint("connection_id", "ability", "subject"),
     Index(
-        "ix_outbox_open", "lane", "due_at",
-        sqlite_where=text("state in ('waiting', 'sending', 'in_doubt')"), postgresql_where=text("state in ('waiting', 'sending', 'in_doubt')"),
+        "ix_outbox_open",
+        "lane",
+        "due_at",
+        sqlite_where=text("state in ('waiting', 'sending', 'in_doubt')"),
+        postgresql_where=text("state in ('waiting', 'sending', 'in_doubt')"),
     ),
     Index(
-        "ix_outbox_key", "connection_id", "key", "id",
+        "ix_outbox_key",
+        "connection_id",
+        "key",
+        "id",
         sqlite_where=text("state in ('waiting', 'sending', 'in_doubt', 'parked')"),
         postgresql_where=text("state in ('waiting', 'sending', 'in_doubt', 'parked')"),
     ),
-)  # fmt: skip
+)
 events = _table(
-    "events", _id(), _text("type", size=60), _text("subject"), _to("merchants", null=True), _when("time"), Column("payload", Json, nullable=False),
+    "events",
+    _id(),
+    _text("type", size=60),
+    _text("subject"),
+    _to("merchants", null=True),
+    _when("time"),
+    Column("payload", Json, nullable=False),
     Index("ix_events_subject", "subject"),
-)  # fmt: skip
+)
 cursors = _table(
     "cursors",
     Column("connection_id", Id, ForeignKey("connections.id"), primary_key=True),

@@ -54,19 +54,14 @@ def add_connection(tx: Transaction, scope: Scope, new: NewConnection) -> tuple[R
     merchant_id = find(tx, scope, t.merchants, new.merchant)["id"] if new.merchant else scope.merchant_id
     refuse_twice(tx, t.connections, new.code)
     plain, secret = checked(manifest, new.settings)
-    row = {
-        "id": tx.ids.new(),
-        "code": new.code,
-        "connector": new.connector,
-        "kind": manifest.kind,
-        "merchant_id": merchant_id,
-    }
+    ident = tx.ids.new()
+    row = {"id": ident, "code": new.code, "connector": new.connector, "kind": manifest.kind, "merchant_id": merchant_id}
     sealed = tx.vault.seal_secret(json.dumps(secret).encode())
     more = {"settings": plain, "secrets": sealed, "can": abilities(manifest), "state": "active", "created_at": tx.now}
     tx.add(t.connections, [{**row, **more}])
-    _set_pool(tx, scope, row["id"], new.pool)
-    _begin_polling(tx, row["id"], manifest)
-    token = _open_door(tx, row["id"]) if "read_callback" in manifest.can else None
+    _set_pool(tx, scope, ident, new.pool)
+    _begin_polling(tx, ident, manifest)
+    token = _open_door(tx, ident) if "read_callback" in manifest.can else None
     note(tx, scope, "connection added", new.code, connector=new.connector)
     return find(tx, scope, t.connections, new.code), token
 

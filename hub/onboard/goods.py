@@ -136,7 +136,7 @@ def _listing_rows(
     by_owner: dict[str | None, list[str]] = {}
     for listing in new:
         by_owner.setdefault(listing.owner, []).append(listing.item)
-    ids = {}
+    ids: dict[tuple[str | None, str], int] = {}
     for owner, skus in by_owner.items():
         owner_id = find(tx, scope, t.merchants, owner)["id"] if owner else shop["merchant_id"]
         ids |= {(owner, sku): i for sku, i in _item_ids(tx, owner_id, skus, owner or "the shop's merchant").items()}

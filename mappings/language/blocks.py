@@ -51,6 +51,13 @@ class Leaf:
     private: bool
     fit: Fit | None = None
     constant: Any = None
+    parsed: Parsed | None = None
+    steps: tuple[Step, ...] = ()
+    around: Around | None = None
+
+    @property
+    def path(self) -> Path | None:
+        return self.parsed.path if self.parsed else None
 
     def collect(self, node: Any, scope: Scope, where: str, notes: Notes) -> Any:
         try:
@@ -177,7 +184,7 @@ class Compiler:
             self.mistakes.at(rule, str(mistake))
             return Leaf(rule, _nothing, _nothing, False)
         constant = get(None, None) if parsed.path is None else None
-        return Leaf(rule, get, slow, self.private(rule, parsed), quick, constant)
+        return Leaf(rule, get, slow, self.private(rule, parsed), quick, constant, parsed, tuple(steps))
 
     def _check_use(self, parsed: Parsed, depth: int, rows: bool, keep: bool) -> None:
         last = parsed.steps[-1][0] if parsed.steps else ""
@@ -245,8 +252,10 @@ def _fast(path: Path, steps: Sequence[Step]) -> Get | None:
     while simple < len(steps) and not (steps[simple].wide or steps[simple].bare):
         simple += 1
     convert = _composed([step.call for step in steps[:simple]])
-    get = fast_walk(path, convert)
-    rest = steps[simple:]
+    return _followed(fast_walk(path, convert), steps[simple:])
+
+
+def _followed(get: Get | None, rest: Sequence[Step]) -> Get | None:
     if get is None or not rest:
         return get
     return _wrapped(get, rest[0]) if len(rest) == 1 else _chained(get, rest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Links
 from dataclasses import dataclass
 from functools import cache, partial
@@ -33,6 +33,7 @@ from mappings.language.nouns import check_paths, check_targets, personal_fields
 from mappings.language.path import Mistake, Scope, Wrong, quick_walk
 from mappings.language.rule import Parsed
 from mappings.language.steps import Setting
+from mappings.language.straight import straight
 from mappings.language.values import Clock
 from mappings.language.write import check_written
 
@@ -73,6 +74,7 @@ class Mapping:
         self._read = self._compile(self._source.read, setting(True), mistakes, flip)
         self._write = self._compile(self._source.write, setting(False), mistakes, flip)
         self.link_kinds = frozenset(self._kinds)
+        self._straight = self._straight_way()
         self._places = dict(_places(self._source.read)) if self._source.read else {}
 
     def _setting(self, mistakes: Mistakes) -> Any:
@@ -113,6 +115,10 @@ class Mapping:
         if flip is None:
             self._check_noun(block, inward, compiler.parsed, mistakes)
         return group
+
+    def _straight_way(self) -> Callable[[bytes], Model] | None:
+        ready = self.format == "json" and self._read and self.model and not self.link_kinds
+        return straight(self._read, self.model) if ready else None  # type: ignore[arg-type]
 
     def _check_noun(self, block: Block, inward: bool, parsed: dict[int, Parsed], mistakes: Mistakes) -> None:
         model = self.model if inward else self._outward
@@ -160,6 +166,11 @@ class Mapping:
         """A body (bytes) or its tree as the canonical noun; raises Unfit with all faults, or Unmatched."""
         if self.model is None:
             raise Misconfigured(f"{self.file}: this mapping does not read")
+        if self._straight and type(body) is bytes:
+            try:
+                return self._straight(body)
+            except Exception:  # a fault or an unusual document: the exact way tells them apart
+                pass
         values = self._read_body(body, links) if type(body) is bytes else self.read_values(body, links)
         try:
             return self.model.__pydantic_validator__.validate_python(values)  # type: ignore[no-any-return]

@@ -18,7 +18,7 @@ class Mistake(ValueError):
     """A rule is written wrongly; the text says how."""
 
 
-class Wrong(Exception):
+class Wrong(ValueError):
     """A value does not fit its rule; the text says why."""
 
     def __init__(self, why: str, value: object = None):

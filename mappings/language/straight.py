@@ -9,6 +9,7 @@ closures over the few values they look at. The straight way gives what the exact
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import PydanticUseDefault, SchemaValidator
@@ -16,19 +17,20 @@ from pydantic_core import core_schema as cs
 
 from core.model import Model
 from mappings.language.blocks import Group, Leaf, Rows
-from mappings.language.path import Path, Scope
+from mappings.language.combined import NOWHERE, REQUIRED, Combined, combine
+from mappings.language.path import Path, parse_path
 from mappings.language.steps import Step, run
 from mappings.language.touched import Crooked, Touched, touch
-from mappings.language.values import int_of
+from mappings.language.values import int_of, text_of
 from mappings.language.wires import straight_text
 
 Schema = Any
 """A schema of pydantic's core, or one of its fields."""
 Fields = dict[str, Any]
-Aside = tuple[str, Callable[[Any, Any], Any], Callable[[Any], Any], Any]
-"""(field, its closure over the values it looks at, the noun's check, the noun's default or REQUIRED)"""
-NOWHERE = Scope(None, None, {})
-REQUIRED: Any = object()
+WHOLE = (["money"], ["int"], ["minor"])
+"""Steps that sums can be made of."""
+REFUSE_EMPTY = frozenset({"money", "int", "minor", "decimal", "time", "epoch"})
+ENDLESS = 10**18
 WRAPPERS = ("default", "nullable", "function-after")
 
 
@@ -58,7 +60,9 @@ def _noun(group: Group, schema: Schema, prefix: tuple[str, ...]) -> Schema:
     if schema["type"] != "model" or schema["schema"]["type"] != "model-fields" or schema.get("custom_init"):
         raise Crooked
     inner = _Noun(group, prefix).schema(schema["schema"]["fields"])
-    return {key: value for key, value in schema.items() if key not in ("ref", "metadata")} | {"schema": inner}
+    config = {**schema.get("config", {}), "extra_fields_behavior": "ignore"}
+    ours = {"schema": inner, "config": config}
+    return {key: value for key, value in schema.items() if key not in ("ref", "metadata")} | ours
 
 
 class _Noun:
@@ -67,23 +71,22 @@ class _Noun:
     def __init__(self, group: Group, prefix: tuple[str, ...]):
         self.rules = dict(group.fields)
         self.prefix = prefix
-        self.sure = {name for one in self.rules.values() for name in _sure(one)}
+        self.sure = {prefix} | {name for one in self.rules.values() for name in _sure(one)}
         self.fields: Fields = {}
         self.touched: Touched = {}
-        self.aside: list[Aside] = []
-        self.always: list[str] = []
+        self.more = Combined()
 
     def schema(self, known: Fields) -> Schema:
         for name, field in known.items():
             self.fields[name] = self.field(name, self.rules.get(name), field["schema"])
-        names = tuple((key, f"{key}\0") for key in self.touched)
-        for key, held in names:
+        held = tuple((key, f"{key}\0") for key in self.touched)
+        for key, name in held:
             default = cs.with_default_schema(_pruned(self.touched[key]), default=None)
-            self.fields[held] = cs.model_field(default, validation_alias=key)
-        fields = cs.model_fields_schema(self.fields)
-        if not self.aside:
-            return fields
-        return cs.no_info_after_validator_function(finish(names, self.aside, self.prefix), fields)
+            self.fields[name] = cs.model_field(default, validation_alias=key)
+        fields = cs.model_fields_schema(self.fields, extra_behavior="ignore")
+        helds = tuple(name for name in self.fields if name.endswith("\0"))
+        after = combine(self.more, held, helds, self.prefix)
+        return cs.no_info_after_validator_function(after, fields) if after else fields
 
     def field(self, name: str, one: Leaf | Group | Rows | None, schema: Schema) -> Schema:
         if one is None:
@@ -91,34 +94,78 @@ class _Noun:
         if isinstance(one, Leaf) and one.constant is not None:
             return _unfound(cs.with_default_schema(NEVER, default=_check(schema)(one.constant)))
         try:
-            return self.leaf(one, schema) if isinstance(one, Leaf) else self.block(one, schema)
+            return self.leaf(name, one, schema) if isinstance(one, Leaf) else self.block(one, schema)
         except Crooked:
             touch(one, self.touched, self.prefix)
-        default = _default(schema)
-        self.aside.append((name, one.get, _check(schema), default))
+        self.more.closures.append((name, one.get, _check(schema), _default(schema)))
         return _unfound(cs.with_default_schema(NEVER, default=None))
 
-    def leaf(self, leaf: Leaf, schema: Schema) -> Schema:
+    def leaf(self, name: str, leaf: Leaf, schema: Schema) -> Schema:
         path, steps = leaf.path, leaf.steps
-        if path is None or any(step.wide for step in steps):
+        if path is None:
             raise Crooked
-        names = self.walked(path)
+        if any(step.wide for step in steps):
+            return self.joined(name, leaf, path, schema)
         if not path.optional:
-            schema = _converted(_bare(schema), steps)
-        elif path.parts[:-1] and tuple(part.name for part in path.parts[:-1]) not in self.sure:
-            raise Crooked
+            return cs.model_field(_converted(_bare(schema), steps), validation_alias=self.walked(path))
+        return cs.model_field(_perhaps(schema, steps), validation_alias=self.walked(path))
+
+    def joined(self, name: str, leaf: Leaf, path: Path, schema: Schema) -> Schema:
+        """A rule of the common shapes `filled | or(…) | steps`, `steps | when(…)` and `step | add(…) | less(…)`."""
+        shape = Shape.of(leaf)
+        bare, default = _bare(schema), _default(schema)
+        if shape.sums:
+            self.more.sums.append((name, self.terms(shape), not path.optional, _range(bare), default))
+            return self.part(path, cs.any_schema(), shape.steps, shape.filled)
+        if shape.only:
+            at, wanted = shape.only
+            self.more.conditions.append((name, self.held(at, bare, TEXT, text=True), not at.optional, wanted, default))
+            needed = not path.optional
         else:
-            schema = _perhaps(schema, steps)
-        return cs.model_field(schema, validation_alias=names)
+            others = tuple(self.held(one, bare, shape.steps, filled=False) for one in shape.others)
+            self.more.choices.append((name, others, default if shape.others[-1].optional else REQUIRED))
+            needed = False
+        return self.part(path, bare, shape.steps, shape.filled, needed=needed)
+
+    def terms(self, shape: Shape) -> tuple[tuple[str, bool, bool], ...]:
+        held = [(self.held(path, cs.any_schema(), shape.steps), path, more) for path, more in shape.sums]
+        return tuple((name, more, not path.optional) for name, path, more in held)
+
+    def held(
+        self, path: Path, schema: Schema, steps: tuple[Step, ...], *, text: bool = False, filled: bool = False
+    ) -> str:
+        """A value that only other fields need; the name under which it is held."""
+        schema = cs.any_schema() if text else schema
+        field = self.part(path, schema, steps, filled)
+        for name, there in self.fields.items():
+            if name.endswith("\0") and there == field:
+                return name
+        name = f"{len(self.fields)} {path.text}\0"
+        self.fields[name] = field
+        return name
+
+    def part(
+        self, path: Path, schema: Schema, steps: tuple[Step, ...], filled: bool, *, needed: bool = False
+    ) -> Schema:
+        """A value that is None where there is nothing."""
+        names = self.walked(path)
+        inner = _converted(schema, steps)
+        if not needed:
+            choices = inner["choices"] if inner["type"] == "union" else [inner]
+            if filled:
+                choices = _filled(choices, steps)
+            inner = cs.union_schema([*choices, cs.none_schema()], mode="left_to_right")
+            inner = cs.with_default_schema(inner, default=None)
+        return cs.model_field(inner, validation_alias=names)
 
     def walked(self, path: Path) -> list[str | int]:
         """The names a path walks from this noun's place on."""
         start, names = len(self.prefix), [part.name for part in path.parts]
         if path.up or tuple(names[:start]) != self.prefix or len(names) == start:
             raise Crooked
-        if any(part.position is not None or part.optional for part in path.parts[:-1]):
+        if any(part.optional for part in path.parts[:-1]) or any(part.position is not None for part in path.parts):
             raise Crooked
-        if path.parts[-1].position is not None:
+        if tuple(names[:-1]) not in self.sure:
             raise Crooked
         return [*names[start:]]
 
@@ -127,15 +174,72 @@ class _Noun:
             first = _first(one, len(self.prefix))
             schema = _noun(one, _bare(schema), (*self.prefix, first))
             return cs.model_field(schema, validation_alias=first)
-        if one.keep or not isinstance(one.row, Group) or one.each.path is None or one.each.steps or one.each.path.optional:
+        each = one.each
+        if one.keep or not isinstance(one.row, Group) or each.path is None or each.steps or each.path.optional:
             raise Crooked
-        names, bare = self.walked(one.each.path), _bare(schema)
+        names, bare = self.walked(each.path), _bare(schema)
         if bare["type"] != "tuple" or len(bare["items_schema"]) != 1 or "max_length" in bare:
             raise Crooked
         rows = {**bare, "items_schema": [_noun(one.row, bare["items_schema"][0], ())], "max_length": one.rows_max}
-        return cs.model_field({**rows, "strict": False}, validation_alias=names)
+        return cs.model_field(rows, validation_alias=names)
 
 
+@dataclass(frozen=True)
+class Shape:
+    """A rule that looks at neighbours, taken apart: what it converts, and what it does with the others."""
+
+    filled: bool
+    steps: tuple[Step, ...]
+    others: tuple[Path, ...] = ()
+    only: tuple[Path, frozenset[str]] | None = None
+    sums: tuple[tuple[Path, bool], ...] = ()
+
+    @classmethod
+    def of(cls, leaf: Leaf) -> Shape:
+        """Raises Crooked where the rule has another shape."""
+        written = list(zip(leaf.steps, (ones for _, ones in leaf.parsed.steps) if leaf.parsed else (), strict=False))
+        written += [(step, ()) for step in leaf.steps[len(written) :]]
+        filled = written[0][0].name == "filled"
+        start = int(filled)
+        ends = start
+        while ends < len(written) and written[ends][0].name == "or":
+            ends += 1
+        others = tuple(parse_path(ones[0].text) for _, ones in written[start:ends])
+        tails = [at for at in range(ends, len(written)) if written[at][0].name in ("when", "add", "less")]
+        tail = tails[0] if tails else len(written)
+        plain = tuple(step for step, _ in written[ends:tail])
+        after = [(step.name, ones) for step, ones in written[tail:]]
+        if not plain and after and after[-1][0] == "text":
+            after.pop()
+        if any(step.wide or step.bare or step.name in ("filled", "when") for step in plain):
+            raise Crooked
+        if any(not one.optional for one in others[:-1]) or (others and not (leaf.path and leaf.path.optional)):
+            raise Crooked
+        return cls._tailed(filled, plain or TEXT, others, after)
+
+    @classmethod
+    def _tailed(
+        cls, filled: bool, plain: tuple[Step, ...], others: tuple[Path, ...], after: list[tuple[str, Any]]
+    ) -> Shape:
+        if not after:
+            return cls(filled, plain, others)
+        if others or filled:
+            raise Crooked
+        if len(after) == 1 and after[0][0] == "when":
+            first, *wanted = after[0][1]
+            return cls(filled, plain, only=(parse_path(first.text), frozenset(one.text for one in wanted)))
+        if any(name not in ("add", "less") for name, _ in after) or [step.name for step in plain] not in WHOLE:
+            raise Crooked
+        return cls(filled, plain, sums=tuple((parse_path(one.text), name == "add") for name, ones in after for one in ones))
+
+
+TEXT = (Step("text", text_of),)
+EMPTY = cs.chain_schema(
+    [
+        cs.str_schema(strict=True, strip_whitespace=True, max_length=0),
+        cs.no_info_plain_validator_function(lambda value: None),
+    ]
+)
 NEVER = cs.is_instance_schema(Never)
 
 
@@ -177,6 +281,26 @@ def _check(schema: Schema) -> Callable[[Any], Any]:
     return SchemaValidator(schema).validate_python
 
 
+def _filled(choices: list[Schema], steps: tuple[Step, ...]) -> list[Schema]:
+    """The same, where an empty text is nothing."""
+    if steps[0].name == "text":
+        return [_not_empty(choices[0]), *choices[1:], EMPTY]
+    return [*choices, EMPTY] if steps[0].name in REFUSE_EMPTY else [EMPTY, *choices]
+
+
+def _not_empty(schema: Schema) -> Schema:
+    if schema["type"] == "chain":
+        return {**schema, "steps": [_not_empty(schema["steps"][0]), *schema["steps"][1:]]}
+    return {**schema, "min_length": max(1, schema.get("min_length") or 1)}
+
+
+def _range(schema: Schema) -> tuple[int, int]:
+    """What a sum may be."""
+    if schema["type"] != "int" or not {"type", "ge", "le"} >= schema.keys():
+        raise Crooked
+    return schema.get("ge", -ENDLESS), schema.get("le", ENDLESS)
+
+
 def _default(schema: Schema) -> Any:
     if schema["type"] != "default":
         return REQUIRED
@@ -195,7 +319,7 @@ def _pruned(touched: Touched | None) -> Schema:
     return cs.typed_dict_schema(fields)
 
 
-def _converted(schema: Schema, steps: tuple[Step, ...]) -> Schema:
+def _converted(schema: Schema, steps: tuple[Step, ...], *, leave_out: bool = False) -> Schema:
     """A value sent through the steps and held against the noun's schema."""
     if [step.name for step in steps] == ["text"]:
         return cs.union_schema([_text(schema), _number_text(schema)], mode="left_to_right")
@@ -203,7 +327,7 @@ def _converted(schema: Schema, steps: tuple[Step, ...]) -> Schema:
         read = cs.chain_schema([cs.no_info_plain_validator_function(int_of), schema])
         return cs.union_schema([{**schema, "strict": True}, read], mode="left_to_right")
     only = steps[0] if len(steps) == 1 else None
-    call = only.quick if only and only.quick else _through(steps)
+    call = only.quick if only and only.quick else _through(steps, leave_out=leave_out)
     return cs.chain_schema([cs.no_info_plain_validator_function(call), schema])
 
 
@@ -218,7 +342,8 @@ def _number_text(schema: Schema) -> Schema:
     return cs.chain_schema([cs.int_schema(strict=True), cs.no_info_plain_validator_function(str), schema])
 
 
-def _through(steps: tuple[Step, ...]) -> Callable[[Any], Any]:
+def _through(steps: tuple[Step, ...], *, leave_out: bool = False) -> Callable[[Any], Any]:
+    """The steps as one function. leave_out: what they turn into nothing takes the noun's default."""
     calls = [(step.call, step.bare) for step in steps]
 
     def through(value: Any) -> Any:
@@ -227,9 +352,11 @@ def _through(steps: tuple[Step, ...]) -> Callable[[Any], Any]:
         for call, bare in calls:
             if value is not None or bare:
                 value = call(value)
-        if value is None:
+        if value is not None:
+            return value
+        if leave_out:
             raise PydanticUseDefault
-        return value
+        raise ValueError("is nothing")
 
     return through
 
@@ -240,34 +367,16 @@ def _perhaps(schema: Schema, steps: tuple[Step, ...]) -> Schema:
     if instead is not None:
         instead = _check(schema)(instead)
         schema = cs.with_default_schema(_bare(schema), default=instead)
+        nothing = cs.no_info_plain_validator_function(lambda value: instead)
     elif schema["type"] != "default":
         return _converted(schema, steps)
-    inner = _converted(schema["schema"], steps)
-    nothing = cs.chain_schema([cs.none_schema(), cs.no_info_plain_validator_function(_use_default)])
+    else:
+        nothing = cs.no_info_plain_validator_function(_use_default)
+    inner = _converted(schema["schema"], steps, leave_out=instead is None)
     choices = inner["choices"] if inner["type"] == "union" else [inner]
-    return {**schema, "schema": cs.union_schema([*choices, nothing], mode="left_to_right")}
+    absent = cs.chain_schema([cs.none_schema(), nothing])
+    return {**schema, "schema": cs.union_schema([*choices, absent], mode="left_to_right")}
 
 
 def _use_default(value: None) -> None:
     raise PydanticUseDefault
-
-
-def finish(names: tuple[tuple[str, str], ...], aside: list[Aside], prefix: tuple[str, ...]) -> Callable[[Any], Any]:
-    """What follows once a noun's fields are there: the rules that look at more than one value."""
-
-    def finished(found: Any) -> Any:
-        values = found[0]
-        node: Any = {key: values.pop(held) for key, held in names}
-        for name in prefix:
-            node = {name: node}
-        for name, get, check, default in aside:
-            value = get(node, NOWHERE)
-            if value is not None:
-                values[name] = check(value)
-            elif default is REQUIRED:
-                raise ValueError(f"{name} is missing")
-            else:
-                values[name] = default
-        return found
-
-    return finished

@@ -21,6 +21,8 @@ def touch(one: Leaf | Group | Rows, touched: Touched, prefix: tuple[str, ...]) -
     """Add what a rule or block looks at, from the place on to which the prefix leads; raises Crooked."""
     root: Touched = {}
     _touch(one, [root])
+    if "." in root:
+        raise Crooked
     inside: Any = root
     for name in prefix:
         if [*inside] != [name] or inside[name] is None:
@@ -48,12 +50,12 @@ def _touch_rows(one: Rows, scopes: list[Touched]) -> None:
     for inner in (one.keep, one.row):
         if inner:
             _touch(inner, [*scopes, row])
-    _walk(path, scopes, {"[]": row or None})
+    _walk(path, scopes, {"[]": None if "." in row or not row else row})
 
 
 def _paths(leaf: Leaf) -> list[Path]:
     paths = [leaf.path] if leaf.path else []
-    for name, arguments in leaf.written:
+    for name, arguments in leaf.parsed.steps if leaf.parsed else ():
         if name == "link":
             raise Crooked
         if name in FIRST_PATH:
@@ -63,20 +65,22 @@ def _paths(leaf: Leaf) -> list[Path]:
 
 
 def _walk(path: Path, scopes: list[Touched], leaf: Touched | None = None) -> None:
-    if path.up >= len(scopes) or not path.parts:
+    if path.up >= len(scopes):
         raise Crooked
+    if not path.parts:
+        scopes[-1 - path.up]["."] = None
     names = []
     for part in path.parts:
         if part.position is not None:
             leaf = None
             break
         names.append(part.name)
-    if not names or "[]" in names:
+    if "[]" in names or "." in names or (path.parts and not names):
         raise Crooked
     made: Any = leaf
     for name in reversed(names):
         made = {name: made}
-    _merge(scopes[-1 - path.up], made)
+    _merge(scopes[-1 - path.up], made or {})
 
 
 def _merge(into: Touched, other: Touched) -> None:

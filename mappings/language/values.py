@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from functools import cache
 from typing import Any
 
 from mappings.language.path import Wrong
@@ -21,8 +22,8 @@ CLOCK = re.compile(
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_MAX_S = 32503680000
 DAYS_KEPT = 4096
-AMOUNTS_KEPT = 4096
-AMOUNT_CHARS_KEPT = 16
+TEXTS_KEPT = 4096
+CHARS_KEPT = 32
 BOOLS = {"true": True, "1": True, "yes": True, "y": True, "false": False, "0": False, "no": False, "n": False}
 
 
@@ -103,26 +104,38 @@ def shifted(number: Decimal, digits: int, value: Any) -> int:
     return int(minor)
 
 
-def money_reader(digits: int) -> Callable[[Any], int]:
-    """Major units as text or number → minor units as int. Amounts repeat, so some are remembered."""
+class Remembered(dict[str, Any]):
+    """What a conversion made of short texts, by the text as it came; it asks for what it doesn't have."""
 
-    known: dict[str, int] = {}
+    def __init__(self, convert: Callable[[Any], Any]):
+        super().__init__()
+        self.convert = convert
+
+    def __missing__(self, value: Any) -> Any:
+        made = self.convert(value)
+        if type(value) is str and len(value) <= CHARS_KEPT:
+            if len(self) >= TEXTS_KEPT:
+                self.clear()
+            self[value] = made
+        return made
+
+
+@cache
+def money_reader(digits: int) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
+    """Major units as text or number → minor units as int; and the same for what can be a key. Amounts repeat."""
 
     def learn(value: Any) -> int:
-        minor = shifted(decimal_of(value), digits, value)
-        if type(value) is str and len(value) <= AMOUNT_CHARS_KEPT:
-            if len(known) >= AMOUNTS_KEPT:
-                known.clear()
-            known[value] = minor
-        return minor
+        return shifted(decimal_of(value), digits, value)
+
+    known = Remembered(learn).__getitem__
 
     def read(value: Any) -> int:
         try:
-            return known[value]
-        except (KeyError, TypeError):
+            return known(value)  # type: ignore[no-any-return]
+        except TypeError:
             return learn(value)
 
-    return read
+    return read, known
 
 
 def money_writer(digits: int) -> Callable[[Any], str]:

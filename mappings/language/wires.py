@@ -23,6 +23,8 @@ FORM_FIELDS_MAX = 2000
 CSV_COLUMNS_MAX = 500
 FLOAT_DIGITS_MAX = 15
 XML_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+NOT_TELLING = bytes(set(range(256)) - set(b"{[Na"))
 XML_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -72,9 +74,39 @@ def parse_json(body: bytes) -> Any:
 
 def quick_json(body: bytes) -> Any:
     """JSON text, read fast: numbers with a point are floats, which every step refuses. ValueError on any doubt."""
-    if len(body) > BODY_BYTES_MAX or body.count(b"{") + body.count(b"[") > DEPTH_MAX:
+    if len(body) > BODY_BYTES_MAX or not shallow(body):
         raise ValueError("not a small document")
     return from_json(body, allow_inf_nan=False, cache_strings="keys")
+
+
+def straight_text(body: bytes) -> None:
+    """Raise ValueError on a text that pydantic's core would read more kindly than parse_json, or trim otherwise.
+
+    Written for few passes over the text: they are a tenth of the work. rfind is the quicker one of the two.
+    """
+    telling = body.translate(None, NOT_TELLING)
+    if (b"NaN" in telling and b"NaN" in body) or body.rfind(b"Infinity") >= 0:
+        raise ValueError("no JSON number")
+    if b"\\" in body and b"\\u001" in body:
+        raise ValueError("control codes that Python takes for space and Rust does not")
+    if len(telling) > DEPTH_MAX and not shallow(body):
+        raise ValueError("nested too deep")
+    if len(body) > BODY_BYTES_MAX:
+        raise ValueError("too long")
+
+
+def shallow(body: bytes) -> bool:
+    """Whether a JSON text is nested no deeper than allowed."""
+    if body.count(b"{") + body.count(b"[") <= DEPTH_MAX:
+        return True
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside = b"".join(body.split(b'"')[::2]).translate(None, NOT_BRACKETS)
+    for _ in range(DEPTH_MAX):
+        if not outside:
+            break
+        outside = outside.replace(b"{}", b"").replace(b"[]", b"")
+    return not outside
 
 
 def _check_depth(tree: Any) -> None:

@@ -35,7 +35,9 @@ class Books:
     def parked_refs(self) -> set[tuple[str, str]]:
         """Orders whose document is parked and that are not in our books."""
         known = {(o["shop"], o["ref"]) for o in self.orders}
-        return {(p["connection"], p["ref"]) for p in self.parked if p["kind"] == "document" and p["what"] == "order"} - known
+        return {
+            (p["connection"], p["ref"]) for p in self.parked if p["kind"] == "document" and p["what"] == "order"
+        } - known
 
 
 def read_books(town: Town) -> Books:
@@ -64,7 +66,7 @@ def _busy(town: Town) -> dict[str, Any]:
     """What is still going on, empty when nothing is."""
     figures = town.api("GET", "/figures")
     placed = sum(len(town.ask(shop, "books")["orders"]) for shop in SHOPS)
-    orders, parcels = Counter(figures["orders"]), Counter(figures["parcels"])
+    orders = Counter(figures["orders"])
     busy = {
         "untaken": placed - sum(orders.values()) - figures["inbox"].get("parked", 0),
         "inbox": figures["inbox"].get("waiting", 0),
@@ -131,7 +133,9 @@ def read_levels(town: Town) -> list[dict[str, Any]]:
 
 
 def _ledger_drift(town: Town, books: Books) -> int:
-    ours = {f"{WAREHOUSES[r['warehouse']]}|{KEEPER}|{r['sku']}|{r['condition']}": r["on_hand"] for r in town.rows("/stock")}
+    ours = {
+        f"{WAREHOUSES[r['warehouse']]}|{KEEPER}|{r['sku']}|{r['condition']}": r["on_hand"] for r in town.rows("/stock")
+    }
     theirs = books.twins["qimen"]["stock"]
     return sum(abs(ours.get(cell, 0) - theirs.get(cell, 0)) for cell in {*ours, *theirs})
 
@@ -143,10 +147,16 @@ def audit(town: Town, books: Books, result: dict[str, Any], levels: list[dict[st
     if o["placed"] != o["taken"] + o["parked"]:
         breaches.append(f"placed {o['placed']} is not taken {o['taken']} + parked {o['parked']}")
     if o["taken"] != o["shipped"] + o["short"] + o["cancelled"]:
-        breaches.append(f"taken {o['taken']} is not shipped {o['shipped']} + short {o['short']} + cancelled {o['cancelled']}")
+        breaches.append(
+            f"taken {o['taken']} is not shipped {o['shipped']} + short {o['short']} + cancelled {o['cancelled']}"
+        )
     if o["delivered"] != o["shipped"]:
         breaches.append(f"delivered {o['delivered']} is not shipped {o['shipped']}")
-    breaches += [f"{r['connection']} shows {r['shown']} of listing {r['listing']}, not {r['target']}" for r in levels if r["shown"] != r["target"]]
+    breaches += [
+        f"{r['connection']} shows {r['shown']} of listing {r['listing']}, not {r['target']}"
+        for r in levels
+        if r["shown"] != r["target"]
+    ]
     return [*breaches, *_sent_as_bought(books), *_ledger(town)]
 
 

@@ -40,7 +40,13 @@ def goods(orders: int) -> list[Good]:
     for n in range(1, PLENTY + SCARCE + 1):
         scarce = n > PLENTY
         units = SCARCE_UNITS if scarce else enough
-        stock = {"east": units} if scarce or n % 6 == 0 else {"south": units} if n % 6 == 3 else dict.fromkeys(WAREHOUSES, units)
+        stock = (
+            {"east": units}
+            if scarce or n % 6 == 0
+            else {"south": units}
+            if n % 6 == 3
+            else dict.fromkeys(WAREHOUSES, units)
+        )
         title = f"限量 {n:02d}" if scarce else f"商品 {n:02d}"
         found.append(Good(n, f"SKU-{n:03d}", title, 1000 + 100 * n, stock, scarce))
     return found

@@ -8,7 +8,14 @@ from typing import Any
 from sandbox.demo.goods import KEEPER, MERCHANTS, OWNER, WAREHOUSES, Good
 from sandbox.demo.town import SHOPS, TWINS, Town
 
-SENDER = {"name": "一盘仓", "phone": "13800000000", "country": "CN", "province": "上海", "city": "上海市", "district": "青浦区"}
+SENDER = {
+    "name": "一盘仓",
+    "phone": "13800000000",
+    "country": "CN",
+    "province": "上海",
+    "city": "上海市",
+    "district": "青浦区",
+}
 LOAD = 4
 """Items on one truck: opening stock comes as several announcements."""
 SENDER["address"] = "仓储路 1 号"
@@ -61,7 +68,9 @@ def _open_warehouses(town: Town) -> None:
 
 def _set_up_twins(town: Town, goods: list[Good], callbacks: dict[str, str]) -> None:
     skus = [g.sku for g in goods]
-    town.ask("qimen", "setup", {"callback_url": callbacks["qimen"], "warehouses": list(WAREHOUSES.values()), "skus": skus})
+    town.ask(
+        "qimen", "setup", {"callback_url": callbacks["qimen"], "warehouses": list(WAREHOUSES.values()), "skus": skus}
+    )
     town.ask("sf", "setup", {"callback_url": callbacks["sf"]})
     products = [{"id": 100 + g.n, "code": g.sku, "name": g.title} for g in goods]
     town.ask("tryton", "setup", {"products": products, "quantities": {g.sku: sum(g.stock.values()) for g in goods}})
@@ -72,7 +81,9 @@ def _set_up_twins(town: Town, goods: list[Good], callbacks: dict[str, str]) -> N
 def _tmall(goods: list[Good]) -> dict[str, Any]:
     products: dict[str, Any] = {}
     for good in goods:
-        product = products.setdefault(good.product, {"num_iid": good.product, "title": f"系列 {good.product}", "skus": []})
+        product = products.setdefault(
+            good.product, {"num_iid": good.product, "title": f"系列 {good.product}", "skus": []}
+        )
         sku = {"sku_id": good.listing("tmall"), "outer_id": good.sku, "price": f"{good.price / 100:.2f}", "quantity": 0}
         product["skus"].append(sku)
     return {"products": list(products.values())}

@@ -37,7 +37,11 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked of a run. kills: how many hub processes are killed with -9 while it runs."""
+    """What is asked of a run. kills: how many hub processes are killed with -9 while it runs.
+
+    lie: a twin, and the units by which it shows one thing wrongly when all is quiet; lose: a twin, and the ability of
+    which it answers one call as done without doing it.
+    """
 
     orders: int = 300
     seed: int = 7
@@ -77,9 +81,15 @@ def _play(place: Town, wanted: Plan, started: float) -> dict[str, Any]:
     onboard(place, on_sale)
     if not wait_until_quiet(place, 60, _say_busy):
         raise RuntimeError("the goods did not arrive in time")
+    if wanted.lose:
+        name, ability = wanted.lose
+        place.ask(name, "lose", {"what": ability, "ability": ability})
     truck, killer = Truck(place), Killer(place, wanted.kills, wanted.seed)
     span_s = max(4.0, wanted.orders / 15)
-    _say(f"{wanted.orders} shoppers over {span_s:.0f} s, faults {wanted.faults}, hints {'on' if wanted.hints else 'off'}")
+    hints = "on" if wanted.hints else "off"
+    _say(f"{wanted.orders} shoppers over {span_s:.0f} s, faults {wanted.faults}, hints {hints}, seed {wanted.seed}")
+    if wanted.kills:
+        _say(f"{wanted.kills} hub processes will be killed at random")
     shop_around(place, on_sale, plan(on_sale, wanted.orders, wanted.seed, span_s))
     killer.join()
     quiet = wait_until_quiet(place, 240, _say_busy)
@@ -98,10 +108,10 @@ def _account(place: Town, wanted: Plan, started: float, quiet: bool) -> dict[str
     result = report(place, books, faults)
     placed = max(1, result["orders"]["placed"])
     result |= {"fdatasync_per_s": _disk(place.home), "commits_per_order": round(books.figures["commits"] / placed, 1)}
-    result |= {"wall_s": round(wall_s, 1), "seed": wanted.seed, "kills": wanted.kills}
+    verdict = result.pop("audit")
     if not quiet:
-        result["audit"] = ["something was still due when time ran out", *(result["audit"] if result["audit"] != "clean" else [])]
-    return result
+        verdict = ["something was still due when time ran out", *(verdict if verdict != "clean" else [])]
+    return {**result, "wall_s": round(wall_s, 1), "audit": verdict}
 
 
 def _set_faults(place: Town, level: str, seed: int) -> None:

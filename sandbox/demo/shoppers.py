@@ -27,7 +27,7 @@ class Purchase:
 
 
 def plan(goods: Sequence[Good], orders: int, seed: int, span_s: float) -> list[Purchase]:
-    """So many purchases. Scarce goods are bought by one unit, more often than there are units of them, and always paid."""
+    """So many purchases. Scarce goods are bought one by one, more often than there are units, and always paid."""
     chance = random.Random(seed)
     plenty, scarce = [g for g in goods if not g.scarce], [g for g in goods if g.scarce]
     wanted = [g.n for g in scarce for _ in range(SCARCE_WANTED)][: max(0, orders // 4)]
@@ -92,5 +92,3 @@ class Truck:
     def _packed(self) -> set[str]:
         deliveries = self._town.ask("qimen", "books")["deliveries"].values()
         return {d["waybill"] for d in deliveries if d["status"] == "DELIVERED" and d["waybill"]}
-
-

@@ -54,7 +54,7 @@ class Town:
         return self.session.post(f"{self.twins[twin]}/_twin/{action}", json=body, timeout=10).json()
 
     def api(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
-        """The hub's REST API; waits out a web process that is being started again. Raises RuntimeError with its problem."""
+        """The hub's REST API; waits out a web process being started again. Raises RuntimeError with its problem."""
         deadline = time.monotonic() + READY_S
         while True:
             try:
@@ -99,15 +99,15 @@ class Town:
 
 
 @contextlib.contextmanager
-def town(home: Path, settings: Mapping[str, str]) -> Iterator[Town]:
-    """A running town; everything it started ends with it."""
+def town(home: Path, settings: Mapping[str, str], twins: Mapping[str, str] = TWINS) -> Iterator[Town]:
+    """A running town with these twins (name → module); everything it started ends with it."""
     port = _free_port()
     environment = {**os.environ, **settings, "YIPAN_HOME": str(home), "YIPAN_WEB__PORT": str(port)}
     environment |= {"YIPAN_OUTBOUND__ALLOW": '["127.0.0.0/8"]', "YIPAN_FIRST_SECRETS": str(home / "first.json")}
     environment.setdefault("YIPAN_VAULT__KEY_FILE", str(home / "keys" / "master.key"))
     place = Town(home, port, environment)
     try:
-        _start_twins(place)
+        _start_twins(place, twins)
         place.start_hub()
         place.wait_until_healthy()
         yield place
@@ -115,11 +115,11 @@ def town(home: Path, settings: Mapping[str, str]) -> Iterator[Town]:
         _end(place)
 
 
-def _start_twins(place: Town) -> None:
+def _start_twins(place: Town, twins: Mapping[str, str]) -> None:
     command = [sys.executable, "-P", "-m", "sandbox.serve"]
     place.twin_process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert place.twin_process.stdin and place.twin_process.stdout
-    wanted = [{"name": name, "module": module} for name, module in TWINS.items()]
+    wanted = [{"name": name, "module": module} for name, module in twins.items()]
     place.twin_process.stdin.write(json.dumps(wanted) + "\n")
     place.twin_process.stdin.flush()
     place.twins = json.loads(place.twin_process.stdout.readline())

@@ -491,8 +491,8 @@ def _stock_row(cell: Cell, units: int, locked: int) -> dict[str, Any]:
 
 def _shown(job: Job, moved: str) -> dict[str, Any]:
     lines = [{"line": line.no, "sku": line.sku, "planned": line.planned, moved: line.moved} for line in job.lines]
-    head = {"status": job.status, "warehouse": job.warehouse, "waybill": job.waybill, "confirmations": job.confirmations}
-    return {**head, "lines": lines, "times_created": job.times_created}
+    head = {"status": job.status, "warehouse": job.warehouse, "waybill": job.waybill}
+    return {**head, "lines": lines, "times_created": job.times_created, "confirmations": job.confirmations}
 
 
 def _first_of(units: list[int], some: int) -> list[int]:

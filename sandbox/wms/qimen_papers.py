@@ -83,9 +83,14 @@ def confirm_of(job: Job, units: list[int], final: bool) -> bytes:
     }
     return request_of(
         deliveryOrder={
-            "deliveryOrderCode": job.code, "deliveryOrderId": job.number, "warehouseCode": job.warehouse,
-            "orderType": "JYCK", "status": job.status, "outBizCode": f"{job.code}-{job.said}",
-            "confirmType": 0 if final else 1, "orderConfirmTime": china_now(),
+            "deliveryOrderCode": job.code,
+            "deliveryOrderId": job.number,
+            "warehouseCode": job.warehouse,
+            "orderType": "JYCK",
+            "status": job.status,
+            "outBizCode": f"{job.code}-{job.said}",
+            "confirmType": 0 if final else 1,
+            "orderConfirmTime": china_now(),
         },
         packages={"package": [package] if sum(units) else []},
         orderLines={"orderLine": [_confirmed(line, n) for line, n in moved]},
@@ -106,10 +111,17 @@ def receipt_of(job: Job) -> bytes:
     ]
     return request_of(
         entryOrder={
-            "entryOrderCode": job.code, "ownerCode": job.keeper, "warehouseCode": job.warehouse,
-            "entryOrderId": job.number, "outBizCode": f"{job.code}-{job.said}", "confirmType": 0,
-            "status": job.status, "operateTime": china_now(),
-            "shopNick": "-", "shopCode": "-", "totalOrderLines": len(rows),
+            "entryOrderCode": job.code,
+            "ownerCode": job.keeper,
+            "warehouseCode": job.warehouse,
+            "entryOrderId": job.number,
+            "outBizCode": f"{job.code}-{job.said}",
+            "confirmType": 0,
+            "status": job.status,
+            "operateTime": china_now(),
+            "shopNick": "-",
+            "shopCode": "-",
+            "totalOrderLines": len(rows),
         },
         orderLines={"orderLine": rows},
     )
@@ -144,9 +156,15 @@ def change_of(order: str, message: str, cell: Cell, units: int) -> bytes:
     """stockchange.report: one signed change."""
     warehouse, keeper, sku, condition = cell
     item = {
-        "ownerCode": keeper, "warehouseCode": warehouse, "orderCode": order, "orderType": "QTRK",
-        "outBizCode": message, "itemCode": sku, "inventoryType": condition,
-        "quantity": units, "changeTime": china_now(),
+        "ownerCode": keeper,
+        "warehouseCode": warehouse,
+        "orderCode": order,
+        "orderType": "QTRK",
+        "outBizCode": message,
+        "itemCode": sku,
+        "inventoryType": condition,
+        "quantity": units,
+        "changeTime": china_now(),
     }
     return request_of(items={"item": [item]})
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from cryptography.fernet import Fernet
 from starlette.testclient import TestClient
 
@@ -25,8 +26,19 @@ from core.store.schema import prepare
 from core.store.scope import HUB
 from core.store.store import Store, one
 from core.store.vault import Vault
+from hub.onboard import keys
 from hub.onboard.keys import NewKey, add_key
 from web.app import create_app
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Hash as little as argon2 allows: what is tested is not how long guessing takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        patch.setattr(keys, "HASHER", quick)
+        patch.setattr(keys, "NOBODY", quick.hash("nobody"))
+        yield
 
 
 @pytest.fixture

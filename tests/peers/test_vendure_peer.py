@@ -20,8 +20,6 @@ from tests.peers.vendure_peer import VendurePeer
 
 CONNECTOR = connector("sales/vendure")
 MAPPINGS = {noun: load(CONNECTOR.mappings / f"{noun}.yaml") for noun in ("order", "stock", "shipment", "cancellation")}
-
-
 Shop = TwinShop | VendurePeer
 
 

@@ -86,9 +86,10 @@ class VendurePeer:
         self.admin = Session(f"{self.url}/admin-api")
 
     def open(self) -> VendurePeer:
-        """Logs in, makes an API key, learns what is on sale."""
+        """Logs in, sells in CNY (a new Vendure begins with USD), makes an API key, learns what is on sale."""
         words = "mutation($u: String!, $p: String!) { login(username: $u, password: $p) { __typename } }"
         self.admin.ask(words, u=ADMINISTRATOR, p=PASSWORD)
+        self.admin.ask(SET_CURRENCY, i={"id": "1", "defaultCurrencyCode": "CNY"})
         wanted = {"roleIds": ["1"], "translations": [{"languageCode": "zh_Hans", "name": "yipan"}]}
         made = self.admin.ask("mutation($i: CreateApiKeyInput!) { createApiKey(input: $i) { apiKey } }", i=wanted)
         found = self.admin.ask("{ productVariants { items { id sku stockLevels { stockLocationId } } } }")["items"]
@@ -176,6 +177,7 @@ CANCEL = f"mutation($i: CancelOrderInput!) {{ cancelOrder(input: $i) {{ __typena
 MOVE = f"mutation($i: ID!, $s: String!) {{ transitionOrderToState(id: $i, state: $s) {{ __typename {ERROR} }} }}"
 MODIFY = f"mutation($i: ModifyOrderInput!) {{ modifyOrder(input: $i) {{ __typename {ERROR} }} }}"
 PAY_BY_HAND = f"mutation($i: ManualPaymentInput!) {{ addManualPaymentToOrder(input: $i) {{ __typename {ERROR} }} }}"
+SET_CURRENCY = f"mutation($i: UpdateChannelInput!) {{ updateChannel(input: $i) {{ __typename {ERROR} }} }}"
 SET_STOCK = "mutation($i: [UpdateProductVariantInput!]!) { updateProductVariants(input: $i) { id } }"
 STOCK = "query($i: ID!) { productVariant(id: $i) { stockLevels { stockOnHand stockAllocated } } }"
 ORDER = (

@@ -186,6 +186,7 @@ class PoolMachine(RuleBasedStateMachine):
             on_hand = cell["free"] + cell["reserved"] + cell["held"] + cell["suspense"]
             assert on_hand == self.physics.there.get((sku, cell["code"]), 0)
             assert cell["suspense"] <= 0
+            assert not (cell["suspense"] and cell["free"])
 
     @invariant()
     def claims_ask_for_what_orders_still_want(self) -> None:

@@ -20,7 +20,7 @@ from hub.onboard.keys import user_id
 from hub.parked import Fix
 from web.asking import Asker, allow, hall
 from web.console.chart import line_chart
-from web.console.session import Throttle
+from web.console.session import GUEST, Throttle
 from web.console.show import go, local, sessions, show
 from web.console.words import language_of, words
 from web.health import count_by
@@ -69,7 +69,7 @@ def login_page(request: Request, next: str = "/") -> Response:
 def login(
     request: Request, name: Said = "", password: Said = "", next: Annotated[str, Form()] = "/", csrf: Said = ""
 ) -> Response:
-    sessions(request).check_form(request, csrf)
+    sessions(request).check_form(request, csrf, GUEST)
     throttle: Throttle = request.app.state.throttle
     key = f"{request.client.host if request.client else ''} {name}"
     if throttle.closed(key):

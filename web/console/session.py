@@ -99,9 +99,9 @@ class Sessions:
         """What every form given out to the holder of this cookie carries."""
         return hmac.new(self._csrf_key, cookie.encode(), sha256).hexdigest()
 
-    def check_form(self, request: Request, token: str) -> None:
+    def check_form(self, request: Request, token: str, cookie_name: str = SESSION) -> None:
         """Raises StaleForm when the form was not given out to this browser."""
-        cookie = request.cookies.get(SESSION) or request.cookies.get(GUEST)
+        cookie = request.cookies.get(cookie_name)
         if not cookie or not hmac.compare_digest(token.encode(), self.form_token(cookie).encode()):
             raise StaleForm("this form is too old: load the page again")
 

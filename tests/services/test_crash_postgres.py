@@ -1,0 +1,105 @@
+"""kill -9 and races on PostgreSQL: the stories of `tests/simulation/test_crash.py`, and 16 racers for the last unit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from core.flow.hear import Spoken
+from core.flow.take_order import take_orders
+from core.store import outbox
+from core.store import tables as t
+from tests.simulation import test_crash as crash
+from tests.worlds import World, order, store, world
+
+
+@pytest.fixture
+def hub(tmp_path: Path, postgres_url: str) -> Iterator[World]:
+    with store(tmp_path, postgres_url) as it:
+        yield world(it)
+
+
+def test_killed_inside_a_postgres_transaction_it_leaves_nothing_of_it(hub: World) -> None:
+    crash.killed_inside_a_transaction(hub)
+
+
+def test_killed_at_any_moment_on_postgres_every_order_is_decided_exactly_once(hub: World) -> None:
+    crash.killed_at_any_moment(hub, 3)
+
+
+def test_two_processes_on_postgres_decide_every_order_once(hub: World) -> None:
+    crash.sell(hub)
+    crash.race(hub, 2, 4)
+    crash.finish(hub)
+
+
+def at_once(*works: object) -> None:
+    """Run these in threads that start together; the first error is raised."""
+    errors: list[BaseException] = []
+    gate = threading.Barrier(len(works))
+
+    def run(work: object) -> None:
+        gate.wait()
+        try:
+            work()  # type: ignore[operator]
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    if errors:
+        raise errors[0]
+
+
+def test_16_racers_for_the_last_unit_back_exactly_one(hub: World) -> None:
+    hub.counts("pen", 1)
+    nouns = [order(f"R{n}", ("pen", 1)) for n in range(16)]
+    ids = hub.keeps("order", *nouns, at=hub.tmall)
+    batch = [Spoken(i, hub.tmall, hub.alpha, noun) for i, noun in zip(ids, nouns, strict=True)]
+    at_once(*(lambda one=one: hub.store.write(lambda tx: take_orders(tx, [one])) for one in batch))
+    assert sum(hub.claims(f"R{n}") == [(1, 1)] for n in range(16)) == 1
+    assert hub.cell(hub.pen) == {"reserved": 1}
+    assert hub.audit() == []
+
+
+def test_16_racers_for_one_intent_lease_it_to_one(hub: World) -> None:
+    hub.counts("pen", 1)
+    hub.takes(order("A", ("pen", 1)))
+    got: list[object] = []
+    at_once(
+        *(lambda: got.extend(hub.store.write(lambda tx: outbox.claim(tx, "fulfilment", 10, 60))) for _ in range(16))
+    )
+    assert [row["ability"] for row in got] == ["send_booking"]  # type: ignore[index]
+
+
+def test_two_parcels_of_one_order_delivered_at_the_same_moment_deliver_the_order(hub: World) -> None:
+    hub.counts("pen", 5)
+    hub.counts("pen", 4, "west")
+    hub.takes(order("A", ("pen", 9)))
+    hub.releases("A")
+    waybills = []
+    for fulfilment in hub.fulfilments("A"):
+        line = hub.row(t.fulfilment_lines, fulfilment_id=fulfilment["id"])
+        hub.confirms(fulfilment["ref"], ("pen", line["quantity"]))
+        waybills.append(fulfilment["waybill"])
+    at_once(*(lambda w=w: hub.tracks((w, "delivered", 60)) for w in waybills))
+    assert hub.order("A")["state"] == "delivered"
+
+
+def test_one_parcels_facts_in_many_transactions_at_once_end_delivered(hub: World) -> None:
+    hub.counts("pen", 1)
+    hub.takes(order("A", ("pen", 1)))
+    hub.confirms(hub.releases("A"), ("pen", 1))
+    waybill = hub.fulfilments("A")[0]["waybill"]
+    facts = [("picked_up", 1), ("in_transit", 2), ("out_for_delivery", 3), ("delivered", 4)] * 2
+    at_once(*(lambda name=name, at=at: hub.tracks((waybill, name, at)) for name, at in facts))
+    assert hub.row(t.parcels, waybill=waybill)["milestone"] == "delivered"
+    assert hub.rows(select(func.count().label("n")).select_from(t.tracking_facts))[0]["n"] == 4
+    assert (hub.events("parcel.delivered"), hub.order("A")["state"]) == (1, "delivered")
