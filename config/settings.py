@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    YamlConfigSettingsSource,
+)
 
+from core.errors import Misconfigured
 from core.model.marked import read_model
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+def _network(text: str) -> str:
+    ip_network(text)
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
+"""A network as CIDR, e.g. `10.0.0.0/8`."""
 
 
 class Web(_Part):
@@ -30,7 +47,7 @@ class Web(_Part):
 class Outbound(_Part):
     """allow: networks (CIDR) that connections may reach although they are not public; empty by default."""
 
-    allow: tuple[str, ...] = ()
+    allow: tuple[Network, ...] = ()
 
 
 class Bus(_Part):
@@ -95,11 +112,20 @@ class Settings(BaseSettings):
 
 
 def load(**given: Any) -> Settings:
-    """The settings; raises Misconfigured with file, line and key of every mistake in `hub.yaml`."""
+    """The settings; raises Misconfigured with file, line and key of every mistake in `hub.yaml`, or the variable."""
     file = _file()
     if file.exists():
         read_model(file, _Whole)
-    return Settings(**given)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise Misconfigured("; ".join(f"{_variable(e['loc'])}: {e['msg']}" for e in error.errors())) from None
+    except SettingsError as error:
+        raise Misconfigured(f"the environment: {error}") from None
+
+
+def _variable(where: tuple[int | str, ...]) -> str:
+    return "YIPAN_" + "__".join(str(name).upper() for name in where)
 
 
 class _Whole(_Part):

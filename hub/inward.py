@@ -11,6 +11,7 @@ from core.errors import Broken, Later, YipanError
 from core.flow import move_stock, reconcile, ship_order, take_order, track_parcel
 from core.flow.hear import Spoken
 from core.store import inbox
+from core.store.database import chunks
 from core.store.inbox import Heard
 from core.store.store import Transaction
 from hub.unread import UNREAD, read_again
@@ -31,6 +32,8 @@ FLOWS: dict[str, Flow] = {
 }
 """Document kind → the journey it starts."""
 LATER_S = 1.0
+AT_ONCE = {"tracking": 50}
+"""Documents booked in one commit, where fewer than a batch: callbacks wait for the writer's lock meanwhile."""
 
 
 def settle(hub: Hub, limit: int = 200) -> int:
@@ -53,7 +56,9 @@ def _settle_kind(hub: Hub, kind: str, heard: Sequence[Heard]) -> None:
     unfit = [(h, r) for h, r in read if isinstance(r, YipanError)]
     if unfit:
         hub.store.write(lambda tx: _put_aside(tx, unfit))
-    _book(hub, kind, [r for _, r in read if isinstance(r, Spoken)])
+    spoken = [r for _, r in read if isinstance(r, Spoken)]
+    for some in chunks(spoken, AT_ONCE.get(kind, len(spoken) or 1)):
+        _book(hub, kind, some)
 
 
 def _read(tx: Transaction, wired: Wired, heard: Heard) -> Spoken | YipanError:

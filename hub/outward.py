@@ -115,6 +115,7 @@ def _shipment(tx: Transaction, row: Row) -> Model | None:
     value = ship_order.shipment(tx, row["payload"]["fulfilment"])
     if value:
         row["reached"]["said"] = value.model_dump(mode="json")
+        row["reached"]["fulfilled"] = ship_order.fulfilled_with(tx, row["payload"]["fulfilment"], value)
         outbox.note(tx, row, reached=row["reached"])
     return value
 
@@ -205,10 +206,10 @@ def _carry_out(hub: Hub, job: Job) -> None:
             hub.store.write(lambda tx: outbox.put_back(tx, job.row, OVER_BUDGET_S))
             return
         if job.row["state"] == "in_doubt" and not job.ability.idempotent:
-            outcome = _ask(job)
+            outcome = job.wired.hidden(_ask(job))
             hub.store.write(lambda tx: _after_probe(hub, tx, job, outcome))
         else:
-            outcome = _say(hub, job)
+            outcome = job.wired.hidden(_say(hub, job))
             hub.store.write(lambda tx: _after_call(hub, tx, job, outcome))
     except Exception:
         log.exception("intent_stopped", intent=job.row["id"])
@@ -332,7 +333,8 @@ def _first_step(tx: Transaction, job: Job) -> None:
 
 def _told_shop(tx: Transaction, job: Job) -> None:
     assert isinstance(job.value, Shipment)
-    ship_order.told_shop(tx, job.row["payload"]["fulfilment"], job.value, job.ability.whole_lines)
+    fulfilled = job.row["reached"].get("fulfilled")
+    ship_order.told_shop(tx, job.row["payload"]["fulfilment"], job.value, job.ability.whole_lines, fulfilled)
 
 
 def _still_ours(tx: Transaction, row: Row) -> bool:

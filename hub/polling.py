@@ -67,7 +67,7 @@ def _poll(hub: Hub, row: Row) -> None:
                 return
         _rest(hub, wired, row, None)
     except YipanError as error:
-        found = error
+        found = wired.hide(error)
         hub.store.write(lambda tx: _failed(hub, tx, row, found))
     except Exception:
         log.exception("poll_stopped", connection=wired.row["code"], ability=row["ability"])

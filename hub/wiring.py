@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import select
 
 from connectors.registry import Connector, connector
-from connectors.spi import Connection
+from connectors.spi import Connection, Outcome
 from connectors.wire.http import Http, Outbound
-from core.errors import Unmatched
+from core.errors import Unmatched, YipanError
 from core.store import budgets
 from core.store import tables as t
 from core.store.store import Store, Transaction, one
@@ -25,6 +25,7 @@ from mappings.language import load
 
 Observe = Callable[[str, str, str], None]
 Fingerprint = tuple[Any, bytes]
+HIDDEN, SECRET_MIN = "(secret)", 4
 HANDFULS = 4
 """A process leases a quarter of a second's budget at once, so that several can share an account."""
 
@@ -48,6 +49,19 @@ class Wired:
     row: Mapping[str, Any]
     connector: Connector
     client: Any
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def hide(self, error: YipanError) -> YipanError:
+        """The error without this connection's secrets, should their answer have repeated one."""
+        for secret in self.secrets:
+            error.message = error.message.replace(secret, HIDDEN)
+        return error
+
+    def hidden(self, outcome: Outcome) -> Outcome:
+        """The outcome, its error without secrets."""
+        if outcome.error:
+            self.hide(outcome.error)
+        return outcome
 
     def ability(self, name: str) -> Any:
         """What the manifest says of an ability."""
@@ -111,7 +125,7 @@ class Hub:
             if known is None or known[0] != mark:
                 known = (mark, self._wire(row))
                 self._wired[connection_id] = known
-        return Wired(row, known[1].connector, known[1].client)
+        return replace(known[1], row=row)
 
     def client(self, connection_id: int) -> Any:
         """The client of a connection, for doors that only listen."""
@@ -128,7 +142,8 @@ class Hub:
             outbound=Outbound(self.options.allow),
             observe=lambda ability, result: self._observe(row["code"], ability, result),
         )
-        return Wired(row, found, found.client(connection, http, lambda: datetime.now(UTC)))
+        client = found.client(connection, http, lambda: datetime.now(UTC))
+        return Wired(row, found, client, tuple(s for s in secrets.values() if len(s) >= SECRET_MIN))
 
 
 @cache

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from core.store.store import Store
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Yipan: one pool of stock for every shop.")
 connectors_app = typer.Typer(no_args_is_help=True, help="The connectors there are, and the contract they must pass.")
@@ -54,10 +58,9 @@ def web() -> None:
     """Run the web process alone (a fleet's part)."""
     from importlib import import_module
 
-    from workers import leash
+    from workers.run import web_hints
 
-    leash.hold()
-    import_module("web.main").main()
+    import_module("web.main").main(wake=web_hints())
 
 
 @app.command()
@@ -210,9 +213,7 @@ def bench(name: str, rounds: int | None = None, as_json: Annotated[bool, typer.O
     raise typer.Exit(0 if all(r["held"] for r in result["results"]) else 1)
 
 
-def _store():  # type: ignore[no-untyped-def]
-    from contextlib import closing
-
+def _store() -> closing[Store]:
     from config.settings import load
     from workers.wire import open_store
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from config.settings import Settings, load
@@ -15,12 +16,16 @@ from workers.lanes import Worker
 from workers.wire import make_hub, open_store, quiet_logs
 
 BEAT_S = 2.0
+NICE = 5
+"""Workers give way to the web process: somebody waits for an acknowledgement."""
+Wake = Callable[[set[str]], None]
 
 
 def run_worker(lanes: Sequence[str]) -> None:
     """Serve these lanes until told to stop."""
     quiet_logs()
     leash.hold()
+    os.nice(NICE)
     settings = load()
     store = open_store(settings, "worker")
     worker = Worker(make_hub(settings, store), lanes, settings.bus.sweep_s)
@@ -49,6 +54,15 @@ def _serve(settings: Settings, worker: Worker, lanes: Sequence[str]) -> None:
     queues = ",".join(f"{settings.bus.queue_prefix}{lane}" for lane in lanes)
     quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat", "--loglevel=ERROR"]
     app.worker_main(["worker", "--pool=threads", "--concurrency=2", "-Q", queues, *quiet])
+
+
+def web_hints() -> Wake:
+    """What the web process calls after a commit that left work: a hint each, when hints are on."""
+    leash.hold()
+    settings = load()
+    if not settings.bus.hints:
+        return lambda lanes: None
+    return Hints(publisher(_app(settings), settings.bus.queue_prefix)).wake
 
 
 def run_clock() -> None:

@@ -78,9 +78,12 @@ class Supervisor:
         return subprocess.Popen(command, env=environment, pass_fds=(self._reading,), stdin=subprocess.DEVNULL)
 
     def _write_down(self) -> None:
-        """The children's process ids, for whoever looks after this machine."""
+        """The children's process ids, for whoever looks after this machine; never to be read half written."""
         pids = "".join(f"{child.name} {child.process.pid}\n" for child in self._children)
-        (self._settings.data / "children").write_text(f"up {os.getpid()}\n{pids}")
+        path = self._settings.data / "children"
+        fresh = path.with_suffix(".new")
+        fresh.write_text(f"up {os.getpid()}\n{pids}")
+        fresh.replace(path)
 
     def _end(self) -> None:
         for child in self._children:

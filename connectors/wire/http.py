@@ -23,6 +23,9 @@ from core.errors import InDoubt, Later, NotAuthorised, Refused, Throttled, Unava
 
 SHORT_RETRY_S = 2.0
 ANSWER_LIMIT_BYTES = 20_000_000
+PIECE_BYTES = 65_536
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Observe = Callable[[str, str], None]
 
 
@@ -34,8 +37,16 @@ class Outbound:
 
     def permits(self, address: str) -> bool:
         """Whether a socket may talk to this IP address."""
-        ip = ipaddress.ip_address(address.split("%")[0])
+        ip = _inner(ipaddress.ip_address(address.split("%")[0]))
         return ip.is_global or any(ip in ipaddress.ip_network(net) for net in self.allow)
+
+
+def _inner(ip: Address) -> Address:
+    """The IPv4 address that an IPv6 one leads to (mapped, 6to4, NAT64), else the address itself."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    through_nat = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in NAT64 else None
+    return ip.ipv4_mapped or ip.sixtofour or through_nat or ip
 
 
 class Http:
@@ -97,8 +108,16 @@ class Http:
     ) -> requests.Response:
         try:
             response = self._session.request(
-                method, url, params=params, data=data, headers=headers, timeout=self.timeout_s, allow_redirects=False
+                method,
+                url,
+                params=params,
+                data=data,
+                headers=headers,
+                timeout=self.timeout_s,
+                allow_redirects=False,
+                stream=True,
             )
+            _read_whole(response, reads)
             _raise_for_status(response, reads, accept)
         except requests.RequestException as error:
             self._observe(ability, "lost")
@@ -123,6 +142,18 @@ def lost(why: str, *, reads: bool) -> YipanError:
     return Unavailable(why) if reads else InDoubt(why)
 
 
+def _read_whole(response: requests.Response, reads: bool) -> None:
+    """Read the body up to the limit; a longer one is no use however often it is asked for."""
+    body = bytearray()
+    for piece in response.iter_content(PIECE_BYTES):
+        body += piece
+        if len(body) > ANSWER_LIMIT_BYTES:
+            response.close()
+            words = f"the answer is longer than {ANSWER_LIMIT_BYTES} bytes"
+            raise Refused(words) if reads else InDoubt(words)
+    response._content = bytes(body)  # what requests keeps when it reads the body by itself
+
+
 def _raise_for_status(response: requests.Response, reads: bool, accept: Sequence[int]) -> None:
     status = response.status_code
     if status in accept:
@@ -142,10 +173,17 @@ def _retry_after_s(response: requests.Response) -> float | None:
     return float(text) if text.replace(".", "", 1).isdigit() else None
 
 
+NO_URL = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+)
+
+
 def _error_for(error: requests.RequestException, reads: bool) -> YipanError:
     if isinstance(error, requests.exceptions.ConnectTimeout) or _never_connected(error):
         return Unavailable(f"no connection: {_cause(error)}")
-    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema)):
+    if isinstance(error, NO_URL):
         return Refused("the address is not a URL: mend it on the connection's page")
     return lost(f"no whole answer: {_cause(error)}", reads=reads)
 
@@ -171,7 +209,7 @@ def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, Throttled):
         return error.retry_after_s or 0.0
-    return 0.05 * 2**state.attempt_number
+    return float(0.05 * 2**state.attempt_number)
 
 
 class _Guarded(HTTPAdapter):
@@ -182,7 +220,7 @@ class _Guarded(HTTPAdapter):
         super().__init__(pool_maxsize=16)
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
-        super().init_poolmanager(*args, **more)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*args, **more)
         outbound = self._outbound
 
         class Plain(urllib3.connection.HTTPConnection):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from core.model import OrderLine
 from core.rules.decide import Want
@@ -61,10 +61,23 @@ def lay_lines(tx: Transaction, drafts: Sequence[Draft], listings: Mapping[int, M
     for row in rows:
         if row["known"]:
             tx.set(t.order_lines, row["id"], **{k: v for k, v in row.items() if k not in (*KEPT, "known", "id")})
+    for draft in drafts:
+        _learn_fulfilled(tx, draft)
     tx.add(t.seen, seen)
     tx.add(t.marks, [{"id": tx.ids.new(), "item_id": None, "listing_id": s["listing_id"]} for s in seen])
     if seen:
         tx.lanes.add("stock")
+
+
+def _learn_fulfilled(tx: Transaction, draft: Draft) -> None:
+    """What lies in the shop's fulfilments, whoever made them; what we told it stands in its figure already."""
+    o = t.order_lines.c
+    told = {line.ref: line.fulfilled for line in draft.order.lines if line.fulfilled}
+    for row in draft.lines.values():
+        units = told.get(row["ref"], 0) * row["pack"]
+        if units > row["fulfilled"]:
+            less = update(t.order_lines).where(o.id == row["id"], o.fulfilled < units)
+            tx.conn.execute(less.values(fulfilled=units))
 
 
 def _line(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, case, delete, func, or_, select, update
 
 from core.model import Level
 from core.rules import levels
@@ -247,7 +247,8 @@ def _seen(tx: Transaction, listings: Sequence[int]) -> dict[int, int]:
 def _taken_not_fulfilled(tx: Transaction, listings: Sequence[int]) -> dict[int, int]:
     """Listing units of orders we have taken that the shop has not fulfilled yet (it holds them allocated)."""
     ol, o = t.order_lines.c, t.orders.c
-    units = func.sum((ol.ordered - ol.cancelled - ol.fulfilled) / ol.pack)
+    still = ol.ordered - ol.cancelled - ol.fulfilled
+    units = func.sum(case((still > 0, still), else_=0) / ol.pack)  # a return may call off what was fulfilled
     query = select(ol.listing_id, units.label("n")).join(t.orders, o.id == ol.order_id)
     mine = and_(
         ol.listing_id.in_(listings),

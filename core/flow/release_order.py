@@ -15,7 +15,7 @@ from core.store.parties import open_party
 from core.store.store import Transaction, many, one
 
 WAITS = ("taken", "held", "unpaid", "short", "released")
-BEGUN = ("part_shipped", "shipped")
+BEGUN = ("part_shipped", "shipped", "delivered")
 
 
 def release(tx: Transaction, order_ids: Sequence[int]) -> None:

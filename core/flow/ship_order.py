@@ -236,10 +236,23 @@ def _shipped_lines(
     return tuple(ShippedLine(ref=line["ref"], quantity=n) for line, n in told if n)
 
 
-def told_shop(tx: Transaction, fulfilment_id: int, said: Shipment | None = None, whole_lines: bool = False) -> None:
+def fulfilled_with(tx: Transaction, fulfilment_id: int, said: Shipment) -> dict[str, int]:
+    """Per line, the base units that the shop will have in fulfilments with this one, which it may tell us before we book it."""
+    lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
+    sold = {row["ref"]: row for row in many(tx, t.order_lines, "id", [line["line_id"] for line in lines])}
+    return {told.ref: sold[told.ref]["fulfilled"] + told.quantity * sold[told.ref]["pack"] for told in said.lines}
+
+
+def told_shop(
+    tx: Transaction,
+    fulfilment_id: int,
+    said: Shipment | None = None,
+    whole_lines: bool = False,
+    fulfilled: Mapping[str, int] | None = None,
+) -> None:
     """The shop has booked this shipment: its own figures have moved. said: what it was told, by default all there is.
 
-    whole_lines: telling it of part of a line tells it all of it.
+    whole_lines: telling it of part of a line tells it all of it. fulfilled: `fulfilled_with` it, from before it was said.
     """
     said = said or shipment(tx, fulfilment_id)
     lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
@@ -247,9 +260,9 @@ def told_shop(tx: Transaction, fulfilment_id: int, said: Shipment | None = None,
     o, f = t.order_lines.c, t.fulfilment_lines.c
     for told in said.lines if said else ():
         row = sold[told.ref]
-        tx.conn.execute(
-            update(t.order_lines).where(o.id == row["id"]).values(fulfilled=o.fulfilled + told.quantity * row["pack"])
-        )
+        units = (fulfilled or {}).get(told.ref, row["fulfilled"] + told.quantity * row["pack"])
+        less = update(t.order_lines).where(o.id == row["id"], o.fulfilled < units)
+        tx.conn.execute(less.values(fulfilled=units))
         mine = (f.fulfilment_id == fulfilment_id) & (f.line_id == row["id"])
         now = (
             case((f.quantity > f.shipped, f.quantity), else_=f.shipped)

@@ -104,14 +104,21 @@ def deliver(tx: Transaction, order_ids: Sequence[int]) -> None:
     """Name the orders of which every shipped fulfilment's parcel has been delivered."""
     if order_ids:
         tx.lock_ledger()
-    p, f = t.parcels.c, t.fulfilments.c
     for order in many(tx, t.orders, "id", order_ids):
-        query = (
-            select(p.milestone, f.state).join(t.fulfilments, f.id == p.fulfilment_id).where(p.order_id == order["id"])
-        )
-        open_parcels = [r for r in tx.rows(query) if r["state"] != "cancelled" and r["milestone"] != "delivered"]
-        if order["state"] == "shipped" and not open_parcels:
+        if order["state"] == "shipped" and _all_delivered(tx, order["id"]):
             tx.set(t.orders, order["id"], state="delivered")
-            tell(
-                tx, [Happened("order.delivered", order["merchant_id"], {"order": order["id"]}, f"order:{order['id']}")]
-            )
+            ids = {"order": order["id"]}
+            tell(tx, [Happened("order.delivered", order["merchant_id"], ids, f"order:{order['id']}")])
+
+
+def _all_delivered(tx: Transaction, order_id: int) -> bool:
+    """Whether every fulfilment that shipped has parcels, and all of them have arrived."""
+    p, f = t.parcels.c, t.fulfilments.c
+    parcels = tx.rows(
+        select(p.fulfilment_id, p.milestone)
+        .join(t.fulfilments, f.id == p.fulfilment_id)
+        .where(p.order_id == order_id, f.state != "cancelled")
+    )
+    shipped = tx.rows(select(f.id).where(f.order_id == order_id, f.state == "shipped"))
+    known = {r["fulfilment_id"] for r in parcels}
+    return all(r["milestone"] == "delivered" for r in parcels) and all(r["id"] in known for r in shipped)

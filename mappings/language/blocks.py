@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 from core.errors import Fault
@@ -12,7 +13,7 @@ from mappings.language.path import Get, Mistake, Path, Scope, Unlinked, Wrong, c
 from mappings.language.plan import Fit, fit, planned
 from mappings.language.rule import Parsed, parse_rule
 from mappings.language.steps import AS_IT_WAS, LISTS, STEPS, TRUE_OR_FALSE, Setting, Step, build_step, run
-from mappings.language.values import text_of
+from mappings.language.values import Remembered, text_of
 
 TEXT = Step("text", text_of)
 VALUE_CHARS = 60
@@ -39,6 +40,14 @@ def shorten(value: object) -> str:
         return f"{'names' if isinstance(value, dict) else 'a list'} ({len(value)})"
     text = repr(value)
     return text if len(text) <= VALUE_CHARS else text[: VALUE_CHARS - 1] + "…"
+
+
+@dataclass(frozen=True)
+class Around:
+    """A rule of a row that starts around the rows: that start is the same for all of them, so it is made once."""
+
+    start: Get
+    rest: Callable[[Any, Any, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -184,7 +193,7 @@ class Compiler:
             self.mistakes.at(rule, str(mistake))
             return Leaf(rule, _nothing, _nothing, False)
         constant = get(None, None) if parsed.path is None else None
-        return Leaf(rule, get, slow, self.private(rule, parsed), quick, constant, parsed, tuple(steps))
+        return Leaf(rule, get, slow, self.private(rule, parsed), quick, constant, parsed, tuple(steps), _around(parsed, steps))
 
     def _check_use(self, parsed: Parsed, depth: int, rows: bool, keep: bool) -> None:
         last = parsed.steps[-1][0] if parsed.steps else ""
@@ -262,16 +271,45 @@ def _followed(get: Get | None, rest: Sequence[Step]) -> Get | None:
 
 
 def _chained(get: Get, steps: Sequence[Step]) -> Get:
-    calls = tuple((step.call, step.wide, step.bare) for step in steps)
+    follow = _following(steps)
+    return lambda node, scope: follow(get(node, scope), node, scope)
 
-    def through(node: Any, scope: Any) -> Any:
-        value = get(node, scope)
-        for call, wide, bare in calls:
+
+def _following(steps: Sequence[Step]) -> Callable[[Any, Any, Any], Any]:
+    """Steps as one function; those that see only their value are made one first."""
+    calls: list[tuple[Callable[..., Any], bool, bool]] = []
+    for simple, ones in groupby(steps, lambda step: not (step.wide or step.bare)):
+        if simple:
+            calls.append((_one_call(list(ones)), False, False))
+        else:
+            calls += [(step.call, step.wide, step.bare) for step in ones]
+    found = tuple(calls)
+
+    def follow(value: Any, node: Any, scope: Any) -> Any:
+        for call, wide, bare in found:
             if value is not None or bare:
                 value = call(value, node, scope) if wide else call(value)
         return value
 
-    return through
+    return follow
+
+
+def _one_call(steps: list[Step]) -> Callable[[Any], Any]:
+    """Simple steps as one function; what they make of a table's few values is remembered."""
+    call = _composed([step.call for step in steps])
+    return Remembered(call).__getitem__ if any(step.name == "lookup" for step in steps) else call
+
+
+def _around(parsed: Parsed, steps: Sequence[Step]) -> Around | None:
+    if parsed.path is None or not parsed.path.up:
+        return None
+    end = 0
+    for step, (name, arguments) in zip(steps, parsed.steps, strict=False):
+        if step.wide and not (name in ("or", "when") and arguments[0].text.startswith("^")):
+            break
+        end += 1
+    start = _fast(parsed.path, steps[:end])
+    return Around(start, _following(steps[end:])) if start else None
 
 
 def _composed(calls: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
@@ -320,6 +358,8 @@ def group_get(fields: Sequence[tuple[str, Leaf | Group | Rows]], optional: bool,
 
 
 def rows_get(each: Get, keep: Get | None, row: Leaf | Group, rows_max: int, absent: list[Any] | None) -> Get:
+    if isinstance(row, Leaf) and row.around and not keep:
+        return _around_rows(each, row.around, rows_max, absent)
     make = row.get
 
     def run_rows(node: Any, scope: Scope) -> Any:
@@ -332,6 +372,24 @@ def rows_get(each: Get, keep: Get | None, row: Leaf | Group, rows_max: int, abse
         if keep:
             rows = [one for one in rows if keep(one, inner) is True]
         return [value for one in rows if (value := make(one, inner)) is not None]
+
+    return run_rows
+
+
+def _around_rows(each: Get, around: Around, rows_max: int, absent: list[Any] | None) -> Get:
+    start, rest = around.start, around.rest
+
+    def run_rows(node: Any, scope: Scope) -> Any:
+        rows = each(node, scope)
+        if rows is None:
+            return None if absent is None else []
+        if type(rows) is not list or len(rows) > rows_max:
+            rows = rows_of(rows, rows_max)
+        if not rows:
+            return []
+        inner = Scope(node, scope, scope.links)
+        begun = start(None, inner)
+        return [value for one in rows if (value := rest(begun, one, inner)) is not None]
 
     return run_rows
 

@@ -24,8 +24,8 @@ class Combined:
     """(field, held alternatives, default)"""
     conditions: list[tuple[str, str, bool, frozenset[str], Any]] = field(default_factory=list)
     """(field, held condition, whether that must be there, wanted, default)"""
-    sums: list[tuple[str, tuple[Term, ...], bool, tuple[int, int], Any]] = field(default_factory=list)
-    """(field, terms, whether its first value must be there, least and most, default)"""
+    sums: list[tuple[str, tuple[Term, ...], tuple[int, int], Any]] = field(default_factory=list)
+    """(field, terms, least and most, default)"""
     closures: list[tuple[str, Callable[[Any, Any], Any], Check, Any]] = field(default_factory=list)
     """(field, its rule over the names it looks at, the noun's check, default)"""
 
@@ -52,10 +52,8 @@ def combine(
                 value = None
             if value is None:
                 values[name] = _or_default(default)
-        for name, terms, needed, (least, most), default in sums:
+        for name, terms, (least, most), default in sums:
             value = values[name]
-            if needed and value is None:
-                raise ValueError("an amount is missing")
             for at, more, must in terms:
                 term = values[at]
                 if term is not None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import PydanticUseDefault, SchemaValidator
+from pydantic_core import PydanticUseDefault, SchemaValidator, ValidationError
 from pydantic_core import core_schema as cs
 
 from core.model import Model
@@ -21,7 +21,7 @@ from mappings.language.combined import NOWHERE, REQUIRED, Combined, combine
 from mappings.language.path import Path, parse_path
 from mappings.language.steps import Step, run
 from mappings.language.touched import Crooked, Touched, touch
-from mappings.language.values import int_of, text_of
+from mappings.language.values import Remembered, int_of, text_of
 from mappings.language.wires import straight_text
 
 Schema = Any
@@ -92,7 +92,7 @@ class _Noun:
         if one is None:
             return _unfound({**schema, "schema": NEVER} if schema["type"] == "default" else NEVER)
         if isinstance(one, Leaf) and one.constant is not None:
-            return _unfound(cs.with_default_schema(NEVER, default=_check(schema)(one.constant)))
+            return _unfound(cs.with_default_schema(NEVER, default=_fixed(schema, one.constant)))
         try:
             return self.leaf(name, one, schema) if isinstance(one, Leaf) else self.block(one, schema)
         except Crooked:
@@ -115,8 +115,8 @@ class _Noun:
         shape = Shape.of(leaf)
         bare, default = _bare(schema), _default(schema)
         if shape.sums:
-            self.more.sums.append((name, self.terms(shape), not path.optional, _range(bare), default))
-            return self.part(path, cs.any_schema(), shape.steps, shape.filled)
+            self.more.sums.append((name, self.terms(shape), _range(bare), default))
+            return self.part(path, cs.any_schema(), shape.steps, shape.filled, needed=not path.optional)
         if shape.only:
             at, wanted = shape.only
             self.more.conditions.append((name, self.held(at, bare, TEXT, text=True), not at.optional, wanted, default))
@@ -151,14 +151,13 @@ class _Noun:
         names = self.walked(path)
         inner = _converted(schema, steps)
         if not needed:
-            choices = inner["choices"] if inner["type"] == "union" else [inner]
             if filled:
-                choices = _filled(choices, steps)
-            inner = cs.union_schema([*choices, cs.none_schema()], mode="left_to_right")
-            inner = cs.with_default_schema(inner, default=None)
+                choices = inner["choices"] if inner["type"] == "union" else [inner]
+                inner = cs.union_schema(_filled(choices, steps), mode="left_to_right")
+            inner = cs.with_default_schema(cs.nullable_schema(inner), default=None)
         return cs.model_field(inner, validation_alias=names)
 
-    def walked(self, path: Path) -> list[str | int]:
+    def walked(self, path: Path) -> str | list[str | int]:
         """The names a path walks from this noun's place on."""
         start, names = len(self.prefix), [part.name for part in path.parts]
         if path.up or tuple(names[:start]) != self.prefix or len(names) == start:
@@ -167,7 +166,7 @@ class _Noun:
             raise Crooked
         if tuple(names[:-1]) not in self.sure:
             raise Crooked
-        return [*names[start:]]
+        return names[start] if len(names) == start + 1 else [*names[start:]]
 
     def block(self, one: Group | Rows, schema: Schema) -> Schema:
         if isinstance(one, Group):
@@ -294,6 +293,14 @@ def _not_empty(schema: Schema) -> Schema:
     return {**schema, "min_length": max(1, schema.get("min_length") or 1)}
 
 
+def _fixed(schema: Schema, value: Any) -> Any:
+    """A value the mapping itself gives, as the noun takes it."""
+    try:
+        return _check(schema)(value)
+    except ValidationError:
+        raise Crooked from None
+
+
 def _range(schema: Schema) -> tuple[int, int]:
     """What a sum may be."""
     if schema["type"] != "int" or not {"type", "ge", "le"} >= schema.keys():
@@ -326,9 +333,18 @@ def _converted(schema: Schema, steps: tuple[Step, ...], *, leave_out: bool = Fal
     if [step.name for step in steps] == ["int"] and schema["type"] == "int":
         read = cs.chain_schema([cs.no_info_plain_validator_function(int_of), schema])
         return cs.union_schema([{**schema, "strict": True}, read], mode="left_to_right")
-    only = steps[0] if len(steps) == 1 else None
-    call = only.quick if only and only.quick else _through(steps, leave_out=leave_out)
-    return cs.chain_schema([cs.no_info_plain_validator_function(call), schema])
+    quick = steps[0].quick if len(steps) == 1 else None
+    if quick:
+        return cs.no_info_plain_validator_function(_held_against(schema, quick))
+    return cs.chain_schema([cs.no_info_plain_validator_function(_through(steps, leave_out=leave_out)), schema])
+
+
+def _held_against(schema: Schema, quick: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A quick conversion that remembers what the noun has already taken."""
+    if schema["type"] == "any":
+        return quick
+    check = _check(schema)
+    return Remembered(lambda value: check(quick(value))).__getitem__
 
 
 def _text(schema: Schema) -> Schema:
@@ -365,7 +381,7 @@ def _perhaps(schema: Schema, steps: tuple[Step, ...]) -> Schema:
     """The same for a value that may be absent or null."""
     instead = run(steps, None, None, NOWHERE)
     if instead is not None:
-        instead = _check(schema)(instead)
+        instead = _fixed(schema, instead)
         schema = cs.with_default_schema(_bare(schema), default=instead)
         nothing = cs.no_info_plain_validator_function(lambda value: instead)
     elif schema["type"] != "default":

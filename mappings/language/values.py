@@ -113,7 +113,7 @@ class Remembered(dict[str, Any]):
 
     def __missing__(self, value: Any) -> Any:
         made = self.convert(value)
-        if type(value) is str and len(value) <= CHARS_KEPT:
+        if type(value) is str and len(value) <= CHARS_KEPT and type(made) is not list:
             if len(self) >= TEXTS_KEPT:
                 self.clear()
             self[value] = made

@@ -24,7 +24,7 @@ CSV_COLUMNS_MAX = 500
 FLOAT_DIGITS_MAX = 15
 XML_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
-NOT_TELLING = bytes(set(range(256)) - set(b"{[Na"))
+NOT_TELLING = bytes(set(range(256)) - set(b"{[Na:"))
 XML_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -89,7 +89,7 @@ def straight_text(body: bytes) -> None:
         raise ValueError("no JSON number")
     if b"\\" in body and b"\\u001" in body:
         raise ValueError("control codes that Python takes for space and Rust does not")
-    if len(telling) > DEPTH_MAX and not shallow(body):
+    if telling.count(b"{") + telling.count(b"[") > DEPTH_MAX and not shallow(body):
         raise ValueError("nested too deep")
     if len(body) > BODY_BYTES_MAX:
         raise ValueError("too long")

@@ -47,11 +47,15 @@ class Gate:
             self._closed.discard(operation)
             self._changed.notify_all()
 
-    def stop(self) -> None:
-        """Let everything through and close the port."""
+    def open_all(self) -> None:
+        """Let everything through."""
         with self._changed:
             self._closed.clear()
             self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Let everything through and close the port."""
+        self.open_all()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

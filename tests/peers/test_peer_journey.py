@@ -142,6 +142,13 @@ def twins(opened: ExitStack) -> tuple[Shop, Erp]:
     return shop, erp
 
 
+@pytest.fixture(autouse=True)
+def gate_opened_again(stand: Stand) -> Iterator[None]:
+    """A test that fails leaves no closed gate to the next one."""
+    yield
+    stand.gate.open_all()
+
+
 def onboard(stand: Stand) -> None:
     """As a user does it, through REST; and the other side of each contract."""
     say, home = stand.town.api, stand.town.home
@@ -230,3 +237,21 @@ def test_order_placed_between_read_and_write_leaves_the_shop_what_the_pool_may_p
     stand.until(stand.is_quiet, "nothing is due")
     assert (stand.shows(sku), stand.may_show(sku)) == (20, 20)
     assert stand.town.rows("/parked") == []
+
+
+def test_order_fulfilled_by_hand_in_the_shop_is_not_counted_as_allocated_there(stand: Stand) -> None:
+    promised = stand.may_show("CUP-S")
+    with stand.warehouse_held():
+        ref = stand.buys("CUP-S", 2)
+        stand.until(lambda: stand.is_released(ref), "the order is with the warehouse")
+        stand.shop.fulfil(ref, "HAND-1")
+        stand.until(lambda: stand.order(ref)["lines"][0]["fulfilled"] == 2, "the hub has heard of the fulfilment")
+        stand.counts("CUP-S", 5)
+        stand.until(lambda: stand.shows("CUP-S") == promised - 2 + 5, "the shop shows what was found")
+        stand.until(stand.is_quiet, "nothing is due")
+        assert stand.shop.level(stand.shop.variants["CUP-S"]) == (stand.may_show("CUP-S"), 0)
+    stand.until(lambda: stand.town.rows("/parked"), "our own fulfilment is refused there, and a person is asked")
+    (parked,) = stand.town.rows("/parked")
+    assert parked["reason"].startswith("ITEMS_ALREADY_FULFILLED_ERROR")
+    stand.town.api("POST", f"/parked/intent/{parked['id']}/dismiss")
+    assert stand.shop.shipments(ref) == [{"waybill": "HAND-1", "company": "by hand", "state": "Pending"}]

@@ -35,6 +35,12 @@ class TwinShop:
     def grow_line(self, ref: str, line: str, quantity: int) -> None:
         self.twin.control("grow_line", {"ref": ref, "line": line, "quantity": quantity})
 
+    def fulfil(self, ref: str, waybill: str) -> None:
+        lines = [{"orderLineId": line.id, "quantity": line.quantity} for line in self.twin.orders[ref].lines]
+        arguments = [{"name": "method", "value": "by hand"}, {"name": "trackingCode", "value": waybill}]
+        handler = {"code": "manual-fulfillment", "arguments": arguments}
+        self.twin.fulfil({"input": {"lines": lines, "handler": handler}})
+
     def stock(self, listing: str, on_hand: int, threshold: int | None = None) -> None:
         variant = self.twin.variants[listing]
         variant.on_hand, variant.threshold = on_hand, threshold

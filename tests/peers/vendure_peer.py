@@ -136,6 +136,13 @@ class VendurePeer:
         self.admin.ask(PAY_BY_HAND, i={"orderId": order, "method": "cash", "transactionId": "1", "metadata": {}})
         self.admin.ask(MOVE, i=order, s="PaymentSettled")
 
+    def fulfil(self, ref: str, waybill: str) -> None:
+        """A person makes a fulfilment of the whole order."""
+        lines = [{"orderLineId": line["id"], "quantity": line["quantity"]} for line in self._order(ref)["lines"]]
+        arguments = [{"name": "method", "value": "by hand"}, {"name": "trackingCode", "value": waybill}]
+        handler = {"code": "manual-fulfillment", "arguments": arguments}
+        self.admin.ask(FULFIL, i={"lines": lines, "handler": handler})
+
     def stock(self, listing: str, on_hand: int, threshold: int | None = None) -> None:
         """A person sets on hand and threshold (None: the global one) by hand."""
         levels = [{"stockLocationId": self.settings["location"], "stockOnHand": on_hand}]
@@ -177,12 +184,13 @@ CANCEL = f"mutation($i: CancelOrderInput!) {{ cancelOrder(input: $i) {{ __typena
 MOVE = f"mutation($i: ID!, $s: String!) {{ transitionOrderToState(id: $i, state: $s) {{ __typename {ERROR} }} }}"
 MODIFY = f"mutation($i: ModifyOrderInput!) {{ modifyOrder(input: $i) {{ __typename {ERROR} }} }}"
 PAY_BY_HAND = f"mutation($i: ManualPaymentInput!) {{ addManualPaymentToOrder(input: $i) {{ __typename {ERROR} }} }}"
+FULFIL = f"mutation($i: FulfillOrderInput!) {{ addFulfillmentToOrder(input: $i) {{ __typename {ERROR} }} }}"
 SET_CURRENCY = f"mutation($i: UpdateChannelInput!) {{ updateChannel(input: $i) {{ __typename {ERROR} }} }}"
 SET_STOCK = "mutation($i: [UpdateProductVariantInput!]!) { updateProductVariants(input: $i) { id } }"
 STOCK = "query($i: ID!) { productVariant(id: $i) { stockLevels { stockOnHand stockAllocated } } }"
 ORDER = (
     "query($o: OrderListOptions) { orders(options: $o) "
-    "{ items { id state payments { id } fulfillments { id state method trackingCode } } } }"
+    "{ items { id state lines { id quantity } payments { id } fulfillments { id state method trackingCode } } } }"
 )
 
 

@@ -1,20 +1,21 @@
 """A process of its own that takes orders from the inbox, for tests that kill it or let several race.
 
-argv: database url, shop's connection id, its merchant's id, batch size, and where to stop: `never`, or `inside:N` to wait
-for the end inside the N-th transaction. Says `ready`, then one line per commit or `inside`.
+argv: database url, master key, shop's connection id, its merchant's id, batch size, and where to stop: `never`,
+or `inside:N` to wait for the end inside the N-th transaction. Says `ready`, then one line per commit or `inside`.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+from contextlib import closing
 
 from core.flow.hear import Spoken
 from core.flow.take_order import take_orders
 from core.model import Order
 from core.store import inbox
-from core.store.store import Transaction
-from tests.worlds import opened
+from core.store.store import Store, Transaction
+from core.store.vault import Vault
 
 
 def say(word: str) -> None:
@@ -22,9 +23,9 @@ def say(word: str) -> None:
     sys.stdout.flush()
 
 
-def main(url: str, shop: str, merchant: str, size: str, stop: str) -> None:
+def main(url: str, key: str, shop: str, merchant: str, size: str, stop: str) -> None:
     last = int(stop.partition(":")[2] or 0)
-    with opened(url) as store:
+    with closing(Store(url, Vault([key]))) as store:
         say("ready")
         sys.stdin.readline()
         for n in range(1, 10_000):

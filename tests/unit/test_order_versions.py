@@ -436,6 +436,22 @@ def test_an_order_of_two_parcels_is_delivered_with_the_last(hub: World) -> None:
     assert hub.order("A")["state"] == "delivered"
 
 
+def test_an_order_that_left_without_a_known_parcel_is_not_delivered(hub: World) -> None:
+    hub.takes(order("A", ("pen", 2)))
+    hub.confirms(hub.fulfilments("A")[0]["ref"], ("pen", 2))
+    assert hub.order("A")["state"] == "shipped"
+
+
+def test_more_of_a_delivered_order_is_one_more_fulfilment(hub: World) -> None:
+    hub.takes(order("A", ("pen", 2)))
+    hub.confirms(hub.releases("A"), ("pen", 2))
+    hub.tracks((hub.fulfilments("A")[0]["waybill"], "delivered", 60))
+    hub.takes(order("A", ("pen", 3), version="2"))
+    assert hub.order("A")["state"] == "part_shipped"
+    hub.confirms(hub.releases("A"), ("pen", 1))
+    assert hub.order("A")["state"] == "shipped"
+
+
 # what the shop is told
 
 

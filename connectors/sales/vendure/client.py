@@ -233,7 +233,27 @@ def _order(order: Any) -> Document:
     known = _dict(order)
     newest = _dict(_first(_dict(known.get("history")).get("items")))
     ref, version = str(known.get("code") or "?"), str(newest.get("createdAt") or "")
-    return Document(kind="order", ref=ref, body=_bytes({"order": order}), version=version or None)
+    return Document(kind="order", ref=ref, body=_bytes({"order": _joined(order)}), version=version or None)
+
+
+def _joined(order: Any) -> Any:
+    """The order with what is in fulfilments of each line beside the line; what is not as it should be stays as it came."""
+    lines, made = _dict(order).get("lines"), map(_dict, _rows(order, "fulfillments"))
+    if not isinstance(lines, list):
+        return order
+    rows = [_dict(row) for fulfilment in made if fulfilment.get("state") != "Cancelled" for row in _rows(fulfilment, "lines")]
+    return {**order, "lines": [{**line, **_fulfilled(line, rows)} if isinstance(line, dict) else line for line in lines]}
+
+
+def _fulfilled(line: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    units = [row.get("quantity") for row in rows if row.get("orderLineId") == line.get("id")]
+    numbers = [n for n in units if isinstance(n, int)]
+    return {"fulfilledQuantity": sum(numbers)} if len(numbers) == len(units) else {}
+
+
+def _rows(outer: Any, name: str) -> list[Any]:
+    rows = _dict(outer).get(name)
+    return rows if isinstance(rows, list) else []
 
 
 def _levels(variant: Mapping[str, Any], everywhere: Any) -> list[dict[str, Any]]:

@@ -1,0 +1,72 @@
+"""The demo on PostgreSQL and RabbitMQ, and with processes killed at random, on both databases."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ZERO = ("ledger_overcommitted_units", "ledger_drift_units", "channel_drift_units", "waybills_doubled")
+ZERO += ("fulfilments_doubled",)
+KILLS = 20
+LIMIT_S = 400
+
+
+@pytest.fixture
+def fleet(postgres_url: str, amqp_url: str, queue_prefix: str) -> dict[str, str]:
+    """The settings of a hub on real servers."""
+    return {"YIPAN_DATABASE": postgres_url, "YIPAN_BUS__BROKER": amqp_url, "YIPAN_BUS__QUEUE_PREFIX": queue_prefix}
+
+
+def demo(home: Path, environment: dict[str, str], *options: str) -> dict[str, Any]:
+    """One run whose audit must be clean; its result."""
+    command = [sys.executable, "-m", "workers", "demo", "--exit", "--json", "--home", str(home), *options]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    lines = done.stdout.splitlines()
+    assert lines, done.stderr[-3000:]
+    result: dict[str, Any] = json.loads(lines[-1])
+    assert (done.returncode, result["audit"]) == (0, "clean"), done.stderr[-2000:]
+    return result
+
+
+def zeros(result: dict[str, Any]) -> dict[str, int]:
+    """The figures that must be 0."""
+    return {name: result[name] for name in ZERO}
+
+
+def accounted(orders: dict[str, int], placed: int) -> bool:
+    """Whether every order came to one end."""
+    ended = orders["shipped"] + orders["short"] + orders["cancelled"]
+    return (orders["placed"], orders["taken"], orders["delivered"]) == (placed, ended, orders["shipped"])
+
+
+def test_demo_on_postgres_and_rabbitmq_is_clean(tmp_path: Path, fleet: dict[str, str]) -> None:
+    result = demo(tmp_path, fleet, "--orders", "60", "--faults", "mild")
+    assert zeros(result) == dict.fromkeys(ZERO, 0)
+    assert accounted(result["orders"], 60)
+
+
+def chaos(home: Path, environment: dict[str, str], orders: int) -> None:
+    """A harsh demo in which web, worker, clock and supervisor are killed with -9; its seed is printed."""
+    seed = int(os.environ.get("YIPAN_TEST_SEED") or secrets.randbelow(10_000))
+    print(f"chaos: seed {seed} (YIPAN_TEST_SEED={seed} repeats it)")
+    options = ["--faults", "harsh", "--kills", str(KILLS), "--seed", str(seed), "--orders", str(orders)]
+    result = demo(home, environment, *options)
+    assert zeros(result) == dict.fromkeys(ZERO, 0)
+    assert accounted(result["orders"], orders)
+
+
+def test_twenty_kills_during_a_harsh_demo_leave_no_trace_on_sqlite(tmp_path: Path) -> None:
+    chaos(tmp_path, {}, 150)
+
+
+def test_twenty_kills_during_a_harsh_demo_leave_no_trace_on_postgres(tmp_path: Path, fleet: dict[str, str]) -> None:
+    chaos(tmp_path, fleet, 150)
