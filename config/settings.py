@@ -71,10 +71,8 @@ class Keys(_Part):
     key_file: Path | None = None
 
 
-class Settings(BaseSettings):
-    """Everything an installation can set. database: a SQLAlchemy URL; by default SQLite in the data folder."""
-
-    model_config = SettingsConfigDict(env_prefix="YIPAN_", env_nested_delimiter="__", extra="forbid")
+class Whole(_Part):
+    """What `hub.yaml` may say. database: a SQLAlchemy URL; by default SQLite in the data folder."""
 
     home: Path = Path("~/.yipan")
     database: str = ""
@@ -83,6 +81,12 @@ class Settings(BaseSettings):
     bus: Bus = Bus()
     vault: Keys = Keys()
     language: str = "en"
+
+
+class Settings(Whole, BaseSettings):
+    """Everything an installation can set, from all its sources."""
+
+    model_config = SettingsConfigDict(env_prefix="YIPAN_", env_nested_delimiter="__", extra="forbid")
 
     @classmethod
     def settings_customise_sources(
@@ -115,7 +119,7 @@ def load(**given: Any) -> Settings:
     """The settings; raises Misconfigured with file, line and key of every mistake in `hub.yaml`, or the variable."""
     file = _file()
     if file.exists():
-        read_model(file, _Whole)
+        read_model(file, Whole)
     try:
         return Settings(**given)
     except ValidationError as error:
@@ -126,16 +130,6 @@ def load(**given: Any) -> Settings:
 
 def _variable(where: tuple[int | str, ...]) -> str:
     return "YIPAN_" + "__".join(str(name).upper() for name in where)
-
-
-class _Whole(_Part):
-    home: Path | None = None
-    database: str = ""
-    web: Web = Web()
-    outbound: Outbound = Outbound()
-    bus: Bus = Bus()
-    vault: Keys = Keys()
-    language: str = "en"
 
 
 def _file() -> Path:

@@ -64,9 +64,11 @@ def _settle_kind(hub: Hub, kind: str, heard: Sequence[Heard]) -> None:
 def _read(tx: Transaction, wired: Wired, heard: Heard) -> Spoken | YipanError:
     try:
         mapping = meaning(wired.connector.name, heard.kind)
-        tree = mapping.parse(heard.body)
-        links = links_to_ours(tx, heard.connection_id, list(mapping.links([tree]))) if mapping.link_kinds else {}
-        noun = mapping.read(tree, links)
+        if mapping.link_kinds:
+            tree = mapping.parse(heard.body)
+            noun = mapping.read(tree, links_to_ours(tx, heard.connection_id, list(mapping.links([tree]))))
+        else:
+            noun = mapping.read(heard.body)
     except YipanError as error:
         return error
     return Spoken(heard.id, heard.connection_id, wired.holder, noun, heard.event_id)

@@ -210,7 +210,10 @@ class World:
     def sends(self, ability: str, outcome: str = "done") -> list[Mapping[str, Any]]:
         """Claim every due intent of an ability and settle it: done, or left `sending`."""
         o = t.outbox.c
-        lanes = sorted({r["lane"] for r in self.rows(select(o.lane).where(o.ability == ability))})
+        waiting = select(o.lane).where(o.ability == ability, o.state.in_(("waiting", "in_doubt")))
+        lanes = sorted({r["lane"] for r in self.rows(waiting)})
+        if not lanes:
+            return []
 
         def work(tx: Transaction) -> list[Mapping[str, Any]]:
             rows = [r for lane in lanes for r in outbox.claim(tx, lane, 50, 60)]

@@ -1,5 +1,8 @@
-"""`python -m workers` is `yipan`."""
+"""`python -m workers` is `yipan`; a child of the supervisor is on its leash before it imports anything slow."""
 
-from workers.cli import main
+from importlib import import_module
 
-main()
+from workers import leash
+
+leash.hold()
+import_module("workers.cli").main()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from config.settings import Settings, load
-from workers import leash
 from workers.clock import Clock
 from workers.hints import Hints, celery_app, publisher
 from workers.lanes import Worker
@@ -24,7 +23,6 @@ Wake = Callable[[set[str]], None]
 def run_worker(lanes: Sequence[str]) -> None:
     """Serve these lanes until told to stop."""
     quiet_logs()
-    leash.hold()
     os.nice(NICE)
     settings = load()
     store = open_store(settings, "worker")
@@ -58,7 +56,6 @@ def _serve(settings: Settings, worker: Worker, lanes: Sequence[str]) -> None:
 
 def web_hints() -> Wake:
     """What the web process calls after a commit that left work: a hint each, when hints are on."""
-    leash.hold()
     settings = load()
     if not settings.bus.hints:
         return lambda lanes: None
@@ -68,7 +65,6 @@ def web_hints() -> Wake:
 def run_clock() -> None:
     """Tick until told to stop."""
     quiet_logs()
-    leash.hold()
     settings = load()
     store = open_store(settings, "clock")
     hints = Hints(publisher(_app(settings), settings.bus.queue_prefix)) if settings.bus.hints else None

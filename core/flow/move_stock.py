@@ -34,42 +34,28 @@ def announce(tx: Transaction, owner_id: int, warehouse_id: int, lines: Sequence[
         raise Refused("this warehouse has no keeper code for that owner: add it first")
     if not lines or any(not 0 < units <= ANNOUNCE for _, units in lines):
         raise Refused("every announced quantity must be a whole number from 1")
-    lines = list(_summed(lines).items())
-    items = {row["id"]: row for row in many(tx, t.items, "id", [item for item, _ in lines])}
-    ledger = Ledger(tx)
     ident = tx.ids.new()
-    row = {
-        "id": ident,
-        "ref": ref or f"A{ident}",
-        "owner_id": owner_id,
-        "warehouse_id": warehouse_id,
-        "keeper": keeper["code"],
-    }
-    tx.add(t.asns, [{**row, "state": "announced", "created_at": tx.now}])
-    tx.add(
-        t.asn_lines,
-        [
-            {"asn_id": ident, "n": n, "item_id": item, "sku": items[item]["sku"], "quantity": units, "received": 0}
-            for n, (item, units) in enumerate(lines, 1)
-        ],
-    )
-    entries = [e for item, units in lines for e in _announced(ledger, CellKey(owner_id, item, warehouse_id), units)]
-    ledger.book(f"asn:{ident}", "announce", f"asn:{ident}", entries)
-    ledger.flush()
-    tell(
-        tx,
-        [
-            Happened(
-                "asn.announced",
-                owner_id,
-                {"asn": ident},
-                f"asn:{ident}",
-                {"wms": warehouse["wms_id"]},
-                {"ref": row["ref"]},
-            )
-        ],
-    )
+    head = {"id": ident, "ref": ref or f"A{ident}", "owner_id": owner_id, "warehouse_id": warehouse_id}
+    tx.add(t.asns, [{**head, "keeper": keeper["code"], "state": "announced", "created_at": tx.now}])
+    _expect(tx, head, _summed(lines))
+    wms = {"wms": warehouse["wms_id"]}
+    tell(tx, [Happened("asn.announced", owner_id, {"asn": ident}, f"asn:{ident}", wms, {"ref": head["ref"]})])
     return ident
+
+
+def _expect(tx: Transaction, head: Mapping[str, Any], units: Mapping[int, int]) -> None:
+    """Keep the lines of an announcement and book them as inbound."""
+    skus = {row["id"]: row["sku"] for row in many(tx, t.items, "id", list(units))}
+    lines = [
+        {"asn_id": head["id"], "n": n, "item_id": item, "sku": skus[item], "quantity": quantity, "received": 0}
+        for n, (item, quantity) in enumerate(units.items(), 1)
+    ]
+    tx.add(t.asn_lines, lines)
+    ledger = Ledger(tx)
+    keys = {item: CellKey(head["owner_id"], item, head["warehouse_id"]) for item in units}
+    entries = [e for item, quantity in units.items() for e in _announced(ledger, keys[item], quantity)]
+    ledger.book(f"asn:{head['id']}", "announce", f"asn:{head['id']}", entries)
+    ledger.flush()
 
 
 def _summed(lines: Iterable[tuple[K, int]]) -> dict[K, int]:

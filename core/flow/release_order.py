@@ -9,6 +9,7 @@ from sqlalchemy import update
 
 from core.flow.tell import Happened, settle, tell
 from core.model import Booking, DeliveryLine, DeliveryOrder, Party
+from core.store import inbox
 from core.store import tables as t
 from core.store.database import insert_or_skip
 from core.store.parties import open_party
@@ -162,7 +163,7 @@ def labelled(tx: Transaction, fulfilment_id: int, waybill: str) -> None:
 
 
 def expect_parcel(tx: Transaction, fulfilment: Mapping[str, Any], courier_id: int | None) -> None:
-    """A parcel row for the fulfilment's waybill, once."""
+    """A parcel row for the fulfilment's waybill, once; what its courier said too early is heard again."""
     row = {
         "id": tx.ids.new(),
         "carrier": fulfilment["carrier"],
@@ -174,7 +175,8 @@ def expect_parcel(tx: Transaction, fulfilment: Mapping[str, Any], courier_id: in
         "milestone": "created",
         "created_at": tx.now,
     }
-    insert_or_skip(tx.conn, t.parcels, [row])
+    if insert_or_skip(tx.conn, t.parcels, [row]):
+        inbox.hear_again(tx, "tracking", fulfilment["waybill"])
 
 
 def booking(tx: Transaction, fulfilment_id: int, doubted: bool = False) -> Booking | None:

@@ -237,7 +237,7 @@ def _shipped_lines(
 
 
 def fulfilled_with(tx: Transaction, fulfilment_id: int, said: Shipment) -> dict[str, int]:
-    """Per line, the base units that the shop will have in fulfilments with this one, which it may tell us before we book it."""
+    """Per line, the base units the shop will have in fulfilments with this one; it may tell us before we book it."""
     lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
     sold = {row["ref"]: row for row in many(tx, t.order_lines, "id", [line["line_id"] for line in lines])}
     return {told.ref: sold[told.ref]["fulfilled"] + told.quantity * sold[told.ref]["pack"] for told in said.lines}
@@ -252,7 +252,7 @@ def told_shop(
 ) -> None:
     """The shop has booked this shipment: its own figures have moved. said: what it was told, by default all there is.
 
-    whole_lines: telling it of part of a line tells it all of it. fulfilled: `fulfilled_with` it, from before it was said.
+    whole_lines: telling it of part of a line tells it all. fulfilled: `fulfilled_with` it, from before it was said.
     """
     said = said or shipment(tx, fulfilment_id)
     lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])

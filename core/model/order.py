@@ -11,8 +11,8 @@ from core.model.party import Party
 class OrderLine(Model):
     """One line. quantity counts listing units; `listing` is the shop's own number of what is sold.
 
-    cancelled: units of this line the shop calls off. fulfilled: units the shop itself says are in fulfilments, ours among
-    them (0 where it does not say). bears_stock: False for services and virtual goods.
+    cancelled: units of this line the shop calls off. fulfilled: units the shop itself says are in fulfilments, ours
+    among them (0 where it does not say). bears_stock: False for services and virtual goods.
     Amounts are totals of the line in minor units: list (before discounts), discounts by who pays, net (what the
     shopper pays for it), tax and whether net includes it.
     """

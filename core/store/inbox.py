@@ -163,6 +163,14 @@ def delay(tx: Transaction, ident: int, error: YipanError, seconds: float) -> Non
     )
 
 
+def hear_again(tx: Transaction, kind: str, ref: str) -> None:
+    """What was parked because `ref` was not known yet goes through again, now that it is."""
+    i = t.inbox.c
+    named = i.reason.contains(repr(ref), autoescape=True)
+    waits = select(i.id).where(i.state == "parked", i.kind == kind, i.problem == "Unmatched", named)
+    replay(tx, list(tx.conn.execute(waits).scalars()))
+
+
 def replay(tx: Transaction, ids: Sequence[int]) -> int:
     """Send kept documents through again (after a mapping was mended or something was linked); returns how many."""
     rows = tx.rows(

@@ -22,7 +22,9 @@ from core.store.store import Transaction
 
 OPEN = ("waiting", "sending", "in_doubt", "parked")
 TURNED_AWAY = ("Unavailable", "Throttled", "NotAuthorised", "Refused", "Unfit", "Unmatched")
-EXCLUSIVE = {"send_stock": "send_shipment", "send_shipment": "send_stock"}
+MOVES = ("send_shipment", "send_cancellation")
+EXCLUSIVE = {"send_stock": ("send_shipment",), "send_shipment": ("send_stock", *MOVES), "send_cancellation": MOVES}
+"""At an on-hand shop: what an ability never goes beside."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,8 @@ def claim(tx: Transaction, lane: str, limit: int, lease_s: float, busy: Sequence
         )
         .where(or_(o.connection_id.not_in(shops or [0]), ~_held_up(other)))
         .order_by(o.id)
-        .limit(limit)
     )
-    rows = tx.rows(skip_locked(query))
-    return [_lease(tx, row, lease_s) for row in _without_conflicts(rows, shops)]
+    return [_lease(tx, row, lease_s) for row in _without_conflicts(tx, query, limit, shops)]
 
 
 def _on_hand_shops(tx: Transaction) -> list[int]:
@@ -107,28 +107,44 @@ def _on_hand_shops(tx: Transaction) -> list[int]:
 
 
 def _held_up(other: Any) -> Any:
-    """At an on-hand shop a level and a fulfilment never cross: one waits while the other is on the wire or in doubt."""
+    """At an on-hand shop a level and a fulfilment never cross: one waits while the other is on the wire or in doubt.
+
+    What moves its figure there goes alone: Vendure reads, reckons and writes, and of two at once it loses one (peers).
+    """
     o = t.outbox.c
     crosses = or_(
         and_(o.ability == "send_stock", other.c.ability == "send_shipment"),
         and_(o.ability == "send_shipment", other.c.ability == "send_stock"),
     )
     half_done = and_(other.c.state == "waiting", other.c.attempts > 0, other.c.ability == "send_shipment")
-    return exists().where(
-        other.c.connection_id == o.connection_id, crosses, or_(other.c.state.in_(("sending", "in_doubt")), half_done)
-    )
+    on_its_way = and_(crosses, or_(other.c.state.in_(("sending", "in_doubt")), half_done))
+    moves = and_(o.ability.in_(MOVES), other.c.ability.in_(MOVES), other.c.state == "sending")
+    return exists().where(other.c.connection_id == o.connection_id, other.c.id != o.id, or_(on_its_way, moves))
 
 
-def _without_conflicts(rows: list[Mapping[str, Any]], shops: Sequence[int]) -> list[Mapping[str, Any]]:
-    """Of the rows about to be leased together, none may cross another at its connection."""
+def _without_conflicts(tx: Transaction, query: Any, limit: int, shops: Sequence[int]) -> list[Mapping[str, Any]]:
+    """The first rows of which none may cross another at its connection; what stands behind them moves up."""
+    o = t.outbox.c
     taken: set[tuple[int, str]] = set()
-    free = []
-    for row in rows:
-        crossing = (row["connection_id"], EXCLUSIVE.get(row["ability"], ""))
-        if row["connection_id"] not in shops or crossing not in taken:
-            taken.add((row["connection_id"], row["ability"]))
-            free.append(row)
+    free: list[Mapping[str, Any]] = []
+    while len(free) < limit:
+        crowded = {connection_id for connection_id, _ in taken}
+        others = or_(o.connection_id.not_in(crowded or [0]), o.ability.not_in(list(EXCLUSIVE)))
+        behind = query.where(others, o.id > max((row["id"] for row in free), default=0))
+        rows = tx.rows(skip_locked(behind.limit(limit - len(free))))
+        fit = [row for row in rows if row["connection_id"] not in shops or _goes_with(row, taken)]
+        free += fit
+        if len(fit) == len(rows):
+            break
     return free
+
+
+def _goes_with(row: Mapping[str, Any], taken: set[tuple[int, str]]) -> bool:
+    """Whether it crosses nothing that was taken at its connection; then it is taken too."""
+    fits = not any((row["connection_id"], ability) in taken for ability in EXCLUSIVE.get(row["ability"], ()))
+    if fits:
+        taken.add((row["connection_id"], row["ability"]))
+    return fits
 
 
 def _lease(tx: Transaction, row: Mapping[str, Any], lease_s: float) -> Mapping[str, Any]:

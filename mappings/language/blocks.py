@@ -193,7 +193,9 @@ class Compiler:
             self.mistakes.at(rule, str(mistake))
             return Leaf(rule, _nothing, _nothing, False)
         constant = get(None, None) if parsed.path is None else None
-        return Leaf(rule, get, slow, self.private(rule, parsed), quick, constant, parsed, tuple(steps), _around(parsed, steps))
+        return Leaf(
+            rule, get, slow, self.private(rule, parsed), quick, constant, parsed, tuple(steps), _around(parsed, steps)
+        )
 
     def _check_use(self, parsed: Parsed, depth: int, rows: bool, keep: bool) -> None:
         last = parsed.steps[-1][0] if parsed.steps else ""

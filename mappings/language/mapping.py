@@ -94,9 +94,7 @@ class Mapping:
 
         return find
 
-    def _compile(
-        self, block: Block | None, setting: Setting, mistakes: Mistakes, flip: int | None
-    ) -> Group | None:
+    def _compile(self, block: Block | None, setting: Setting, mistakes: Mistakes, flip: int | None) -> Group | None:
         if block is None:
             return None
         inward = setting.inward

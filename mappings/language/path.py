@@ -96,13 +96,13 @@ def _parts(text: str, start: int) -> tuple[Part, ...]:
     while start < len(text):
         found = PART.match(text, start)
         if not found:
-            raise Mistake(f"{text[start:start + 20]!r} is no name in a path")
+            raise Mistake(f"{text[start : start + 20]!r} is no name in a path")
         parts.append(_part(found))
         start = found.end()
         if start == len(text):
             break
         if text[start] != "." or start + 1 == len(text):
-            raise Mistake(f"{text[start:start + 20]!r} cannot follow {found[0]!r} in a path")
+            raise Mistake(f"{text[start : start + 20]!r} cannot follow {found[0]!r} in a path")
         start += 1
     return tuple(parts)
 

@@ -21,6 +21,7 @@ from mappings.language.values import (
     epoch_reader,
     epoch_writer,
     int_of,
+    known_money,
     money_reader,
     money_writer,
     text_of,
@@ -113,8 +114,7 @@ def _money(setting: Setting, arguments: tuple[Argument, ...]) -> Step:
         raise Mistake("money needs the file's currency, or its digits: money(2)")
     if not setting.inward:
         return Step("money", money_writer(digits))
-    read, known = money_reader(digits)
-    return Step("money", read, quick=known)
+    return Step("money", money_reader(digits), quick=known_money(digits).__getitem__)
 
 
 def _time(setting: Setting, arguments: tuple[Argument, ...]) -> Step:

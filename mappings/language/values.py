@@ -121,21 +121,32 @@ class Remembered(dict[str, Any]):
 
 
 @cache
-def money_reader(digits: int) -> tuple[Callable[[Any], int], Callable[[Any], int]]:
-    """Major units as text or number → minor units as int; and the same for what can be a key. Amounts repeat."""
+def known_money(digits: int) -> Remembered:
+    """Major units as text → minor units as int; amounts repeat, so some are remembered."""
+    point = -1 - digits
 
     def learn(value: Any) -> int:
+        if digits and type(value) is str and value[point : point + 1] == ".":
+            minor = value[:point] + value[point + 1 :]
+            if len(minor) <= DIGITS_MAX and minor.isascii() and minor.isdigit():
+                return int(minor)
         return shifted(decimal_of(value), digits, value)
 
-    known = Remembered(learn).__getitem__
+    return Remembered(learn)
+
+
+def money_reader(digits: int) -> Callable[[Any], int]:
+    """Major units as text or number → minor units as int."""
+    known = known_money(digits)
+    quick, learn = known.__getitem__, known.convert
 
     def read(value: Any) -> int:
         try:
-            return known(value)  # type: ignore[no-any-return]
+            return quick(value)  # type: ignore[no-any-return]
         except TypeError:
-            return learn(value)
+            return learn(value)  # type: ignore[no-any-return]
 
-    return read, known
+    return read
 
 
 def money_writer(digits: int) -> Callable[[Any], str]:

@@ -45,6 +45,11 @@ def demonstrated(home: Path, *options: str) -> tuple[int, dict[str, Any]]:
     return _result(subprocess.run(command, capture_output=True, text=True, timeout=240, check=False))
 
 
+def figures(result: dict[str, Any]) -> dict[str, int]:
+    """The figures that must be 0."""
+    return {name: result[name] for name in ZERO}
+
+
 def _result(done: subprocess.CompletedProcess[str]) -> tuple[int, dict[str, Any]]:
     lines = done.stdout.splitlines()
     assert len(lines) == 1, done.stderr[-3000:]
@@ -59,7 +64,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any]]
 
 def test_demo_is_clean_and_says_so_with_its_exit_code(told: tuple[int, dict[str, Any]]) -> None:
     code, result = told
-    assert (code, result["audit"], {name: result[name] for name in ZERO}) == (0, "clean", dict.fromkeys(ZERO, 0))
+    assert (code, result["audit"], figures(result)) == (0, "clean", dict.fromkeys(ZERO, 0))
 
 
 def test_demo_prints_one_object_with_the_agreed_keys(told: tuple[int, dict[str, Any]]) -> None:
@@ -74,23 +79,22 @@ def test_every_order_of_the_demo_is_accounted_for(told: tuple[int, dict[str, Any
     assert orders["delivered"] == orders["shipped"] > 0
 
 
-def test_same_seed_without_hints_comes_to_the_same_totals(told: tuple[int, dict[str, Any]], tmp_path: Path) -> None:
-    code, silent = demonstrated(tmp_path, "--orders", "20", "--faults", "mild", "--hints", "off")
-    same = ["placed", "taken", "short", "cancelled", "shipped", "delivered", "parked"]
-    assert (code, {n: silent["orders"][n] for n in same}) == (0, {n: told[1]["orders"][n] for n in same})
+def test_same_seed_comes_to_the_same_totals_without_hints_and_a_shop_that_shows_one_unit_too_many_is_found(
+    told: tuple[int, dict[str, Any]], tmp_path: Path
+) -> None:
+    code, result = played(tmp_path, orders=20, faults="none", hints=False, lie=["tmall-birch", 1])
+    assert result["orders"] == told[1]["orders"]
+    assert (code, figures(result)) == (1, dict.fromkeys(ZERO, 0) | {"channel_drift_units": 1})
+    drift, where = result["audit"]
+    assert drift == "channel_drift_units is 1, not 0"
+    assert where.startswith("tmall-birch shows ")
 
 
-@pytest.mark.parametrize(("twin", "figure"), [("qimen", "ledger_drift_units"), ("tmall-birch", "channel_drift_units")])
-def test_twin_that_lies_by_one_unit_is_reported_exactly(tmp_path: Path, twin: str, figure: str) -> None:
-    code, result = played(tmp_path, orders=6, faults="none", lie=[twin, 1])
-    assert code == 1
-    assert {name: result[name] for name in ZERO} == dict.fromkeys(ZERO, 0) | {figure: 1}
-    assert result["audit"] != "clean"
-
-
-def test_write_that_a_twin_loses_is_reported_exactly(tmp_path: Path) -> None:
-    code, result = played(tmp_path, orders=20, faults="none", lose=["tmall-aurora", "send_shipment"])
-    assert code == 1
-    assert {name: result[name] for name in ZERO} == dict.fromkeys(ZERO, 0)
-    [breach] = result["audit"]
-    assert breach.startswith("tmall-aurora has not been told that ")
+def test_warehouse_that_holds_one_unit_more_and_a_shop_that_lost_a_shipment_are_reported_exactly(
+    tmp_path: Path,
+) -> None:
+    code, result = played(tmp_path, orders=12, faults="none", lie=["qimen", 1], lose=["tmall-aurora", "send_shipment"])
+    assert (code, figures(result)) == (1, dict.fromkeys(ZERO, 0) | {"ledger_drift_units": 1})
+    drift, lost = sorted(result["audit"])
+    assert drift == "ledger_drift_units is 1, not 0"
+    assert lost.startswith("tmall-aurora has not been told that ")

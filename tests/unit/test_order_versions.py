@@ -1,4 +1,4 @@
-"""Orders as shops change their minds: newer and older versions, quantities, calling off, before and after the release."""
+"""Orders as shops change their minds: newer and older versions, quantities, calling off, before and after release."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from sqlalchemy import select
 
 from core.errors import Refused, Throttled
 from core.flow import cancel_order, release_order, ship_order
-from core.model import OrderLine
+from core.flow.hear import Spoken
+from core.flow.take_order import take_orders
+from core.model import Confirm, ConfirmedLine, Order, OrderLine
 from core.store import outbox
 from core.store import tables as t
 from core.store.store import Transaction
@@ -118,9 +120,6 @@ def test_a_shop_without_a_pool_parks_its_orders_and_says_what_to_do(hub: World) 
 
 def test_one_order_that_breaks_the_flow_leaves_no_trace_of_its_batch(hub: World) -> None:
     def broken(tx: Transaction) -> None:
-        from core.flow.hear import Spoken
-        from core.flow.take_order import take_orders
-
         take_orders(tx, [Spoken(i, hub.tmall, hub.alpha, n) for i, n in zip(ids, nouns, strict=True)])
         raise ZeroDivisionError
 
@@ -134,9 +133,6 @@ def test_one_order_that_breaks_the_flow_leaves_no_trace_of_its_batch(hub: World)
 
 
 def test_a_document_that_was_settled_meanwhile_is_not_booked_again(hub: World) -> None:
-    from core.flow.hear import Spoken
-    from core.flow.take_order import take_orders
-
     noun = order("A", ("pen", 2))
     (ident,) = hub.keeps("order", noun, at=hub.tmall)
     for _ in range(2):
@@ -148,7 +144,7 @@ def test_a_document_that_was_settled_meanwhile_is_not_booked_again(hub: World) -
 # quantities, before the release
 
 
-def held(ref: str, *lines: tuple[str, int] | tuple[str, int, int], version: str = "1") -> object:
+def held(ref: str, *lines: tuple[str, int] | tuple[str, int, int], version: str = "1") -> Order:
     """An order that waits for its remark to be read."""
     return order(ref, *lines, version=version, holds=("remark",))
 
@@ -467,8 +463,6 @@ def test_lines_of_a_pack_are_told_in_listing_units(hub: World) -> None:
 def test_two_claims_of_one_line_are_one_line_of_the_shipment(hub: World) -> None:
     hub.takes(held("A", ("pen", 2)))
     hub.takes(order("A", ("pen", 5), version="2"))
-    from core.model import Confirm, ConfirmedLine
-
     rows = tuple(ConfirmedLine(line=n, sku="pen", quantity=q) for n, q in (("1", 2), ("2", 3)))
     hub.hears(Confirm(fulfilment=hub.releases("A"), final=True, lines=rows), at=hub.wms)
     said = hub.store.write(lambda tx: ship_order.shipment(tx, hub.fulfilments("A")[0]["id"]))

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
@@ -57,8 +59,6 @@ def test_a_prepared_database_is_ready_at_once(tmp_path: Path) -> None:
 
 
 def test_a_migration_that_fails_leaves_an_empty_database(tmp_path: Path, monkeypatch: Any) -> None:
-    from alembic import command
-
     url = f"sqlite:///{tmp_path}/hub.db"
     whole = command.upgrade
 
@@ -67,10 +67,8 @@ def test_a_migration_that_fails_leaves_an_empty_database(tmp_path: Path, monkeyp
         raise ZeroDivisionError
 
     monkeypatch.setattr(command, "upgrade", broken)
-    try:
+    with pytest.raises(ZeroDivisionError):
         schema.prepare(url)
-    except ZeroDivisionError:
-        pass
     with alone(url) as conn:
         assert schema.standing(conn) is None
     monkeypatch.undo()

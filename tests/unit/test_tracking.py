@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from core.model import MILESTONES
+from core.model import MILESTONES, Party
 from core.rules.tracking import RANK, TERMINAL, Fact, milestone
 from core.store import tables as t
 from tests.worlds import Clock, World, minutes, order, store, world
@@ -139,3 +139,13 @@ def test_once_over_it_stays_over_or_is_on_its_way_back(told: list[Fact]) -> None
     if any(fact.milestone in TERMINAL for fact in told):
         assert found is not None
         assert found.milestone in TERMINAL | {"returning"}
+
+
+def test_a_parcel_the_warehouse_labelled_itself_is_tracked_even_if_the_courier_speaks_first(hub: World) -> None:
+    sealed = Party(kind="token", token="1OAID", province="浙江省", city="杭州市")
+    hub.takes(order("A", ("pen", 1), party=sealed))
+    assert hub.intents("send_booking") == []
+    assert hub.tracks(("SF9", "picked_up", 10)) == ["parked"]
+    hub.confirms(hub.releases("A"), ("pen", 1), waybill="SF9")
+    waiting = hub.row(t.inbox, kind="tracking")
+    assert (waiting["state"], waiting["problem"]) == ("waiting", "Unmatched")

@@ -57,3 +57,9 @@ def new_inbound(ask: Ask, new: NewInbound) -> dict[str, Any]:
 def stock(ask: Ask, search: Search = "", warehouse: Search = "", after: Key = "", limit: Limit = FIRST) -> Any:
     """Cells with their accounts, on hand and available units. search: a SKU's beginning, or part of a name."""
     return ask.read(stock_reads.stock, search, warehouse, after, limit)
+
+
+@router.get("/stock/drift", response_model=Page)
+def drift(ask: Ask, limit: Limit = FIRST) -> Any:
+    """Where a warehouse's or an ERP's newest figure and the ledger disagree; compared, never applied."""
+    return ask.read(stock_reads.drift, limit)

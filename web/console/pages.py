@@ -135,7 +135,8 @@ def order_page(request: Request, ask: Ask, ident: str) -> Response:
 @router.get("/stock")
 def stock_page(request: Request, ask: Ask, search: str = "", after: str = "") -> Response:
     page = ask.read(stock.stock, search, "", after)
-    return show(request, "stock.html", ask.scope, here="stock", page=page, search=search)
+    drift = ask.read(stock.drift)
+    return show(request, "stock.html", ask.scope, here="stock", page=page, search=search, drift=drift)
 
 
 @router.get("/parked")
