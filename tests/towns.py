@@ -1,4 +1,4 @@
-"""A whole town in one process: real twins on loopback, one hub, and a clock that moves by hand, so that nothing waits."""
+"""A whole town in one process: real twins on loopback, one hub, and a clock moved by hand, so that nothing waits."""
 
 from __future__ import annotations
 
@@ -171,8 +171,11 @@ class Town:
 
     def turn(self) -> int:
         """Everybody does what is due now, once; how much there was to do."""
-        self.store.write(lambda tx: outbox.expire(tx))
-        done = inward.settle(self.hub) + self.store.write(publish_stock.take_marks)
+        with self.store.read() as tx:
+            expired, marked = outbox.any_expired(tx), publish_stock.any_marks(tx)
+        if expired:
+            self.store.write(lambda tx: outbox.expire(tx))
+        done = inward.settle(self.hub) + (self.store.write(publish_stock.take_marks) if marked else 0)
         done += sum(outward.drain(self.hub, lane, self.pool) for lane in LANES if lane not in self.withheld)
         done += polling.poll_due(self.hub, self.pool)
         polling.settle_doubts(self.hub, QUIET_S)
@@ -275,7 +278,9 @@ def _twin(code: str, faults: Aimed) -> Any:
         products = [{"id": n, "code": sku, "name": sku} for n, sku in enumerate(("pen", "ink"), 101)]
         twin.control("setup", {"products": products, "quantities": {"pen": 10, "ink": 10}})
     elif code == "vendure":
-        rows = [{"id": ref, "sku": sku, "name": sku, "price": 1000, "on_hand": 0} for ref, sku in LISTINGS[code].items()]
+        rows = [
+            {"id": ref, "sku": sku, "name": sku, "price": 1000, "on_hand": 0} for ref, sku in LISTINGS[code].items()
+        ]
         twin.control("setup", {"variants": rows})
     elif code in LISTINGS:
         skus = [

@@ -83,7 +83,7 @@ def _book(
     for draft in drafts:
         cancel_order.give_back(tx, ledger, draft.row, list(draft.lines.values()), draft.claims)
     ledger.flush()
-    tell(tx, [_taken(d) for d in drafts if d.new and not d.row["closed"] and d.row["status"] not in GONE])
+    tell(tx, [h for d in drafts if not d.row["closed"] and d.row["status"] not in GONE for h in _news(d)])
     release_order.release(tx, [d.row["id"] for d in drafts])
 
 
@@ -223,16 +223,13 @@ def _draft(
     return draft
 
 
-def _taken(draft: Draft) -> Happened:
-    row = draft.row
-    return Happened(
-        "order.taken",
-        row["merchant_id"],
-        {"order": row["id"]},
-        f"order:{row['id']}",
-        {"shop": row["connection_id"]},
-        {"ref": row["ref"]},
-    )
+def _news(draft: Draft) -> list[Happened]:
+    """What this version brings: the order itself, and that it is paid (an unpaid one may yet close)."""
+    paid = draft.order.may_ship and not (draft.before and draft.before["may_ship"])
+    types = [*(["order.taken"] if draft.new else []), *(["order.paid"] if paid else [])]
+    row, shop = draft.row, {"shop": draft.row["connection_id"]}
+    about = ({"order": row["id"]}, f"order:{row['id']}", shop, {"ref": row["ref"]})
+    return [Happened(type_, row["merchant_id"], *about) for type_ in types]
 
 
 def top_up(tx: Transaction, ledger: Ledger, items: Sequence[int]) -> None:

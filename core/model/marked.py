@@ -12,13 +12,16 @@ from core.errors import Misconfigured
 
 M = TypeVar("M", bound=BaseModel)
 Place = tuple[int, int]
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+NESTING_MAX = 40
 
 
 def read_yaml(path: Path) -> tuple[Any, dict[tuple[str | int, ...], Place]]:
     """The file's value, and for every key path the (line, column) where it stands, both from 1."""
-    loader = _Loader(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    loader = LOADER(text)
     try:
+        check_nesting(text)
         node = loader.get_single_node()
         places: dict[tuple[str | int, ...], Place] = {}
         if node is not None:
@@ -30,6 +33,15 @@ def read_yaml(path: Path) -> tuple[Any, dict[tuple[str | int, ...], Place]]:
         raise Misconfigured(f"{path.name}:{line}: not readable as YAML: {getattr(error, 'problem', error)}") from None
     finally:
         loader.dispose()
+
+
+def check_nesting(text: str) -> None:
+    """Refuse what would go too deep for the composer, which recurses (libyaml's ends the process); YAMLError."""
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > NESTING_MAX:
+            raise yaml.YAMLError(f"blocks are nested deeper than {NESTING_MAX}")
 
 
 def _mark(node: Any, key: tuple[str | int, ...], places: dict[tuple[str | int, ...], Place]) -> None:

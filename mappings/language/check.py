@@ -13,17 +13,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 
 from core.errors import Misconfigured
+from core.model.marked import LOADER, check_nesting
 from mappings.language.rule import plain_value
 
 FILE_BYTES_MAX = 64 * 1024
 RULES_MAX = 400
 LEVELS_MAX = 5
-NESTING_MAX = 40
 ROWS = 2000
 ROWS_MAX = 100_000
 FORMATS = ("json", "xml", "form", "csv")
 HEADER = ("noun", "format", "zone", "currency", "rows", "tables", "read", "write")
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TARGET = re.compile(r"(.+?)(\[\])?(\?)?")
 ROW_KEYS = ("each", "if")
 
@@ -97,7 +96,7 @@ def compose(text: str, file: str, mistakes: Mistakes) -> yaml.MappingNode | None
         mistakes.add(file, 1, "file", f"has more than {FILE_BYTES_MAX // 1024} KB")
         return None
     try:
-        _check_nesting(text)
+        check_nesting(text)
         node = yaml.compose(text, Loader=LOADER)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -110,15 +109,6 @@ def compose(text: str, file: str, mistakes: Mistakes) -> yaml.MappingNode | None
         return node
     mistakes.add(file, 1, "file", "is no mapping of keys")
     return None
-
-
-def _check_nesting(text: str) -> None:
-    """Refuse what would go too deep for the composer, which recurses."""
-    depth = 0
-    for event in yaml.parse(text, Loader=LOADER):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > NESTING_MAX:
-            raise ValueError(f"blocks are nested deeper than {NESTING_MAX}")
 
 
 class _Reader:

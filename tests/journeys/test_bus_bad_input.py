@@ -133,7 +133,9 @@ def test_callback_of_an_order_nobody_knows_parks_and_its_neighbours_are_booked(p
     wms = place.twins["wms"]
     wms._say("deliveryorder.confirm", _strange_confirm())
     place.live(3)
-    assert [(row["kind"], row["ref"], row["problem"]) for row in place.parked()] == [("confirm", "NOBODYS", "Unmatched")]
+    assert [(row["kind"], row["ref"], row["problem"]) for row in place.parked()] == [
+        ("confirm", "NOBODYS", "Unmatched")
+    ]
     assert place.state(ref) == "shipped"
 
 

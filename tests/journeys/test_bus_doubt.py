@@ -17,7 +17,7 @@ from tests.towns import DiesAfter, DiesBefore, Town, town
 
 @dataclass(frozen=True)
 class Write:
-    """One call of one ability that must not be repeated blindly. nth: which of the ability's calls; of: how many there are.
+    """One call of one ability that must not be repeated blindly. nth: which of the ability's calls; of: how many.
 
     probe: what the twin calls the question whether it has arrived; asked: how often it is asked anyway, before the
     calls that need to look first; asks: how often before this very call.

@@ -1,4 +1,4 @@
-"""The demo as a user runs it: a hub and its twins as child processes, audited over HTTP, told the truth when one lies."""
+"""The demo as a user runs it: child processes, audited over HTTP, and told off when a twin lies or loses something."""
 
 from __future__ import annotations
 

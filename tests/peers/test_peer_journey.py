@@ -1,7 +1,7 @@
 """The whole journey through a real Vendure and a real Tryton, and through their twins, so that the twins cannot part.
 
-The hub is `yipan up` as a user starts it, onboarded through REST; a warehouse's and a courier's twin do the work. A gate
-between the hub and the shop holds the hub's calls at the moment that a test is about.
+The hub is `yipan up` as a user starts it, onboarded through REST; a warehouse's and a courier's twin do the work. A
+gate between the hub and the shop holds the hub's calls at the moment that a test is about.
 """
 
 from __future__ import annotations

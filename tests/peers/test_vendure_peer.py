@@ -187,6 +187,13 @@ def test_units_added_by_the_merchant_are_ordered_too(shop: Shop) -> None:
     assert ref in listed(shop)
 
 
+def test_line_tells_what_of_it_is_in_fulfilments(shop: Shop) -> None:
+    order = read(shop, shop.buy([one("CUP-S", 3, shop), one("TOWEL", 1, shop)]))
+    assert [line.fulfilled for line in order.lines] == [0, 0]
+    client_of(shop).send_shipment([shipment(order, "SF1000000000701", 2, 0)], "add")
+    assert [line.fulfilled for line in read(shop, order.ref).lines] == [2, 0]
+
+
 def test_version_rises_with_every_step_of_a_shipment(shop: Shop) -> None:
     ref = shop.buy([one("TOWEL", 2, shop)])
     client, versions, states = client_of(shop), [], []

@@ -16,10 +16,6 @@ import pytest
 from cryptography.fernet import Fernet
 
 from core.store import schema
-from core.store import tables as t
-from core.store.store import Store
-from core.store.vault import Vault
-from tests.worlds import opened
 from workers.hints import celery_app, publisher
 
 SWEEP_S = 600
@@ -42,7 +38,9 @@ run.run_worker(["stock", "slow"])
 def worker(home: Path, environment: dict[str, str]) -> Iterator[Callable[[], list[str]]]:
     """A worker in a process of its own that only hints can wake; what it is asked next is what it hears next."""
     told = {"YIPAN_HOME": str(home), "YIPAN_BUS__SWEEP_S": str(SWEEP_S), **environment}
-    process = subprocess.Popen([sys.executable, "-c", HEARS], env={**os.environ, **told}, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HEARS], env={**os.environ, **told}, stdout=subprocess.PIPE, text=True
+    )
     late = threading.Timer(LIMIT_S, process.kill)
     late.start()
     assert process.stdout is not None

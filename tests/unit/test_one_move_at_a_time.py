@@ -1,4 +1,4 @@
-"""A shop that keeps its own figure by reading, reckoning and writing is moved by one call at a time (peers "Vendure")."""
+"""A shop that keeps its figure by reading, reckoning and writing is moved by one call at a time (peers "Vendure")."""
 
 from __future__ import annotations
 

@@ -51,9 +51,7 @@ def test_what_is_no_longer_there_is_not_said(place: Town) -> None:
     assert place.faults["wms"].calls["send_delivery_order"] == 0
 
 
-def test_bug_in_a_connector_parks_its_row_and_spares_the_others(
-    place: Town, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bug_in_a_connector_parks_its_row_and_spares_the_others(place: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     place.stocks(pen=10)
     client = place.hub.client(place.world.courier)
     books = type(client).send_booking

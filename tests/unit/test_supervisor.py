@@ -49,7 +49,9 @@ class Up:
 def up(folder: Path) -> Iterator[Up]:
     """Running with all three children; whatever a test leaves over ends with it."""
     for name in STRAY:
-        (folder / f"{name}.py").write_text("from pathlib import Path\nPath(__file__).with_suffix('.imported').touch()\n")
+        (folder / f"{name}.py").write_text(
+            "from pathlib import Path\nPath(__file__).with_suffix('.imported').touch()\n"
+        )
     environment = {**os.environ, "YIPAN_HOME": str(folder / "home"), "YIPAN_WEB__PORT": "0"}
     command = [str(Path(sys.executable).with_name("yipan")), "up"]
     with (folder / "log").open("wb") as log:

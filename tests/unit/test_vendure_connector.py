@@ -321,6 +321,15 @@ def test_shipment_is_added_and_shipped_once(shop: Shop) -> None:
     assert (account["status"], account["lines"][0]["shipped"]) == ("Shipped", 2)
 
 
+def test_line_tells_what_of_it_is_in_fulfilments(shop: Shop) -> None:
+    order = shop.read(shop.buy((CUP, 3), (TOWEL, 1)))
+    shop.client.send_shipment([shipment(order, "SF1", 2, 0)], "add")
+    shop.client.send_shipment([shipment(order, "SF2", 1, 0)], "add")
+    assert [line.fulfilled for line in shop.read(order.ref).lines] == [3, 0]
+    shop.twin.orders[order.ref].fulfilments[1].state = "Cancelled"
+    assert [line.fulfilled for line in shop.read(order.ref).lines] == [2, 0]
+
+
 def test_the_same_waybill_on_other_lines_is_another_fulfilment(shop: Shop) -> None:
     order = shop.read(shop.buy((CUP, 1), (TOWEL, 1)))
     shop.client.send_shipment([shipment(order, "SF1", 1, 0)], "add")

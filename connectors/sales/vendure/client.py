@@ -237,12 +237,13 @@ def _order(order: Any) -> Document:
 
 
 def _joined(order: Any) -> Any:
-    """The order with what is in fulfilments of each line beside the line; what is not as it should be stays as it came."""
-    lines, made = _dict(order).get("lines"), map(_dict, _rows(order, "fulfillments"))
-    if not isinstance(lines, list):
+    """The order, each line with what of it is in fulfilments; what is not as it should be stays as it came."""
+    if not isinstance(_dict(order).get("lines"), list):
         return order
-    rows = [_dict(row) for fulfilment in made if fulfilment.get("state") != "Cancelled" for row in _rows(fulfilment, "lines")]
-    return {**order, "lines": [{**line, **_fulfilled(line, rows)} if isinstance(line, dict) else line for line in lines]}
+    made = [f for f in map(_dict, _rows(order, "fulfillments")) if f.get("state") != "Cancelled"]
+    rows = [_dict(row) for fulfilment in made for row in _rows(fulfilment, "lines")]
+    lines = [{**line, **_fulfilled(line, rows)} if isinstance(line, dict) else line for line in order["lines"]]
+    return {**order, "lines": lines}
 
 
 def _fulfilled(line: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
