@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -29,6 +30,7 @@ TWINS = {
 """Name → module."""
 SHOPS = ("tmall-aurora", "tmall-birch", "vendure-aurora", "vendure-birch")
 READY_S = 60.0
+PORTS = range(18020, 18999)
 
 
 @dataclass
@@ -142,9 +144,12 @@ def _end(place: Town) -> None:
 
 
 def _free_port() -> int:
-    """A free port below the range the system hands out by itself, so that a restart finds it free."""
-    for port in range(18020, 18999):
+    """A free port below the range the system hands out by itself, so that a restart finds it free.
+
+    Any of them: another demo on this machine must not find the one that is free because our web process was killed.
+    """
+    for port in random.sample(PORTS, len(PORTS)):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)):
                 return port
-    raise RuntimeError("no free port between 18020 and 18999")
+    raise RuntimeError(f"no free port between {PORTS[0]} and {PORTS[-1]}")
