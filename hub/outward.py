@@ -253,7 +253,8 @@ def _after_call(hub: Hub, tx: Transaction, job: Job, outcome: Outcome) -> None:
     elif isinstance(error, InDoubt):
         _in_doubt(hub, tx, job, error)
     elif isinstance(error, Later):
-        outbox.again(tx, row, _wait_s(hub, row, error), error, reached=_without_said(row))
+        # As it was when taken up: what may have arrived before is said the same again, anything else computed anew.
+        outbox.again(tx, row, _wait_s(hub, row, error), error, reached=row["reached"])
     elif (
         row["ability"] == "send_cancellation"
         and "fulfilment" in row["payload"]

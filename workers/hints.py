@@ -26,6 +26,7 @@ def celery_app(broker: str, folder: Path, prefix: str) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         worker_hijack_root_logger=False,
+        worker_enable_remote_control=False,
         worker_prefetch_multiplier=16,
         task_acks_late=False,
     )

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import structlog
+from celery import Celery
 
 from config.settings import Settings, load
 from workers.clock import Clock
@@ -14,7 +18,9 @@ from workers.hints import Hints, celery_app, publisher
 from workers.lanes import Worker
 from workers.wire import make_hub, open_store, quiet_logs
 
+log = structlog.get_logger("run")
 BEAT_S = 2.0
+STUMBLE_S = 0.5
 NICE = 5
 """Workers give way to the web process: somebody waits for an acknowledgement."""
 Wake = Callable[[set[str]], None]
@@ -51,7 +57,21 @@ def _serve(settings: Settings, worker: Worker, lanes: Sequence[str]) -> None:
 
     queues = ",".join(f"{settings.bus.queue_prefix}{lane}" for lane in lanes)
     quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat", "--loglevel=ERROR"]
-    app.worker_main(["worker", "--pool=threads", "--concurrency=2", "-Q", queues, *quiet])
+    named = ["-n", f"yipan-{os.getpid()}@%h", "-Q", queues]
+    _consume(app, ["worker", "--pool=threads", "--concurrency=2", *named, *quiet])
+
+
+def _consume(app: Celery, arguments: list[str]) -> None:
+    """Consume until asked to stop. What a broker's library stumbles over must not end the loops beside it."""
+    while True:
+        try:
+            app.worker_main(arguments)
+        except SystemExit as left:
+            if left.code:
+                log.warning("consumer_stumbled", code=left.code)
+                time.sleep(STUMBLE_S)
+                continue
+        return
 
 
 def web_hints() -> Wake:

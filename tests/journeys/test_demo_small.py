@@ -79,22 +79,14 @@ def test_every_order_of_the_demo_is_accounted_for(told: tuple[int, dict[str, Any
     assert orders["delivered"] == orders["shipped"] > 0
 
 
-def test_same_seed_comes_to_the_same_totals_without_hints_and_a_shop_that_shows_one_unit_too_many_is_found(
+def test_same_seed_comes_to_the_same_totals_without_hints_and_one_lie_and_one_lost_write_are_reported_exactly(
     told: tuple[int, dict[str, Any]], tmp_path: Path
 ) -> None:
-    code, result = played(tmp_path, orders=20, faults="none", hints=False, lie=["tmall-birch", 1])
+    untrue = {"lie": ["tmall-birch", 1], "lose": ["tmall-aurora", "send_shipment"]}
+    code, result = played(tmp_path, orders=20, faults="none", hints=False, **untrue)
     assert result["orders"] == told[1]["orders"]
     assert (code, figures(result)) == (1, dict.fromkeys(ZERO, 0) | {"channel_drift_units": 1})
-    drift, where = result["audit"]
+    drift, where, lost = result["audit"]
     assert drift == "channel_drift_units is 1, not 0"
     assert where.startswith("tmall-birch shows ")
-
-
-def test_warehouse_that_holds_one_unit_more_and_a_shop_that_lost_a_shipment_are_reported_exactly(
-    tmp_path: Path,
-) -> None:
-    code, result = played(tmp_path, orders=12, faults="none", lie=["qimen", 1], lose=["tmall-aurora", "send_shipment"])
-    assert (code, figures(result)) == (1, dict.fromkeys(ZERO, 0) | {"ledger_drift_units": 1})
-    drift, lost = sorted(result["audit"])
-    assert drift == "ledger_drift_units is 1, not 0"
     assert lost.startswith("tmall-aurora has not been told that ")

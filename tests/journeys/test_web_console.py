@@ -193,8 +193,20 @@ def test_an_order_is_found_by_any_number_and_told_as_a_timeline(op: TestClient, 
     for search in ("TB2026-0007", "TB2026", "SKU-alpha-1", fulfilment["ref"]):
         assert "TB2026-0007" in op.get("/orders", params={"search": search}).text
     assert "TB2026-0007" not in op.get("/orders", params={"search": "TB9"}).text
+    later = {"type": "parcel.delivered", "subject": f"order:{order}", "payload": {"waybill": "SF7"}}
+    web_pool.store.write(lambda tx: tx.add(t.events, [{"id": tx.ids.new(), "time": tx.now, **later}]))
     page = op.get(f"/orders/{order}").text
-    for piece in ("order.taken", "fulfilment.released", "SKU-alpha-1", "HZ", "send_booking", "¥ 19.90"):
+    said = (
+        "order.taken",
+        "fulfilment.released",
+        "parcel.delivered",
+        "SF7",
+        "SKU-alpha-1",
+        "HZ",
+        "send_booking",
+        "¥ 19.90",
+    )
+    for piece in said:
         assert piece in page
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from sandbox.demo.run import Plan, run
+
 ZERO = ("ledger_overcommitted_units", "ledger_drift_units", "channel_drift_units", "waybills_doubled")
 ZERO += ("fulfilments_doubled",)
 KILLS = 20
@@ -81,3 +83,12 @@ def test_twenty_kills_during_a_harsh_demo_leave_no_trace_on_sqlite(tmp_path: Pat
 
 def test_twenty_kills_during_a_harsh_demo_leave_no_trace_on_postgres(tmp_path: Path, fleet: dict[str, str]) -> None:
     chaos(tmp_path, fleet, 150)
+
+
+def test_warehouse_that_holds_one_unit_more_than_it_said_is_reported_exactly(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = run(Plan(orders=6, faults="none", leave=True, home=tmp_path, lie=("qimen", 1)), as_json=True)
+    result = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert (code, zeros(result)) == (1, dict.fromkeys(ZERO, 0) | {"ledger_drift_units": 1})
+    assert result["audit"] == ["ledger_drift_units is 1, not 0"]

@@ -78,7 +78,7 @@ def test_flow_that_must_wait_puts_its_document_off_and_takes_it_up_again(
     assert (inward.settle(place.hub), inward.settle(place.hub)) == (1, 0)
     row = place.world.row(t.inbox, ref="SF1")
     assert (row["state"], row["attempts"], row["problem"]) == ("waiting", 1, "Unavailable")
-    place.live(3)
+    place.live(6)
     assert place.world.row(t.inbox, ref="SF1")["state"] == "done"
 
 
