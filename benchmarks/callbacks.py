@@ -29,7 +29,7 @@ from core.store.vault import Vault, read_keys
 from hub.onboard.connections import NewConnection, add_connection
 
 RATE, CALLERS = 300, 50
-OPEN_S, CLOSED_S, WARM_S = 8.0, 4.0, 1.0
+OPEN_S, CLOSED_S, WARM_S = 6.0, 4.0, 1.0
 BACKLOG, WORKERS = 10_000, 2
 LIMIT_MS = 100.0
 Pushed = dict[str, Any]

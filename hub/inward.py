@@ -32,16 +32,17 @@ FLOWS: dict[str, Flow] = {
 }
 """Document kind → the journey it starts."""
 LATER_S = 1.0
-AT_ONCE = {"tracking": 50}
+AT_ONCE = {"tracking": 25}
 """Documents booked in one commit, where fewer than a batch: callbacks wait for the writer's lock meanwhile."""
 
 
 def settle(hub: Hub, limit: int = 200) -> int:
     """Understand and book what waits in the inbox; returns how many documents were looked at."""
-    with hub.store.read() as tx:
-        heard = inbox.waiting(tx, limit)
-    for kind in dict.fromkeys(h.kind for h in heard):
-        _settle_kind(hub, kind, [h for h in heard if h.kind == kind])
+    with hub.store.db.turn("inbox"):
+        with hub.store.read() as tx:
+            heard = inbox.waiting(tx, limit)
+        for kind in dict.fromkeys(h.kind for h in heard):
+            _settle_kind(hub, kind, [h for h in heard if h.kind == kind])
     return len(heard)
 
 

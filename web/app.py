@@ -16,7 +16,7 @@ from core.store.store import Store
 from web import health
 from web.api import routers
 from web.asking import Hall
-from web.callbacks import Callbacks
+from web.callbacks import Callbacks, Doorway
 from web.console.pages import router as console
 from web.console.session import Sessions, Throttle
 from web.console.show import show_problem
@@ -50,7 +50,7 @@ def create_app(
     app.state.hall = hall
     app.state.sessions = Sessions(store, hall.settings)
     app.state.throttle = Throttle()
-    app.router.routes.append(Route("/callbacks/{token}", Callbacks(hall, keeper).hear, methods=["POST"]))
+    app.add_middleware(Doorway, callbacks=Callbacks(hall, keeper))
     app.router.routes.append(Route("/healthz", _healthz, methods=["GET"]))
     app.router.routes.append(Route("/metrics", _metrics, methods=["GET"]))
     for router in routers():

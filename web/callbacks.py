@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from prometheus_client import Counter
 from sqlalchemy import select
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connectors.registry import connector
 from connectors.spi import Reply
@@ -27,6 +29,7 @@ from web.asking import Hall
 from web.keeper import Brought, Keeper
 from web.problems import TooLarge
 
+PATH = "/callbacks/"
 RECHECKED_S = 1.0
 """How long a token is believed without asking the store again: a revocation bites within it."""
 REMEMBERED = 2000
@@ -46,16 +49,32 @@ class Door:
     until: float
 
 
+class Doorway:
+    """Takes callbacks before the app's own layers do: nothing of them is needed to keep a push."""
+
+    def __init__(self, app: ASGIApp, callbacks: Callbacks) -> None:
+        self._app, self._callbacks = app, callbacks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A push, or anything else, which the app answers."""
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith(PATH):
+            answer = await self._callbacks.hear(Request(scope, receive))
+            await answer(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 class Callbacks:
     """`POST /callbacks/{token}`."""
 
     def __init__(self, hall: Hall, keeper: Keeper) -> None:
         self._hall, self._keeper = hall, keeper
         self._doors: dict[str, Door] = {}
+        self._asked: dict[str, asyncio.Future[Door | None]] = {}
 
     async def hear(self, request: Request) -> Response:
         """The answer in the sender's words; an unknown token gets a plain 404."""
-        door = await self._door(digest(request.path_params["token"]))
+        door = await self._door(digest(request.url.path.removeprefix(PATH)))
         if door is None:
             COUNTED.labels("-", "unknown").inc()
             return PlainTextResponse("not found", 404)
@@ -94,8 +113,17 @@ class Callbacks:
     async def _door(self, key: str) -> Door | None:
         door = self._doors.get(key)
         if door is None or door.until < time.monotonic():
-            door = await run_sync(self._look_up, key)
-            self._remember(key, door)
+            door = await self._looked_up(key)
+        return door
+
+    async def _looked_up(self, key: str) -> Door | None:
+        """Look once for all who ask at the same moment."""
+        asked = self._asked.get(key)
+        if asked is None:
+            asked = self._asked[key] = asyncio.ensure_future(run_sync(self._look_up, key))
+            asked.add_done_callback(lambda done: self._asked.pop(key, None))
+        door = await asyncio.shield(asked)
+        self._remember(key, door)
         return door
 
     def _remember(self, key: str, door: Door | None) -> None:

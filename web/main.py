@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -49,6 +50,8 @@ def serve(store: Store, settings: Settings) -> None:
 def serve_app(app: FastAPI, web: Web) -> None:
     """Any app, the way the doors are served."""
     sys.setswitchinterval(SWITCH_S)
+    gc.collect()
+    gc.freeze()  # what was imported stays: looking through it again would stop the doors for a tenth of a second
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again once it has stopped
         signal.signal(number, lambda *_: None)
     config = uvicorn.Config(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -21,7 +22,7 @@ from workers.wire import make_hub, open_store, quiet_logs
 log = structlog.get_logger("run")
 BEAT_S = 2.0
 STUMBLE_S = 0.5
-NICE = 5
+NICE = 10
 """Workers give way to the web process: somebody waits for an acknowledgement."""
 Wake = Callable[[set[str]], None]
 
@@ -35,6 +36,8 @@ def run_worker(lanes: Sequence[str]) -> None:
     worker = Worker(make_hub(settings, store), lanes, settings.bus.sweep_s)
     if settings.bus.hints:
         store.woken = worker.wake
+    gc.collect()
+    gc.freeze()  # a pause for what was imported would be a pause with the writer's lock held
     worker.start()
     stopped = threading.Event()
     threading.Thread(target=_beat, args=(store, stopped), daemon=True).start()

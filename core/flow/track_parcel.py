@@ -75,9 +75,11 @@ def _fact(tx: Transaction, parcel: Mapping[str, Any], row: TrackedRow) -> dict[s
 
 def _derive(tx: Transaction, parcel_ids: Sequence[int]) -> None:
     """Set each parcel's milestone from all its facts; say so where it changed."""
+    f = t.tracking_facts.c
     facts: dict[int, list[Fact]] = {}
-    for row in many(tx, t.tracking_facts, "parcel_id", parcel_ids):
-        facts.setdefault(row["parcel_id"], []).append(Fact(row["happened_at"], row["milestone"]))
+    known = select(f.parcel_id, f.happened_at, f.milestone).where(f.parcel_id.in_(parcel_ids)) if parcel_ids else None
+    for parcel_id, happened_at, said in tx.conn.execute(known) if known is not None else ():
+        facts.setdefault(parcel_id, []).append(Fact(happened_at, said))
     told = []
     for parcel in many(tx, t.parcels, "id", parcel_ids):
         shown = milestone(facts[parcel["id"]])

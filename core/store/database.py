@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,6 +43,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LEDGER_LOCK = 0x59495041  # "YIPA"
 SCHEMA_LOCK = LEDGER_LOCK + 1
 CLAIM_LOCK = LEDGER_LOCK + 2
+PRAGMAS = (
+    "busy_timeout=20000",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "wal_autocheckpoint=20000",
+)
+"""The log is written back by `checkpoint`, outside of any transaction; by a commit only when nobody did so for long."""
 Id = BigInteger().with_variant(Integer(), "sqlite")
 Json = JSON().with_variant(postgresql.JSONB(), "postgresql")
 Blob = LargeBinary()
@@ -117,6 +125,25 @@ class Database:
         self._readers.dispose()
         self._writer.dispose()
 
+    @contextmanager
+    def turn(self, what: str) -> Iterator[None]:
+        """One process at a time does this, where they would only do the same work twice (SQLite: one writer anyway)."""
+        if not self.is_sqlite:
+            yield
+            return
+        handle = os.open(f"{self._readers.url.database}.{what}", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def checkpoint(self) -> None:
+        """Write SQLite's log back into its file, in nobody's way."""
+        if self.is_sqlite:
+            with closing(self._readers.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+
     def now(self, conn: Connection) -> datetime:
         """The database's clock."""
         if self.is_sqlite:
@@ -164,7 +191,7 @@ class _Gate:
     def __exit__(self, *exc: object) -> None:
         held_s = time.monotonic() - self._since
         fcntl.flock(self._lock, fcntl.LOCK_UN)
-        if self._somebody_waits():
+        if not self._hurried and self._somebody_waits():
             time.sleep(held_s)
 
     def close(self) -> None:
@@ -205,7 +232,7 @@ def _sqlite_engine(url: str, begin: str, pool_size: int) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: object) -> None:
         connection.isolation_level = None
-        for pragma in ("busy_timeout=20000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -72,7 +72,9 @@ def keep_deliveries(tx: Transaction, deliveries: Sequence[Delivery]) -> Kept:
             continue
         latest[subject] = digest
         rows.append(_row(tx, delivery.connection_id, keys[delivery.holder], document, digest))
-    new = insert_or_skip(tx.conn, t.inbox, rows)
+    plain, named = [r for r in rows if r["event_id"] is None], [r for r in rows if r["event_id"] is not None]
+    tx.add(t.inbox, plain)
+    new = [*(row["id"] for row in plain), *insert_or_skip(tx.conn, t.inbox, named)]
     tx.tally("duplicates_absorbed", len(brought) - len(new))
     tx.lanes.update(LANES.get(document.kind, "fulfilment") for _, document, _ in brought)
     return Kept(tuple(new), len(brought) - len(new))

@@ -111,7 +111,8 @@ class Store:
             yield Transaction(conn, self.ids, self.vault, self._now(conn))
 
     def beat(self) -> None:
-        """Show that this process lives, and how often it has committed."""
+        """Show that this process lives, and how often it has committed; and do the housekeeping of a beat."""
+        self.db.checkpoint()
         commits = self.db.commits + 1
         self.write(lambda tx: tx.set(t.processes, self.process, beat_at=tx.now, commits=commits))
 

@@ -35,7 +35,7 @@ WORDS = {
     "70": "因收方客户不在，本次派送不成功",
     "125": "快件已投放至丰巢柜，请凭取件码取件",
     "80": "已签收，签收人凭取货码签收",
-    "8000": "在官网\"运单资料&签收图\"可查看签收人信息",
+    "8000": '在官网"运单资料&签收图"可查看签收人信息',
 }
 AT_SENDER = ("50", "54", "30", "36", "105")
 
@@ -204,5 +204,3 @@ def pushed(rows: list[dict[str, str]], mode: str) -> tuple[bytes, dict[str, str]
 def heard(status: int, body: bytes) -> bool:
     """Whether the receiver has the whole batch; any other answer has it sent again."""
     return status == 200 and (body.startswith(b'{"return_code":"0000"') or b"<Head>OK</Head>" in body)
-
-

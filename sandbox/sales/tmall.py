@@ -178,9 +178,7 @@ class Shop:
         self.last_tid = max(self.last_tid, tid)
         wanted = body["lines"]
         oids = [tid] if len(wanted) == 1 else [tid + n for n in range(1, len(wanted) + 1)]
-        lines = [
-            Line(oid, str(line["listing"]), int(line["quantity"])) for oid, line in zip(oids, wanted, strict=True)
-        ]
+        lines = [Line(oid, str(line["listing"]), int(line["quantity"])) for oid, line in zip(oids, wanted, strict=True)]
         receiver = RECEIVER | (body.get("receiver") or {})
         told = {name: body[name] for name in ("type", "buyer", "message") if name in body}
         paid_at = now if body.get("pay", True) else None

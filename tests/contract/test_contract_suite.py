@@ -310,7 +310,7 @@ BREAKAGES: tuple[Breakage, ...] = (
         "bring ['order']",
     ),
     Breakage(
-        "same_delivery_twice_is_one", "read_callback", CLIENT, 'b\'{"ok": true}\' if', "b'OK' if", "should accept it"
+        "same_delivery_twice_is_one", "read_callback", CLIENT, "b'{\"ok\": true}' if", "b'OK' if", "should accept it"
     ),
     Breakage(
         "same_delivery_twice_is_one",
@@ -321,7 +321,7 @@ BREAKAGES: tuple[Breakage, ...] = (
         "",
     ),
     Breakage(
-        "failures_are_told", "read_callback", CLIENT, 'b\'{"ok": false}\'', 'b\'{"ok": true}\'', "should refuse it"
+        "failures_are_told", "read_callback", CLIENT, "b'{\"ok\": false}'", "b'{\"ok\": true}'", "should refuse it"
     ),
     Breakage(
         "malformed_bodies_are_answered",
@@ -389,8 +389,7 @@ def test_weakest_fact_caps_the_grade(shop: Shop, mark: str, expected: str) -> No
 
 def test_client_lines_count_code_alone(shop: Shop) -> None:
     text = (
-        '"""For what."""\n\n# why\nX = 1\n"""About X."""\n\n\n'
-        'def f() -> str:\n    """Says."""\n    return """a\nb"""\n'
+        '"""For what."""\n\n# why\nX = 1\n"""About X."""\n\n\ndef f() -> str:\n    """Says."""\n    return """a\nb"""\n'
     )
     assert code_lines(text) == 4
 
