@@ -5,6 +5,8 @@ BENCHES ?= mapping callbacks
 ARGS ?=
 STAMP := $(VENV)/.installed
 PYTEST := $(VENV)/bin/python -m pytest
+EMBEDDED := tests/unit tests/contract tests/journeys tests/simulation
+SIDE_BY_SIDE := -n 2 --dist loadfile
 
 .PHONY: help install demo run test check test-services test-peers test-long bench
 .DELETE_ON_ERROR:
@@ -28,7 +30,7 @@ run: install  ## an empty hub on this machine
 	$(VENV)/bin/yipan up $(ARGS)
 
 test: install  ## all that needs no server (ARGS='-k sentence')
-	$(PYTEST) tests/unit tests/contract tests/journeys tests/simulation $(ARGS)
+	$(PYTEST) $(EMBEDDED) $(SIDE_BY_SIDE) $(ARGS)
 
 check: install  ## ruff, mypy, the doors between rooms, and the wheel in an empty environment
 	$(VENV)/bin/ruff check .
@@ -45,7 +47,7 @@ test-peers: install  ## a journey through real third-party servers
 	$(PYTEST) tests/peers $(ARGS)
 
 test-long: install  ## the suites of `make test` with many more random examples
-	HYPOTHESIS_PROFILE=long $(PYTEST) tests/unit tests/contract tests/journeys tests/simulation $(ARGS)
+	HYPOTHESIS_PROFILE=long $(PYTEST) $(EMBEDDED) $(SIDE_BY_SIDE) $(ARGS)
 
 bench: install  ## ours beside rivals, one JSON line each (BENCHES=mapping, ARGS=…)
 	@set -e; for name in $(BENCHES); do $(VENV)/bin/yipan bench $$name --json $(ARGS); done

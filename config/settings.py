@@ -38,7 +38,6 @@ class Web(_Part):
 
     host: str = "127.0.0.1"
     port: int = Field(8020, ge=0, le=65535)
-    body_limit_bytes: int = 1_000_000
     session_hours: int = 12
     secure_cookies: bool = False
     trust_forwarded: bool = False

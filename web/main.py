@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from config.settings import Settings, Web, load
+from core.store.schema import prepare
 from core.store.store import Store
 from core.store.vault import Vault, read_keys
 from hub.wiring import Hub, Options
@@ -31,6 +32,8 @@ def main(wake: Callable[[set[str]], None] | None = None) -> None:
     """Serve until told to stop. wake(lanes) is called after each commit that left work; it must not wait or raise."""
     settings = load()
     write_log_lines()
+    settings.data.mkdir(parents=True, exist_ok=True)
+    prepare(settings.database_url)
     store = Store(settings.database_url, Vault(read_keys(settings.key_file)), role="web")
     store.woken = wake or store.woken
     try:

@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 
 from config.settings import Settings
-from core.store.schema import prepare
 from hub.onboard.first import first_start
 from workers import leash
 from workers.wire import open_store
@@ -100,8 +99,6 @@ class Supervisor:
 
 def open_hub(settings: Settings) -> tuple[str, str] | None:
     """Bring the database up to date; the first time, the administrator's password and the operator's key."""
-    settings.data.mkdir(parents=True, exist_ok=True)
-    prepare(settings.database_url)
     store = open_store(settings, "up")
     try:
         return store.write(first_start)

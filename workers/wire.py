@@ -9,13 +9,16 @@ import sys
 import structlog
 
 from config.settings import Settings
+from core.store.schema import prepare
 from core.store.store import Store
 from core.store.vault import Vault, read_keys
 from hub.wiring import Hub, Observe, Options
 
 
 def open_store(settings: Settings, role: str) -> Store:
-    """The store of this process; the database must have been prepared."""
+    """The store of this process, its database brought up to date first."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    prepare(settings.database_url)
     return Store(settings.database_url, Vault(read_keys(settings.key_file)), role=role)
 
 

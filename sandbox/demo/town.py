@@ -30,6 +30,8 @@ TWINS = {
 """Name → module."""
 SHOPS = ("tmall-aurora", "tmall-birch", "vendure-aurora", "vendure-birch")
 READY_S = 60.0
+LEASH = "YIPAN_LEASH"
+"""The hub ends when the pipe of this number closes: with us, however we end."""
 PORTS = range(18020, 18999)
 
 
@@ -45,6 +47,7 @@ class Town:
     hub: subprocess.Popen[bytes] | None = None
     restarts: int = 0
     session: requests.Session = field(default_factory=requests.Session)
+    leash: tuple[int, int] = field(default_factory=os.pipe)
 
     @property
     def url(self) -> str:
@@ -85,7 +88,14 @@ class Town:
         command = [sys.executable, "-P", "-m", "workers", "up"]
         log = (self.home / "hub.log").open("ab")
         with log:
-            self.hub = subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.hub = subprocess.Popen(
+                command,
+                env={**self.environment, LEASH: str(self.leash[0])},
+                pass_fds=(self.leash[0],),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
 
     def wait_until_healthy(self) -> None:
         """Until every process of the hub shows a heartbeat."""
@@ -141,6 +151,8 @@ def _end(place: Town) -> None:
         place.twin_process.wait(10)
         place.twin_process.stdout.close()
     place.session.close()
+    for end in place.leash:
+        os.close(end)
 
 
 def _free_port() -> int:
