@@ -284,6 +284,11 @@ def skip_locked(query: Select[Any]) -> Select[Any]:
     return query.with_for_update(skip_locked=True)
 
 
+def only_where(condition: str) -> dict[str, Any]:
+    """Keyword arguments that make an index partial."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 def insert_or_skip(conn: Connection, table: Table, rows: Sequence[dict[str, Any]], returning: Any = None) -> list[Any]:
     """Insert rows, passing over those whose unique key is there; returns `returning` of the inserted ones."""
     column = table.c[returning] if returning else next(iter(table.primary_key.columns))

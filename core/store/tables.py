@@ -14,10 +14,9 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
-    text,
 )
 
-from core.store.database import Blob, Id, Json, Utc
+from core.store.database import Blob, Id, Json, Utc, only_where
 
 metadata = MetaData(
     naming_convention={
@@ -410,9 +409,15 @@ inbox = _table(
     UniqueConstraint("connection_id", "kind", "event_id"),
     Index("ix_inbox_latest", "connection_id", "kind", "ref", "id"),
     Index(
-        "ix_inbox_waiting", "due_at", sqlite_where=text("state = 'waiting'"), postgresql_where=text("state = 'waiting'")
+        "ix_inbox_waiting",
+        "due_at",
+        **only_where("state = 'waiting'"),
     ),
-    Index("ix_inbox_parked", "id", sqlite_where=text("state = 'parked'"), postgresql_where=text("state = 'parked'")),
+    Index(
+        "ix_inbox_parked",
+        "id",
+        **only_where("state = 'parked'"),
+    ),
 )
 outbox = _table(
     "outbox",
@@ -443,16 +448,14 @@ outbox = _table(
         "ix_outbox_open",
         "lane",
         "due_at",
-        sqlite_where=text("state in ('waiting', 'sending', 'in_doubt')"),
-        postgresql_where=text("state in ('waiting', 'sending', 'in_doubt')"),
+        **only_where("state in ('waiting', 'sending', 'in_doubt')"),
     ),
     Index(
         "ix_outbox_key",
         "connection_id",
         "key",
         "id",
-        sqlite_where=text("state in ('waiting', 'sending', 'in_doubt', 'parked')"),
-        postgresql_where=text("state in ('waiting', 'sending', 'in_doubt', 'parked')"),
+        **only_where("state in ('waiting', 'sending', 'in_doubt', 'parked')"),
     ),
 )
 events = _table(
