@@ -68,13 +68,13 @@ def row(ref: str = "F-1", city: str = "杭州市", **more: Any) -> Outgoing:
 
 def client_of(url: str, settings: dict[str, Any] | None = None, checkword: str = sf.SECRETS["checkword"]) -> Client:
     connection = Connection("c-1", SF.name, sf.SETTINGS | (settings or {}), {"checkword": checkword})
-    http = Http(url, timeout_s=0.3, outbound=Outbound(allow=["127.0.0.0/8"]), attempts=1)
+    http = Http(url, timeout_s=1.5, outbound=Outbound(allow=["127.0.0.0/8"]), attempts=1)
     return SF.client(connection, http, lambda: NOW)
 
 
 @pytest.fixture
 def faults() -> Faults:
-    return Faults(hang_s=0.5)
+    return Faults(hang_s=2.0)
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_a_booking_that_was_answered_and_lost_is_found_to_be_absent(stage: Stage
 def test_after_a_fault_the_probe_knows_whether_the_booking_arrived(
     stage: Stage, fault: str, expected: type[YipanError], found: str
 ) -> None:
-    stage.faults.set(plan=[fault], hang_s=0.5)
+    stage.faults.set(plan=[fault], hang_s=2.0)
 
     assert type(stage.book().error) is expected
     assert stage.probe().state == found
@@ -229,7 +229,7 @@ def test_after_a_fault_the_probe_knows_whether_the_booking_arrived(
 
 @pytest.mark.parametrize("fault", ["5xx", "timeout_before", "timeout_after", "truncated"])
 def test_a_fault_while_reading_is_only_for_later(stage: Stage, fault: str) -> None:
-    stage.faults.set(plan=[fault], hang_s=0.5)
+    stage.faults.set(plan=[fault], hang_s=2.0)
 
     with pytest.raises(Unavailable):
         stage.client.fetch_tracking(["SF1000000000001"])

@@ -58,7 +58,7 @@ class Stage:
 
     def client(self, **settings: Any) -> Any:
         connection = Connection("c-1", TRYTON.name, {**twins.SETTINGS, **settings}, twins.SECRETS)
-        http = Http(self.url, timeout_s=0.3, outbound=Outbound(["127.0.0.0/8"]), attempts=1)
+        http = Http(self.url, timeout_s=1.0, outbound=Outbound(["127.0.0.0/8"]), attempts=1)
         return TRYTON.client(connection, http, lambda: datetime.now(UTC))
 
     def entered(self) -> Any:

@@ -61,13 +61,13 @@ class Stage:
     """One server for all tests of the file: whoever stands on it answers."""
 
     def __init__(self) -> None:
-        self.faults = Faults(hang_s=0.5)
+        self.faults = Faults(hang_s=2.0)
         self.server = Server(self, self.faults)
         self.actor: Any = None
 
     def enter(self, actor: Any) -> str:
         self.actor = actor
-        self.faults.set(hang_s=0.5)
+        self.faults.set(hang_s=2.0)
         self.faults.bitten.clear()
         self.faults.calls.clear()
         return self.server.url
@@ -89,7 +89,7 @@ class Shop:
     def client_with(self, secrets: dict[str, str] | None = None, **settings: Any) -> Any:
         chosen = {**vendure.SETTINGS, "base_url": self.url, **settings}
         connection = Connection("c-1", VENDURE.name, chosen, vendure.SECRETS if secrets is None else secrets)
-        http = Http(self.url, timeout_s=0.3, outbound=Outbound(["127.0.0.0/8"]))
+        http = Http(self.url, timeout_s=1.5, outbound=Outbound(["127.0.0.0/8"]))
         return VENDURE.client(connection, http, self.clock)
 
     def buy(self, *lines: tuple[str, int], **more: Any) -> str:
@@ -394,7 +394,7 @@ def test_unknown_order_cannot_be_called_off(shop: Shop) -> None:
 @pytest.mark.parametrize("fault", ["5xx", "timeout_before", "timeout_after", "truncated"])
 def test_lost_fulfilment_is_in_doubt_and_the_probe_tells(shop: Shop, fault: str) -> None:
     row = ready(shop)
-    shop.faults.set(plan=[fault], hang_s=0.5)
+    shop.faults.set(plan=[fault], hang_s=2.0)
     with pytest.raises(InDoubt):
         shop.client.send_shipment([row], "add")
     happened = fault in ("timeout_after", "truncated")
@@ -405,7 +405,7 @@ def test_lost_fulfilment_is_in_doubt_and_the_probe_tells(shop: Shop, fault: str)
 @pytest.mark.parametrize("fault", ["5xx", "timeout_before", "timeout_after", "truncated"])
 def test_lost_cancellation_is_in_doubt_and_the_probe_tells(shop: Shop, fault: str) -> None:
     ref = shop.buy((CUP, 1))
-    shop.faults.set(plan=["", fault], hang_s=0.5)
+    shop.faults.set(plan=["", fault], hang_s=2.0)
     with pytest.raises(InDoubt):
         shop.client.send_cancellation([cancellation(ref)])
     happened = fault in ("timeout_after", "truncated")
@@ -415,7 +415,7 @@ def test_lost_cancellation_is_in_doubt_and_the_probe_tells(shop: Shop, fault: st
 @pytest.mark.parametrize("fault", ["429", "5xx", "timeout_before", "timeout_after", "truncated"])
 def test_lost_reading_is_simply_repeated(shop: Shop, fault: str) -> None:
     ref = shop.buy((CUP, 1))
-    shop.faults.set(plan=[fault], hang_s=0.5)
+    shop.faults.set(plan=[fault], hang_s=2.0)
     refs: list[str] = []
     for _ in range(2):
         try:
