@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select
 
+from core.flow.reconcile import overcommitted_units
 from core.store import tables as t
 from core.store.outbox import OPEN
 from core.store.scope import Scope
@@ -40,18 +41,9 @@ def _of_the_hub(tx: Transaction) -> dict[str, Any]:
         "shop_oversold_units": oversold(tx),
         "worklist": rows_in(tx, t.worklist, t.worklist.c.done_at.is_(None)),
         "tallies": {row["name"]: row["n"] for row in tx.rows(select(t.tallies))},
-        "ledger_overcommitted_units": overcommitted(tx),
+        "ledger_overcommitted_units": overcommitted_units(tx),
         "commits": int(tx.conn.execute(select(func.coalesce(func.sum(t.processes.c.commits), 0))).scalar_one()),
     }
-
-
-def overcommitted(tx: Transaction) -> int:
-    """Σ over cells of |open backed units − reserved|; anything but 0 is a broken ledger."""
-    c, k = t.cells.c, t.claims.c
-    backed = func.coalesce(func.sum(k.backed), 0)
-    query = select(c.reserved, backed).join(t.claims, and_(k.cell_id == c.id, k.open.is_(True)), isouter=True)
-    rows = tx.conn.execute(query.group_by(c.id, c.reserved))
-    return sum(abs(int(units) - int(reserved)) for reserved, units in rows)
 
 
 def oversold(tx: Transaction) -> int:

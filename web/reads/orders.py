@@ -14,7 +14,6 @@ from core.store.store import Transaction, many
 from web.reads.shape import PAGE, all_shown, number, paged, shown
 
 o = t.orders.c
-FOR_THEIR_PART = ("inbox", "outbox")
 Row = Mapping[str, Any]
 
 
