@@ -140,7 +140,11 @@ def after_read(said: Said, shown: Mapping[str, int]) -> tuple[Level, ...]:
 
 
 def told(tx: Transaction, said: Said) -> None:
-    """The write is confirmed. An absolute write over a moving figure leaves doubt until it is read back."""
+    """The write is confirmed. An absolute write over a moving figure leaves doubt until it is read back.
+
+    Shelves are changed by whoever has the ledger: `judge` must not settle a doubt over a figure told meanwhile.
+    """
+    tx.lock_ledger()
     for listing, target in said.told.items():
         row = {
             "told": target,
@@ -156,6 +160,7 @@ def told(tx: Transaction, said: Said) -> None:
 
 def lost(tx: Transaction, said: Said) -> None:
     """Nobody knows whether the write arrived: what the shop shows is in doubt, and is looked at again."""
+    tx.lock_ledger()
     ids = [int(listing) for listing in said.told]
     tx.conn.execute(update(t.shelves).where(t.shelves.c.listing_id.in_(ids)).values(doubt=True, told_at=tx.now))
 
@@ -191,6 +196,7 @@ def doubtful(tx: Transaction, quiet_s: float) -> list[Mapping[str, Any]]:
 
 def note_shown(tx: Transaction, connection_id: int, shown: Mapping[str, int], read_at: Any) -> None:
     """What the shop showed when it was read; judged once everything it sold before then has been heard."""
+    tx.lock_ledger()
     li = t.listings.c
     for row in tx.rows(select(li.id, li.ref).where(li.connection_id == connection_id, li.ref.in_(list(shown)))):
         s = t.shelves.c

@@ -35,6 +35,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import JSON, LargeBinary, TypeDecorator
 
@@ -51,6 +52,8 @@ PRAGMAS = (
     "wal_autocheckpoint=20000",
 )
 """The log is written back by `checkpoint`, outside of any transaction; by a commit only when nobody did so for long."""
+CROSSED, OVER_AGAIN = ("40P01", "40001"), 4
+"""PostgreSQL's states for a deadlock and for a transaction that cannot be put in order."""
 Id = BigInteger().with_variant(Integer(), "sqlite")
 Json = JSON().with_variant(postgresql.JSONB(), "postgresql")
 Blob = LargeBinary()
@@ -104,11 +107,14 @@ class Database:
             yield conn
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in one transaction; committed when this returns, without trace when it raises."""
+        """Run `work` in one transaction; committed when this returns, without trace when it raises.
+
+        It may be run more than once, so all it does has to go through the connection.
+        """
         if self._closed:
             raise RuntimeError("this database was closed: nothing more can be written")
         if not self.is_sqlite:
-            return self._commit(work)
+            return self._commit_again(work)
         job: Future[T] = Future()
         self._jobs.put((work, job))
         return job.result()
@@ -150,6 +156,16 @@ class Database:
             return datetime.now(UTC)
         at: datetime = conn.execute(select(func.now())).scalar_one()
         return at.astimezone(UTC)
+
+    def _commit_again(self, work: Callable[[Connection], T]) -> T:
+        """PostgreSQL ends one of two transactions that wait for each other: that one is done over, a few times."""
+        for _ in range(OVER_AGAIN):
+            try:
+                return self._commit(work)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", "") not in CROSSED:
+                    raise
+        return self._commit(work)
 
     def _commit(self, work: Callable[[Connection], T]) -> T:
         with self._writer.connect() as conn, conn.begin():

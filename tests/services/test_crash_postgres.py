@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
+from core.flow import publish_stock
 from core.flow.hear import Spoken
 from core.flow.take_order import take_orders
 from core.store import outbox
 from core.store import tables as t
+from core.store.store import Transaction, one
 from tests.simulation import test_crash as crash
 from tests.worlds import World, order, store, world
 
@@ -103,3 +106,48 @@ def test_one_parcels_facts_in_many_transactions_at_once_end_delivered(hub: World
     assert hub.row(t.parcels, waybill=waybill)["milestone"] == "delivered"
     assert hub.rows(select(func.count().label("n")).select_from(t.tracking_facts))[0]["n"] == 4
     assert (hub.events("parcel.delivered"), hub.order("A")["state"]) == (1, "delivered")
+
+
+def test_a_level_told_while_its_doubt_is_judged_stands(hub: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = hub.row(t.listings, connection_id=hub.tmall, ref="pen")["id"]
+    said = publish_stock.Said((), {str(listing): 160}, {str(listing): 0}, {}, True)
+    doubt = {"listing_id": listing, "told": 0, "seen_base": 0, "doubt": True}
+    racer = threading.Thread(target=lambda: hub.store.write(lambda tx: publish_stock.told(tx, said)))
+
+    def doubted(tx: Transaction) -> None:
+        tx.add(t.shelves, [{**doubt, "shown": 0, "shown_at": tx.now, "told_at": tx.now}])
+        cursor = {"connection_id": hub.tmall, "ability": "fetch_orders", "value": {}, "due_at": tx.now}
+        tx.add(t.cursors, [{**cursor, "read_until": tx.now + timedelta(seconds=1)}])
+
+    def told_meanwhile(tx: Transaction, row: object, margin_s: float) -> bool:
+        racer.start()
+        racer.join(1)
+        return False
+
+    monkeypatch.setattr(publish_stock, "_moved_since", told_meanwhile)
+    hub.store.write(doubted)
+    assert hub.store.write(lambda tx: publish_stock.judge(tx, 5)) == 1
+    racer.join(30)
+    with hub.store.read() as tx:
+        shelf = one(tx, t.shelves, listing_id=listing)
+    assert shelf is not None
+    assert (shelf["told"], shelf["doubt"]) == (160, True)
+
+
+def test_of_two_that_wait_for_each_other_both_are_done(hub: World) -> None:
+    met = threading.Barrier(2)
+    tries: list[str] = []
+
+    def moves(first: int, second: int, name: str) -> None:
+        def work(tx: Transaction) -> None:
+            tries.append(name)
+            tx.set(t.warehouses, first, name=name)
+            if len(tries) <= 2:
+                met.wait(10)
+            tx.set(t.warehouses, second, name=name)
+
+        hub.store.write(work)
+
+    at_once(lambda: moves(hub.east, hub.west, "a"), lambda: moves(hub.west, hub.east, "b"))
+    assert len(tries) == 3
+    assert hub.row(t.warehouses, id=hub.east)["name"] == hub.row(t.warehouses, id=hub.west)["name"]
