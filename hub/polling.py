@@ -61,11 +61,10 @@ def _poll(hub: Hub, row: Row) -> None:
         for _ in range(PAGES_AT_ONCE):
             if not hub.may_call(wired, "orders"):
                 break
-            row, more = _page(hub, wired, row)
+            row, more = _page(hub, wired, row, started - behind)
             if not more:
-                _rest(hub, wired, row, started - behind)
                 return
-        _rest(hub, wired, row, None)
+        hub.store.write(lambda tx: _set(tx, row, due_at=tx.now + timedelta(seconds=GO_ON_S), lease_until=None))
     except YipanError as error:
         found = wired.hide(error)
         hub.store.write(lambda tx: _failed(hub, tx, row, found))
@@ -74,8 +73,11 @@ def _poll(hub: Hub, row: Row) -> None:
         raise
 
 
-def _page(hub: Hub, wired: Wired, row: Row) -> tuple[Row, bool]:
-    """One page, kept together with the cursor's move. Someone else having moved it first stops us."""
+def _page(hub: Hub, wired: Wired, row: Row, read_until: datetime) -> tuple[Row, bool]:
+    """One page, kept together with the cursor's move; with the last one the cursor has caught up until then.
+
+    Someone else having moved it first stops us.
+    """
     ability = row["ability"]
     if ability == "fetch_stock":
         page = Page(wired.client.fetch_stock(_stock_refs(hub, wired)), cursor=row["value"])
@@ -85,8 +87,15 @@ def _page(hub: Hub, wired: Wired, row: Row) -> tuple[Row, bool]:
         *page.documents,
         *(wired.client.fetch_one(ability.removeprefix("fetch_").rstrip("s"), ref) for ref in page.refs),
     ]
-    moved = hub.store.write(lambda tx: _keep_and_move(tx, wired, row, documents, dict(page.cursor)))
-    return {**row, "value": dict(page.cursor), "moves": row["moves"] + 1}, page.more and moved
+    ahead = {**row, "value": dict(page.cursor), "moves": row["moves"] + 1}
+
+    def work(tx: Transaction) -> bool:
+        moved = _keep_and_move(tx, wired, row, documents, dict(page.cursor))
+        if not page.more:
+            _caught_up(hub, tx, wired, ahead, read_until)
+        return page.more and moved
+
+    return ahead, hub.store.write(work)
 
 
 def _stock_refs(hub: Hub, wired: Wired) -> list[str]:
@@ -112,14 +121,6 @@ def _keep_and_move(
         return False
     inbox.keep(tx, wired.row["id"], wired.holder, documents)
     return True
-
-
-def _rest(hub: Hub, wired: Wired, row: Row, read_until: datetime | None) -> None:
-    """Let go of the cursor: caught up until then, or to go on soon."""
-    if read_until is None:
-        hub.store.write(lambda tx: _set(tx, row, due_at=tx.now + timedelta(seconds=GO_ON_S), lease_until=None))
-    else:
-        hub.store.write(lambda tx: _caught_up(hub, tx, wired, row, read_until))
 
 
 def _caught_up(hub: Hub, tx: Transaction, wired: Wired, row: Row, read_until: datetime) -> None:

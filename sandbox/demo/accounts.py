@@ -46,20 +46,26 @@ def read_books(town: Town) -> Books:
     return Books(town.api("GET", "/figures"), twins, town.rows("/orders"), town.rows("/parked"))
 
 
-def wait_until_quiet(town: Town, limit_s: float, say: Any) -> bool:
-    """Until nothing is due on either side for a while; False when that takes too long."""
-    deadline, quiet_since = time.monotonic() + limit_s, None
-    while time.monotonic() < deadline:
-        busy = _busy(town)
+def wait_until_quiet(town: Town, stall_s: float, say: Any) -> bool:
+    """Until nothing is due on either side for a while; False when nothing has moved for `stall_s` seconds.
+
+    Patience is measured by what moves and not by the clock: a slow machine takes long, a hub that hangs stands still.
+    """
+    moved_at, quiet_since, before = time.monotonic(), None, None
+    while True:
+        busy, now = _busy(town), time.monotonic()
         say(busy)
+        if busy != before:
+            moved_at, before = now, busy
         if busy:
             quiet_since = None
-        elif quiet_since is None:
-            quiet_since = time.monotonic()
-        elif time.monotonic() - quiet_since > QUIET_S:
-            return True
+            if now - moved_at > stall_s:
+                return False
+        else:
+            quiet_since = quiet_since or now
+            if now - quiet_since > QUIET_S:
+                return True
         time.sleep(0.25)
-    return False
 
 
 def _busy(town: Town) -> dict[str, Any]:

@@ -35,6 +35,10 @@ LEASH = "YIPAN_LEASH"
 PORTS = range(18020, 18999)
 
 
+class Stopped(RuntimeError):
+    """The town cannot go on: the sentence says why."""
+
+
 @dataclass
 class Town:
     """Twins, by name, and the hub. restarts counts how often the supervisor had to be started again."""
@@ -59,7 +63,7 @@ class Town:
         return self.session.post(f"{self.twins[twin]}/_twin/{action}", json=body, timeout=10).json()
 
     def api(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
-        """The hub's REST API; waits out a web process being started again. Raises RuntimeError with its problem."""
+        """The hub's REST API; waits out a web process being started again. Raises Stopped with its problem."""
         deadline = time.monotonic() + READY_S
         while True:
             try:
@@ -70,7 +74,7 @@ class Town:
                     raise
                 time.sleep(0.1)
         if answer.status_code >= 400:
-            raise RuntimeError(f"{method} {path}: {answer.text}")
+            raise Stopped(f"{method} {path}: {answer.text}")
         return answer.json() if answer.content else None
 
     def rows(self, path: str, **params: Any) -> list[Any]:
@@ -105,9 +109,9 @@ class Town:
                 if self.session.get(f"{self.url}/healthz", timeout=2).status_code == 200:
                     return
             if self.hub and self.hub.poll() is not None:
-                raise RuntimeError(f"the hub ended by itself: {(self.home / 'hub.log').read_text()[-2000:]}")
+                raise Stopped(f"the hub ended by itself: {(self.home / 'hub.log').read_text()[-2000:]}")
             time.sleep(0.1)
-        raise RuntimeError(f"the hub did not become healthy: {(self.home / 'hub.log').read_text()[-2000:]}")
+        raise Stopped(f"the hub did not become healthy: {(self.home / 'hub.log').read_text()[-2000:]}")
 
 
 @contextlib.contextmanager
@@ -164,4 +168,4 @@ def _free_port() -> int:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)):
                 return port
-    raise RuntimeError(f"no free port between {PORTS[0]} and {PORTS[-1]}")
+    raise Stopped(f"no free port between {PORTS[0]} and {PORTS[-1]}")

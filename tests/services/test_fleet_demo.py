@@ -19,7 +19,8 @@ from sandbox.demo.run import Plan, run
 ZERO = ("ledger_overcommitted_units", "ledger_drift_units", "channel_drift_units", "waybills_doubled")
 ZERO += ("fulfilments_doubled",)
 KILLS = 20
-LIMIT_S = 400
+LIMIT_S = 900
+"""Only against a hang: the demo itself ends when nothing moves any more, however slow the machine is."""
 
 
 @pytest.fixture
