@@ -159,10 +159,11 @@ def told(tx: Transaction, said: Said) -> None:
 
 
 def lost(tx: Transaction, said: Said) -> None:
-    """Nobody knows whether the write arrived: what the shop shows is in doubt, and is looked at again."""
+    """Nobody knows whether the write arrived: what the shop shows is in doubt, and what was read before says nothing."""
     tx.lock_ledger()
     ids = [int(listing) for listing in said.told]
-    tx.conn.execute(update(t.shelves).where(t.shelves.c.listing_id.in_(ids)).values(doubt=True, told_at=tx.now))
+    unsure = {"doubt": True, "told_at": tx.now, "shown": None, "shown_at": None}
+    tx.conn.execute(update(t.shelves).where(t.shelves.c.listing_id.in_(ids)).values(**unsure))
 
 
 def targets(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int]:

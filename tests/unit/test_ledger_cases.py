@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -440,14 +440,14 @@ def test_a_soft_claim_becomes_a_firm_one_when_the_order_is_paid(hub: World) -> N
 # published
 
 
-def said(hub: World, shop: int) -> Said:
-    """Take the marks, compute the shop's one due write and have it confirmed."""
+def said(hub: World, shop: int, then: Callable[[Transaction, Said], None] = publish_stock.told) -> Said:
+    """Take the marks, compute the shop's one due write and have it confirmed (or lost)."""
 
     def work(tx: Transaction) -> Said:
         publish_stock.take_marks(tx)
         rows = [r for r in outbox.claim(tx, "stock", 50, 60) if r["connection_id"] == shop]
         it = publish_stock.compute(tx, rows[0])
-        publish_stock.told(tx, it)
+        then(tx, it)
         for row in rows:
             outbox.done(tx, row)
         return it
@@ -653,6 +653,19 @@ def test_a_lost_write_puts_its_listings_in_doubt(hub: World) -> None:
     it = said(hub, hub.tmall)
     sure(hub)
     hub.store.write(lambda tx: publish_stock.lost(tx, it))
+    assert shelf(hub, hub.tmall) == (10, True)
+
+
+def test_what_was_read_before_a_write_was_lost_does_not_settle_its_doubt(hub: World) -> None:
+    """Else the level that did arrive is said again, as a difference to what the shop showed before it."""
+    hub.counts("pen", 10)
+    said(hub, hub.tmall)
+    assert hub.clock is not None
+    hub.clock.wait(60)
+    hub.counts("pen", 160)
+    read_at(hub, 10)
+    said(hub, hub.tmall, publish_stock.lost)
+    assert hub.store.write(lambda tx: publish_stock.judge(tx, 5)) == 0
     assert shelf(hub, hub.tmall) == (10, True)
 
 
