@@ -7,6 +7,7 @@ YipanError
 ├── Person            parked until someone acts; `fix` names the button
 │   ├── NotAuthorised     credentials, signature or permission
 │   ├── Refused           the other side understood and said no
+│   │   └── OutOfStock        the pool cannot back all a caller asks for (`missing`)
 │   ├── Unfit             the document cannot be read or written (`faults`)
 │   └── Unmatched         it names something we do not know (`kind`, `ref`)
 ├── InDoubt           the call may have arrived: probe by business key, never a blind retry
@@ -66,6 +67,17 @@ class Refused(Person):
     """The other side understood the request and said no. Read its words, mend the cause, then retry."""
 
     fix = "retry"
+
+
+class OutOfStock(Refused):
+    """The pool cannot back all of what was asked for; nothing was reserved. Ask for less, or later.
+
+    missing: (item id, units asked for, units there are) of each item of which there are too few.
+    """
+
+    def __init__(self, message: str, missing: tuple[tuple[int, int, int], ...] = (), **names: str | None):
+        super().__init__(message, **names)
+        self.missing = missing
 
 
 @dataclass(frozen=True)

@@ -209,11 +209,12 @@ def unback(tx: Transaction, cell_id: int) -> int:
         units = min(claim["backed"], max(0, -cell.suspense))
         if units:
             entries = [Entry(cell, "reserved", -units), Entry(cell, "suspense", units)]
-            ledger.book(f"unback:{tx.ids.new()}", "unback", f"order:{claim['order_id']}", entries)
+            cause = f"order:{claim['order_id']}" if claim["order_id"] else f"{claim['kind']}:{claim['ref']}"
+            ledger.book(f"unback:{tx.ids.new()}", "unback", cause, entries)
             tx.set(t.claims, claim["id"], backed=claim["backed"] - units)
             short.append((claim["order_id"], units))
     ledger.flush()
-    release_order.release(tx, [order_id for order_id, _ in short])
+    release_order.release(tx, [order_id for order_id, _ in short if order_id])
     return sum(units for _, units in short)
 
 

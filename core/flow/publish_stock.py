@@ -159,7 +159,7 @@ def told(tx: Transaction, said: Said) -> None:
 
 
 def lost(tx: Transaction, said: Said) -> None:
-    """Nobody knows whether the write arrived: what the shop shows is in doubt, and what was read before says nothing."""
+    """Nobody knows whether the write arrived: what the shop shows is in doubt; what was read before says nothing."""
     tx.lock_ledger()
     ids = [int(listing) for listing in said.told]
     unsure = {"doubt": True, "told_at": tx.now, "shown": None, "shown_at": None}

@@ -18,11 +18,15 @@ class Want(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """One order's wishes, to be backed from these warehouses, best first. may_split: several may make it."""
+    """One order's wishes, to be backed from these warehouses, best first.
+
+    may_split: several may make it. refusable: its caller asked, and is told no (no parts) where not all can be backed.
+    """
 
     wants: Sequence[Want]
     warehouses: Sequence[int]
     may_split: bool = True
+    refusable: bool = False
 
 
 class Part(NamedTuple):
@@ -41,7 +45,7 @@ Balances = dict[tuple[int, int, int], int]
 
 
 def decide(balances: Mapping[tuple[int, int, int], int], requests: Sequence[Request]) -> list[list[Part]]:
-    """One list of parts per request. An order is a fact: it is never refused, only left short.
+    """One list of parts per request. An order is a fact: it is never refused, only left short; a caller's wish may be.
 
     The first warehouse that backs the whole order makes it; else it is split where that backs everything; else the
     first warehouse takes it all, part backed or short (a part of one line is never split off for a short order).
@@ -51,7 +55,9 @@ def decide(balances: Mapping[tuple[int, int, int], int], requests: Sequence[Requ
 
 
 def _decide_one(left: Balances, request: Request) -> list[Part]:
-    parts = _whole(left, request) or (_split(left, request) if request.may_split else None) or _short(left, request)
+    parts = _whole(left, request) or (_split(left, request) if request.may_split else None)
+    if not parts:
+        parts = [] if request.refusable else _short(left, request)
     for part in parts:
         key = (part.owner_id, part.item_id, part.warehouse_id)
         left[key] = left.get(key, 0) - part.backed

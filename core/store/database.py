@@ -8,6 +8,7 @@ lock.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import queue
 import threading
@@ -16,11 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     DateTime,
     Dialect,
@@ -28,6 +31,7 @@ from sqlalchemy import (
     Integer,
     Select,
     Table,
+    bindparam,
     create_engine,
     event,
     func,
@@ -35,7 +39,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import JSON, LargeBinary, TypeDecorator
 
@@ -52,11 +56,19 @@ PRAGMAS = (
     "wal_autocheckpoint=20000",
 )
 """The log is written back by `checkpoint`, outside of any transaction; by a commit only when nobody did so for long."""
+IDLE_S = 2.0
+"""After which a connection to PostgreSQL may have gone."""
+COPY_FROM = 400
+"""Rows from which PostgreSQL is given them as a stream and not as one statement's parameters."""
 CROSSED, OVER_AGAIN = ("40P01", "40001"), 4
 """PostgreSQL's states for a deadlock and for a transaction that cannot be put in order."""
 Id = BigInteger().with_variant(Integer(), "sqlite")
 Json = JSON().with_variant(postgresql.JSONB(), "postgresql")
 Blob = LargeBinary()
+
+
+NOW = select(func.now())
+LOCKED_NOW = select(func.now(), func.pg_advisory_xact_lock(LEDGER_LOCK))
 
 
 class Utc(TypeDecorator[datetime]):
@@ -98,7 +110,7 @@ class Database:
             self._thread = threading.Thread(target=self._run_jobs, name="writer", daemon=True)
             self._thread.start()
         else:
-            self._readers = self._writer = create_engine(url, pool_size=8, max_overflow=16, pool_pre_ping=True)
+            self._readers = self._writer = _postgresql_engine(url)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -150,11 +162,11 @@ class Database:
             with closing(self._readers.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
-    def now(self, conn: Connection) -> datetime:
-        """The database's clock."""
+    def now(self, conn: Connection, ledger: bool = False) -> datetime:
+        """The database's clock. ledger: also be the only ledger writer until the commit, in the same trip."""
         if self.is_sqlite:
             return datetime.now(UTC)
-        at: datetime = conn.execute(select(func.now())).scalar_one()
+        at: datetime = conn.execute(LOCKED_NOW if ledger else NOW).one()[0]
         return at.astimezone(UTC)
 
     def _commit_again(self, work: Callable[[Connection], T]) -> T:
@@ -162,8 +174,8 @@ class Database:
         for _ in range(OVER_AGAIN):
             try:
                 return self._commit(work)
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", "") not in CROSSED:
+            except Exception as error:
+                if getattr(getattr(error, "orig", error), "sqlstate", "") not in CROSSED:
                     raise
         return self._commit(work)
 
@@ -258,6 +270,26 @@ def _sqlite_engine(url: str, begin: str, pool_size: int) -> Engine:
     return engine
 
 
+def _postgresql_engine(url: str) -> Engine:
+    """A pool that asks a connection whether it lives when nobody has used it for a while."""
+    engine = create_engine(url, pool_size=8, max_overflow=16)
+
+    @event.listens_for(engine, "checkin")
+    def note_use(connection: Any, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ask(connection: Any, record: Any, proxy: object) -> None:
+        if time.monotonic() - record.info.get("used_at", time.monotonic()) < IDLE_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error:
+            raise DisconnectionError from None
+
+    return engine
+
+
 @contextmanager
 def alone(url: str) -> Iterator[Connection]:
     """One transaction that may change tables, while no other process does (nor, on SQLite, writes anything)."""
@@ -314,6 +346,114 @@ def insert_or_skip(conn: Connection, table: Table, rows: Sequence[dict[str, Any]
     # The rows are parameters and not `values()`, which would be compiled anew for each number of rows.
     statement = kind(table).on_conflict_do_nothing().returning(column)
     return list(conn.execute(statement, list(rows)).scalars())
+
+
+def any_of(conn: Connection, column: Any, values: Sequence[Any]) -> ColumnElement[bool]:
+    """Whether the column is one of these: one parameter, however many they are, so that statements stay the same.
+
+    A sub-query: PostgreSQL's remembered plan of `= ANY` compares each value with each row of a table once empty.
+    """
+    if conn.dialect.name == "postgresql":
+        listed = select(func.unnest(bindparam(None, list(values), postgresql.ARRAY(column.type))))
+    else:
+        listed = select(func.json_each(json.dumps(list(values))).table_valued("value").c.value)
+    return column.in_(listed)  # type: ignore[no-any-return]
+
+
+class Rows(NamedTuple):
+    """Rows of one table, as tuples in the order of these columns."""
+
+    table: Table
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Any, ...]]
+
+
+def write_rows(conn: Connection, inserts: Sequence[Rows], sums: Sequence[Rows] = ()) -> None:
+    """Insert rows, then add to counters (first column: the id; the others: what to add), at the database's own speed.
+
+    PostgreSQL gets all of it in one trip, or as streams where it is much.
+    """
+    inserts, sums = [r for r in inserts if r.rows], [r for r in sums if r.rows]
+    if conn.dialect.name != "postgresql":
+        for one in inserts:
+            conn.exec_driver_sql(_insert_sqlite(one.table, one.columns), _bound(conn.dialect, one))
+        for one in sums:
+            turned = [(*row[1:], row[0]) for row in one.rows]
+            conn.exec_driver_sql(_add_sqlite(one.table, one.columns), turned)
+        return
+    driver: Any = conn.connection.driver_connection
+    much = max((len(one.rows) for one in inserts), default=0) >= COPY_FROM
+    with driver.cursor() as cursor:
+        for one in inserts if much else ():
+            _copy(cursor, one)
+        with driver.pipeline():
+            for one in () if much else inserts:
+                cursor.execute(_insert_postgresql(one.table, one.columns), _columns(one))
+            for one in sums:
+                cursor.execute(_add_postgresql(one.table, one.columns), _columns(one))
+
+
+def _copy(cursor: Any, one: Rows) -> None:
+    with cursor.copy(f"COPY {one.table.name} ({', '.join(one.columns)}) FROM STDIN") as copy:
+        for row in one.rows:
+            copy.write_row(row)
+
+
+def _columns(one: Rows) -> list[str]:
+    """Each column as the text of a PostgreSQL array: many times faster than the driver's own, value by value."""
+    return [f"{{{','.join(map(_element, column))}}}" for column in zip(*one.rows, strict=True)]
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if type(value) is str:
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return str(value)
+
+
+@cache
+def _insert_postgresql(table: Table, columns: tuple[str, ...]) -> str:
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM {_unnested(table, columns)}"
+
+
+@cache
+def _add_postgresql(table: Table, columns: tuple[str, ...]) -> str:
+    ident, *counters = columns
+    sums = ", ".join(f"{c} = {table.name}.{c} + d.{c}" for c in counters)
+    given = f"{_unnested(table, columns)} AS d({', '.join(columns)})"
+    return f"UPDATE {table.name} SET {sums} FROM {given} WHERE {table.name}.{ident} = d.{ident}"
+
+
+def _unnested(table: Table, columns: tuple[str, ...]) -> str:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    return f"unnest({', '.join(f'%s::{table.c[c].type.compile(dialect)}[]' for c in columns)})"
+
+
+@cache
+def _insert_sqlite(table: Table, columns: tuple[str, ...]) -> str:
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+
+@cache
+def _add_sqlite(table: Table, columns: tuple[str, ...]) -> str:
+    ident, *counters = columns
+    return f"UPDATE {table.name} SET {', '.join(f'{c} = {c} + ?' for c in counters)} WHERE {ident} = ?"
+
+
+def _bound(dialect: Dialect, one: Rows) -> list[tuple[Any, ...]]:
+    """The rows as SQLite keeps them: times as numbers."""
+    times = [n for n, column in enumerate(one.columns) if isinstance(one.table.c[column].type, Utc)]
+    if not times:
+        return list(one.rows)
+    rows = []
+    for row in one.rows:
+        values = list(row)
+        for n in times:
+            values[n] = None if values[n] is None else (values[n] - EPOCH) // timedelta(microseconds=1)
+        rows.append(tuple(values))
+    return rows
 
 
 def add_up(conn: Connection, table: Table, keys: dict[str, Any], column: str, n: int) -> None:

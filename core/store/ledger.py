@@ -9,17 +9,20 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, select, tuple_, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from core.errors import Broken
 from core.store import tables as t
-from core.store.database import chunks, insert_or_skip
+from core.store.database import Rows, any_of, insert_or_skip, write_rows
 from core.store.store import Transaction
 
 GUARDED = ("free", "reserved", "held", "transit", "inbound")
 KEPT = (*GUARDED, "suspense")
+JOURNAL = ("id", "key", "kind", "cause", "happened_at", "recorded_at")
+CELLS = select(*(t.cells.c[name] for name in ("id", "owner_id", "item_id", "warehouse_id", "condition", *KEPT)))
+ENTRY = ("journal_id", "n", "cell_id", "account", "quantity")
 MISSING = "{} units are missing that the books say are there: have them counted, or take them back from orders"
 
 
@@ -44,6 +47,12 @@ class Cell:
     transit: int = 0
     inbound: int = 0
     suspense: int = 0
+    before: tuple[int, ...] = (0,) * len(KEPT)
+    """The balances as the database has them."""
+
+    def balances(self) -> tuple[int, ...]:
+        """free, reserved, held, transit, inbound, suspense."""
+        return self.free, self.reserved, self.held, self.transit, self.inbound, self.suspense
 
     @property
     def promisable(self) -> int:
@@ -72,20 +81,33 @@ class Ledger:
         self._tx = tx
         self._cells: dict[CellKey, Cell] = {}
         self._by_id: dict[int, Cell] = {}
-        self._journals: list[dict[str, object]] = []
-        self._entries: list[dict[str, object]] = []
-        self._deltas: dict[tuple[int, str], int] = defaultdict(int)
+        self._journals: list[tuple[Any, ...]] = []
+        self._entries: list[tuple[Any, ...]] = []
+        self._moved: dict[int, Cell] = {}
         self._marks: set[int] = set()
 
     def open(self, keys: Iterable[CellKey]) -> None:
         """Load these cells, making those that are not there."""
-        missing = sorted({k for k in keys if k not in self._cells})
-        for chunk in chunks(missing, 200):
-            found = self._load(chunk)
-            new = [{"id": self._tx.ids.new(), **k._asdict()} for k in chunk if k not in found]
-            if new:
-                insert_or_skip(self._tx.conn, t.cells, new)
-                self._load(chunk)
+        wanted = set(keys)
+        self.load(wanted)
+        new = [{"id": self._tx.ids.new(), **k._asdict()} for k in sorted(wanted) if k not in self._cells]
+        if new:
+            insert_or_skip(self._tx.conn, t.cells, new)
+            self.load(wanted)
+
+    def load(self, keys: Iterable[CellKey]) -> None:
+        """Load those of these cells that are there, and those of other owners or conditions beside them."""
+        missing = [k for k in keys if k not in self._cells]
+        if not missing:
+            return
+        c, conn = t.cells.c, self._tx.conn
+        items, warehouses = sorted({k.item_id for k in missing}), sorted({k.warehouse_id for k in missing})
+        self._remember(any_of(conn, c.item_id, items) & any_of(conn, c.warehouse_id, warehouses))
+
+    def promisable(self, key: CellKey) -> int:
+        """What admission may still back of a loaded cell; 0 of one that is not there."""
+        cell = self._cells.get(key)
+        return cell.promisable if cell else 0
 
     def cell(self, key: CellKey) -> Cell:
         """The cell of that key, as it stands now."""
@@ -96,16 +118,15 @@ class Ledger:
     def cells_by_id(self, ids: Iterable[int]) -> dict[int, Cell]:
         """The cells with these ids, as they stand now."""
         missing = sorted({i for i in ids if i not in self._by_id})
-        for chunk in chunks(missing, 200):
-            self._remember(select(t.cells).where(t.cells.c.id.in_(chunk)))
+        if missing:
+            self._remember(any_of(self._tx.conn, t.cells.c.id, missing))
         return self._by_id
 
     def known(self, keys: Sequence[str]) -> set[str]:
         """Which of these business keys are booked already."""
-        booked = {str(j["key"]) for j in self._journals} & set(keys)
-        for chunk in chunks(list(keys), 500):
-            booked |= set(self._tx.conn.execute(select(t.journals.c.key).where(t.journals.c.key.in_(chunk))).scalars())
-        return booked
+        booked = {j[1] for j in self._journals} & set(keys)
+        conn, key = self._tx.conn, t.journals.c.key
+        return booked | set(conn.execute(select(key).where(any_of(conn, key, keys))).scalars())
 
     def arrived(self, key: str) -> dict[int, int]:
         """Item → units the journal of this key brought anywhere; {} when it moved nothing."""
@@ -121,59 +142,43 @@ class Ledger:
         entries = [e for e in entries if e.quantity]
         _check_balanced(key, entries)
         ident = self._tx.ids.new()
-        row = {"id": ident, "key": key, "kind": kind, "cause": cause, "happened_at": happened_at}
-        self._journals.append({**row, "recorded_at": self._tx.now})
-        for n, entry in enumerate(entries):
-            self._entries.append(
-                {
-                    "journal_id": ident,
-                    "n": n,
-                    "cell_id": entry.cell.id,
-                    "account": entry.account,
-                    "quantity": entry.quantity,
-                }
-            )
-            if entry.account != "world":
-                self._move(entry, key)
+        self._journals.append((ident, key, kind, cause, happened_at, self._tx.now))
+        for n, (cell, account, quantity) in enumerate(entries):
+            self._entries.append((ident, n, cell.id, account, quantity))
+            if account != "world":
+                self._move(cell, account, quantity, key)
 
-    def flush(self) -> None:
-        """Write journals, entries, balances and marks."""
-        tx = self._tx
-        tx.add(t.journals, self._journals)
-        tx.add(t.entries, self._entries)
-        self._write_balances()
-        self._watch_suspense()
-        tx.add(t.marks, [{"id": tx.ids.new(), "item_id": item, "listing_id": None} for item in sorted(self._marks)])
+    def flush(self, *also: Rows) -> None:
+        """Write journals, entries, balances and marks; and rows of other tables that belong to them."""
+        tx, moved = self._tx, [self._moved[i] for i in sorted(self._moved)]
+        marks = [(tx.ids.new(), item) for item in sorted(self._marks)]
+        inserts = (
+            Rows(t.journals, JOURNAL, self._journals),
+            Rows(t.entries, ENTRY, self._entries),
+            Rows(t.marks, ("id", "item_id"), marks),
+        )
+        changes = [(cell.id, *(getattr(cell, a) - b for a, b in zip(KEPT, cell.before, strict=True))) for cell in moved]
+        write_rows(tx.conn, [*inserts, *also], [Rows(t.cells, ("id", *KEPT), [c for c in changes if any(c[1:])])])
+        self._watch_suspense([cell for cell, change in zip(moved, changes, strict=True) if change[-1]])
         if self._marks:
             tx.lanes.add("stock")
-        self._journals, self._entries, self._marks = [], [], set()
-        self._deltas.clear()
+        for cell in moved:
+            cell.before = cell.balances()
+        self._journals, self._entries, self._moved, self._marks = [], [], {}, set()
 
-    def _move(self, entry: Entry, key: str) -> None:
-        cell, account = entry.cell, entry.account
-        after = getattr(cell, account) + entry.quantity
+    def _move(self, cell: Cell, account: str, quantity: int, key: str) -> None:
+        after = getattr(cell, account) + quantity
         if after < 0 and account in GUARDED:
             raise Broken(f"journal {key} would leave {account} of cell {cell.id} at {after}")
         setattr(cell, account, after)
-        self._deltas[(cell.id, account)] += entry.quantity
+        self._moved[cell.id] = cell
         self._marks.add(cell.key.item_id)
 
-    def _write_balances(self) -> None:
-        moved = sorted({cell for (cell, _), quantity in self._deltas.items() if quantity})
-        if not moved:
-            return
-        c = t.cells.c
-        statement = (
-            update(t.cells).where(c.id == bindparam("cell")).values({a: c[a] + bindparam(f"d_{a}") for a in KEPT})
-        )
-        rows = [{"cell": cell, **{f"d_{a}": self._deltas.get((cell, a), 0) for a in KEPT}} for cell in moved]
-        self._tx.conn.execute(statement, rows)
-
-    def _watch_suspense(self) -> None:
+    def _watch_suspense(self, cells: Sequence[Cell]) -> None:
         """A cell whose suspense is negative is on the worklist as long as it is."""
-        for cell_id in sorted({cell for (cell, account), n in self._deltas.items() if account == "suspense" and n}):
-            cell, w = self._by_id[cell_id], t.worklist.c
-            subject = {"kind": "stock.missing", "subject": f"cell:{cell_id}"}
+        for cell in cells:
+            w = t.worklist.c
+            subject = {"kind": "stock.missing", "subject": f"cell:{cell.id}"}
             mine = (w.kind == subject["kind"]) & (w.subject == subject["subject"])
             if cell.suspense >= 0:
                 self._tx.conn.execute(update(t.worklist).where(mine, w.done_at.is_(None)).values(done_at=self._tx.now))
@@ -183,24 +188,18 @@ class Ledger:
             if not insert_or_skip(self._tx.conn, t.worklist, [row]):
                 self._tx.conn.execute(update(t.worklist).where(mine).values(**said))
 
-    def _load(self, keys: Sequence[CellKey]) -> set[CellKey]:
-        c = t.cells.c
-        columns = tuple_(c.owner_id, c.item_id, c.warehouse_id, c.condition)
-        return self._remember(select(t.cells).where(columns.in_([tuple(k) for k in keys])))
-
-    def _remember(self, query: object) -> set[CellKey]:
-        found = set()
-        for row in self._tx.rows(query):  # type: ignore[arg-type]
-            key = CellKey(row["owner_id"], row["item_id"], row["warehouse_id"], row["condition"])
-            cell = Cell(row["id"], key, **{a: row[a] for a in KEPT})
-            self._cells[key] = self._by_id[cell.id] = cell
-            found.add(key)
-        return found
+    def _remember(self, these: ColumnElement[bool]) -> None:
+        for ident, owner, item, warehouse, condition, *balances in self._tx.conn.execute(CELLS.where(these)):
+            if ident not in self._by_id:
+                key = CellKey(owner, item, warehouse, condition)
+                cell = Cell(ident, key, *balances)
+                cell.before = cell.balances()
+                self._cells[key] = self._by_id[ident] = cell
 
 
 def _check_balanced(key: str, entries: Sequence[Entry]) -> None:
     sums: dict[int, int] = defaultdict(int)
-    for entry in entries:
-        sums[entry.cell.key.item_id] += entry.quantity
+    for cell, _, quantity in entries:
+        sums[cell.key.item_id] += quantity
     if any(sums.values()):
         raise Broken(f"journal {key} is not balanced: {dict(sums)}")

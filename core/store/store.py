@@ -47,6 +47,7 @@ class Transaction:
     vault: Vault
     now: datetime
     lanes: set[str] = field(default_factory=set)
+    has_ledger: bool = False
 
     def rows(self, query: Executable) -> list[Mapping[str, Any]]:
         """All rows as mappings."""
@@ -73,7 +74,9 @@ class Transaction:
 
     def lock_ledger(self) -> None:
         """Be the only ledger writer until the commit."""
-        lock_ledger(self.conn)
+        if not self.has_ledger:
+            lock_ledger(self.conn)
+            self.has_ledger = True
 
 
 class Store:
@@ -90,12 +93,15 @@ class Store:
         self.process = self._sign_in(role)
         self.ids = Ids(self.process)
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` in one transaction; afterwards wake the lanes it left work on."""
+    def write(self, work: Callable[[Transaction], T], ledger: bool = False) -> T:
+        """Run `work` in one transaction; afterwards wake the lanes it left work on.
+
+        ledger: it is about the ledger, so be its only writer from the start (one trip less).
+        """
         lanes: set[str] = set()
 
         def run(conn: Connection) -> T:
-            tx = Transaction(conn, self.ids, self.vault, self._now(conn), lanes)
+            tx = Transaction(conn, self.ids, self.vault, self._now(conn, ledger), lanes, ledger)
             lanes.clear()
             return work(tx)
 
@@ -122,8 +128,12 @@ class Store:
         self.write(lambda tx: tx.set(t.processes, self.process, beat_at=tx.now, stopped_at=tx.now, commits=commits))
         self.db.close()
 
-    def _now(self, conn: Connection) -> datetime:
-        return self._clock() if self._clock else self.db.now(conn)
+    def _now(self, conn: Connection, ledger: bool = False) -> datetime:
+        if self._clock is None:
+            return self.db.now(conn, ledger)
+        if ledger:
+            lock_ledger(conn)
+        return self._clock()
 
     def _sign_in(self, role: str) -> int:
         def work(conn: Connection) -> int:

@@ -225,8 +225,10 @@ claims = _table(
     "claims",
     _id(),
     _text("kind", size=20),
-    _to("orders", index=True),
-    _to("order_lines", "line_id"),
+    _to("orders", null=True, index=True),
+    _to("order_lines", "line_id", null=True),
+    _to("merchants", "holder_id", null=True),
+    _text("ref", null=True),
     _to("cells", index=True),
     _units("asked"),
     _units("backed"),
@@ -234,8 +236,13 @@ claims = _table(
     _flag("soft"),
     _flag("open"),
     _to("fulfilments", null=True, index=True),
+    _when("expires_at", null=True),
     CheckConstraint("asked >= 0 and backed >= 0 and shipped >= 0", name="units"),
+    CheckConstraint("(order_id is null) <> (ref is null)", name="subject"),
+    Index("ix_claims_ref", "ref", "holder_id", "kind", **only_where("ref is not null")),
+    Index("ix_claims_expires", "expires_at", **only_where("expires_at is not null")),
 )
+"""What wants units of the pool: a line of an order, or (holder, kind, ref) of a caller who asked for them."""
 
 # orders
 vault_keys = _table(

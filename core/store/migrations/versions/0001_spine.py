@@ -559,8 +559,10 @@ def upgrade() -> None:
         "claims",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
         sa.Column("kind", sa.String(length=20), nullable=False),
-        sa.Column("order_id", database.Id, nullable=False),
-        sa.Column("line_id", database.Id, nullable=False),
+        sa.Column("order_id", database.Id, nullable=True),
+        sa.Column("line_id", database.Id, nullable=True),
+        sa.Column("holder_id", database.Id, nullable=True),
+        sa.Column("ref", sa.String(length=200), nullable=True),
         sa.Column("cell_id", database.Id, nullable=False),
         sa.Column("asked", database.Id, server_default="0", nullable=False),
         sa.Column("backed", database.Id, server_default="0", nullable=False),
@@ -568,16 +570,35 @@ def upgrade() -> None:
         sa.Column("soft", sa.Boolean(), nullable=False),
         sa.Column("open", sa.Boolean(), nullable=False),
         sa.Column("fulfilment_id", database.Id, nullable=True),
+        sa.Column("expires_at", database.Utc(), nullable=True),
+        sa.CheckConstraint("(order_id is null) <> (ref is null)", name=op.f("ck_claims_subject")),
         sa.CheckConstraint("asked >= 0 and backed >= 0 and shipped >= 0", name=op.f("ck_claims_units")),
         sa.ForeignKeyConstraint(["cell_id"], ["cells.id"], name=op.f("fk_claims_cell_id")),
         sa.ForeignKeyConstraint(["fulfilment_id"], ["fulfilments.id"], name=op.f("fk_claims_fulfilment_id")),
+        sa.ForeignKeyConstraint(["holder_id"], ["merchants.id"], name=op.f("fk_claims_holder_id")),
         sa.ForeignKeyConstraint(["line_id"], ["order_lines.id"], name=op.f("fk_claims_line_id")),
         sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_claims_order_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_claims")),
     )
     op.create_index(op.f("ix_claims_cell_id"), "claims", ["cell_id"], unique=False)
+    op.create_index(
+        "ix_claims_expires",
+        "claims",
+        ["expires_at"],
+        unique=False,
+        sqlite_where=sa.text("expires_at is not null"),
+        postgresql_where=sa.text("expires_at is not null"),
+    )
     op.create_index(op.f("ix_claims_fulfilment_id"), "claims", ["fulfilment_id"], unique=False)
     op.create_index(op.f("ix_claims_order_id"), "claims", ["order_id"], unique=False)
+    op.create_index(
+        "ix_claims_ref",
+        "claims",
+        ["ref", "holder_id", "kind"],
+        unique=False,
+        sqlite_where=sa.text("ref is not null"),
+        postgresql_where=sa.text("ref is not null"),
+    )
     op.create_table(
         "entries",
         sa.Column("journal_id", database.Id, nullable=False),

@@ -1,0 +1,264 @@
+"""Units a caller asks for and can be told no: reserved whole or not at all, kept until a time, confirmed, released.
+
+A reservation is known by (holder, kind, ref): asked again it is answered as it stands, with other units it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import select, update
+
+from core.errors import OutOfStock, Refused, Unfit, Unmatched, YipanError
+from core.rules.decide import Part, Request, Want, decide
+from core.rules.posting import inflow
+from core.store import tables as t
+from core.store.database import Rows, any_of
+from core.store.ledger import CellKey, Entry, Ledger
+from core.store.store import Transaction
+
+UNITS_MAX = 10**12
+CLAIM = ("id", "kind", "holder_id", "ref", "cell_id", "asked", "backed", "shipped", "soft", "open", "expires_at")
+EXPIRED_AT_ONCE = 500
+State = Literal["reserved", "confirmed", "released"]
+
+
+class Subject(NamedTuple):
+    """What a reservation is known by. holder: the merchant who holds it; ref: the caller's own number of it."""
+
+    holder_id: int
+    kind: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Keep these units, whole or not at all, from these warehouses, best first; until: None is until it is released."""
+
+    subject: Subject
+    wants: tuple[Want, ...]
+    warehouses: tuple[int, ...]
+    until: datetime | None = None
+    may_split: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Keep it for good."""
+
+    subject: Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give it back."""
+
+    subject: Subject
+
+
+Command = Reserve | Confirm | Release
+
+
+class Kept(NamedTuple):
+    """Base units of one item that one warehouse keeps."""
+
+    owner_id: int
+    item_id: int
+    warehouse_id: int
+    units: int
+
+
+class Reservation(NamedTuple):
+    """A reservation as it stands. until: when it is given back by itself."""
+
+    subject: Subject
+    state: State
+    until: datetime | None
+    kept: tuple[Kept, ...]
+
+
+Answer = Reservation | YipanError
+
+
+def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> list[Answer]:
+    """Decide these in order over one set of balances, and book what is backed; a refused one leaves no trace.
+
+    Answers Unfit (not a number of units), OutOfStock, or Refused (this ref stands for something else).
+    """
+    booked = ledger.known([_key(c.subject) for c in commands])
+    known = standing(tx, [c.subject for c in commands if _key(c.subject) in booked])
+    answers: dict[int, Answer] = {}
+    fresh: dict[Subject, int] = {}
+    for n, command in enumerate(commands):
+        if command.subject in known:
+            answers[n] = _repeated(known[command.subject], command)
+        elif faults := _faults(command):
+            answers[n] = Unfit(f"{command.subject.ref}: {faults}")
+        else:
+            fresh.setdefault(command.subject, n)
+    made = dict(zip(fresh.values(), _book(tx, ledger, [commands[n] for n in fresh.values()]), strict=True))
+    for n, command in enumerate(commands):
+        if n not in answers and n not in made:  # said twice in this batch
+            first = made[fresh[command.subject]]
+            answers[n] = _repeated(first, command) if isinstance(first, Reservation) else first
+    return [answers[n] if n in answers else made[n] for n in range(len(commands))]
+
+
+def _faults(command: Reserve) -> str:
+    if not command.wants or not command.warehouses:
+        return "name at least one item and one warehouse"
+    wrong = [w.quantity for w in command.wants if type(w.quantity) is not int or not 0 < w.quantity <= UNITS_MAX]
+    return f"{wrong[0]!r} is no number of units: say a whole number from 1 to {UNITS_MAX}" if wrong else ""
+
+
+def _book(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> list[Answer]:
+    """Back or refuse each; claims, journals and balances are written together."""
+    keys = [CellKey(w.owner_id, w.item_id, h) for c in commands for w in c.wants for h in c.warehouses]
+    ledger.load(keys)
+    balances = {(k.owner_id, k.item_id, k.warehouse_id): ledger.promisable(k) for k in keys}
+    requests = [Request(c.wants, c.warehouses, c.may_split, refusable=True) for c in commands]
+    answers: list[Answer] = []
+    claims: list[tuple[Any, ...]] = []
+    for command, parts in zip(commands, decide(balances, requests), strict=True):
+        if not parts:
+            answers.append(_out_of_stock(ledger, command))
+            continue
+        subject, entries = command.subject, []
+        for part in parts:
+            cell = ledger.cell(CellKey(part.owner_id, part.item_id, part.warehouse_id))
+            entries += [Entry(cell, "free", -part.backed), Entry(cell, "reserved", part.backed)]
+            units = (cell.id, part.backed, part.backed, 0)
+            claims.append(
+                (tx.ids.new(), subject.kind, subject.holder_id, subject.ref, *units, True, True, command.until)
+            )
+        ledger.book(_key(subject), "reserve", f"{subject.kind}:{subject.ref}", entries)
+        answers.append(Reservation(subject, "reserved", command.until, _kept(parts)))
+    ledger.flush(Rows(t.claims, CLAIM, claims))
+    return answers
+
+
+def _key(subject: Subject) -> str:
+    return f"reserve:{subject.holder_id}:{subject.kind}:{subject.ref}"
+
+
+def _kept(parts: Sequence[Part]) -> tuple[Kept, ...]:
+    return tuple(Kept(p.owner_id, p.item_id, p.warehouse_id, p.backed) for p in parts)
+
+
+def _out_of_stock(ledger: Ledger, command: Reserve) -> OutOfStock:
+    needs: dict[tuple[int, int], int] = {}
+    for want in command.wants:
+        needs[want.owner_id, want.item_id] = needs.get((want.owner_id, want.item_id), 0) + want.quantity
+    there = {
+        (owner, item): sum(ledger.promisable(CellKey(owner, item, h)) for h in command.warehouses)
+        for owner, item in needs
+    }
+    missing = tuple((item, n, there[owner, item]) for (owner, item), n in needs.items() if there[owner, item] < n)
+    words = ", ".join(f"{n} of item {item} where there are {left}" for item, n, left in missing)
+    return OutOfStock(f"{command.subject.ref}: {words or 'no single warehouse has all of it'}: ask for less", missing)
+
+
+def _repeated(stands: Reservation, command: Reserve) -> Answer:
+    """The same again is answered as it stands; other units under the same ref are a mistake of the caller."""
+    asked: dict[int, int] = {}
+    for want in command.wants:
+        asked[want.item_id] = asked.get(want.item_id, 0) + want.quantity
+    for kept in stands.kept:
+        asked[kept.item_id] = asked.get(kept.item_id, 0) - kept.units
+    if any(asked.values()):
+        return Refused(f"{command.subject.ref} stands for other units already: choose another ref")
+    return stands
+
+
+def standing(tx: Transaction, subjects: Sequence[Subject]) -> dict[Subject, Reservation]:
+    """Those of these that were ever reserved, as they stand."""
+    c, ce = t.claims.c, t.cells.c
+    columns = (c.holder_id, c.kind, c.ref, c.soft, c.open, c.expires_at, c.asked)
+    query = select(*columns, ce.owner_id, ce.item_id, ce.warehouse_id).join(t.cells, ce.id == c.cell_id)
+    found: dict[Subject, list[Any]] = {}
+    refs = sorted({s.ref for s in subjects})
+    if not refs:
+        return {}
+    for row in tx.conn.execute(query.where(any_of(tx.conn, c.ref, refs)).order_by(c.id)):
+        found.setdefault(Subject(row.holder_id, row.kind, row.ref), []).append(row)
+    return {subject: _stands(subject, found[subject]) for subject in set(subjects) & set(found)}
+
+
+def _stands(subject: Subject, rows: Sequence[Any]) -> Reservation:
+    state: State = "released" if not rows[0].open else "reserved" if rows[0].soft else "confirmed"
+    kept = tuple(Kept(r.owner_id, r.item_id, r.warehouse_id, r.asked) for r in rows)
+    return Reservation(subject, state, rows[0].expires_at, kept)
+
+
+def confirm(tx: Transaction, ledger: Ledger, commands: Sequence[Confirm]) -> list[Answer]:
+    """Keep these for good. Answers Unmatched (never reserved) or Refused (given back meanwhile)."""
+    known = standing(tx, [c.subject for c in commands])
+    answers: list[Answer] = []
+    for command in commands:
+        stands = known.get(command.subject)
+        if stands is None:
+            answers.append(_unknown(command.subject))
+        elif stands.state == "released":
+            answers.append(Refused(f"{command.subject.ref} was given back: reserve again, under another ref"))
+        else:
+            known[command.subject] = stands._replace(state="confirmed", until=None)
+            answers.append(known[command.subject])
+    _set(tx, _open_claims(tx, {a.subject for a in answers if isinstance(a, Reservation)}), soft=False)
+    return answers
+
+
+def release(tx: Transaction, ledger: Ledger, commands: Sequence[Release]) -> list[Answer]:
+    """Give these back, once. Answers Unmatched (never reserved)."""
+    known = standing(tx, [c.subject for c in commands])
+    _give_back(tx, ledger, set(known))
+    return [
+        known[c.subject]._replace(state="released", until=None) if c.subject in known else _unknown(c.subject)
+        for c in commands
+    ]
+
+
+def expire(tx: Transaction) -> int:
+    """Give back what was kept until a time that is past; returns how many claims."""
+    c = t.claims.c
+    due = select(c.holder_id, c.kind, c.ref).where(c.expires_at <= tx.now).limit(EXPIRED_AT_ONCE)
+    ledger = Ledger(tx)
+    return _give_back(tx, ledger, {Subject(*row) for row in tx.conn.execute(due)})
+
+
+def any_expired(tx: Transaction) -> bool:
+    """Whether something was kept long enough."""
+    return tx.row(select(t.claims.c.id).where(t.claims.c.expires_at <= tx.now).limit(1)) is not None
+
+
+def _give_back(tx: Transaction, ledger: Ledger, subjects: Collection[Subject]) -> int:
+    """Open claims of these go back to free (or fill negative suspense)."""
+    claims = _open_claims(tx, subjects)
+    cells = ledger.cells_by_id(c["cell_id"] for c in claims)
+    for claim in claims:
+        cell = cells[claim["cell_id"]]
+        moves = inflow(claim["backed"], suspense=cell.suspense, source="reserved")
+        cause = f"{claim['kind']}:{claim['ref']}"
+        ledger.book(f"release:{claim['id']}", "release", cause, [Entry(cell, account, n) for account, n in moves])
+    _set(tx, claims, open=False, backed=0)
+    ledger.flush()
+    return len(claims)
+
+
+def _open_claims(tx: Transaction, subjects: Collection[Subject]) -> list[Mapping[str, Any]]:
+    c = t.claims.c
+    named = select(t.claims).where(any_of(tx.conn, c.ref, sorted({s.ref for s in subjects})), c.open.is_(True))
+    rows = tx.rows(named.order_by(c.id)) if subjects else []
+    return [r for r in rows if Subject(r["holder_id"], r["kind"], r["ref"]) in subjects]
+
+
+def _set(tx: Transaction, claims: Sequence[Mapping[str, Any]], **values: Any) -> None:
+    if claims:
+        mine = any_of(tx.conn, t.claims.c.id, [c["id"] for c in claims])
+        tx.conn.execute(update(t.claims).where(mine).values(expires_at=None, **values))
+
+
+def _unknown(subject: Subject) -> Unmatched:
+    return Unmatched("reservation", subject.ref, f"there is no reservation {subject.ref!r}: reserve first")
