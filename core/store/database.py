@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Engine,
+    FromClause,
     Integer,
     Select,
     Table,
@@ -41,7 +42,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
-from sqlalchemy.types import JSON, LargeBinary, TypeDecorator
+from sqlalchemy.types import JSON, LargeBinary, TypeDecorator, TypeEngine
 
 T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -358,6 +359,16 @@ def any_of(conn: Connection, column: Any, values: Sequence[Any]) -> ColumnElemen
     else:
         listed = select(func.json_each(json.dumps(list(values))).table_valued("value").c.value)
     return column.in_(listed)  # type: ignore[no-any-return]
+
+
+def given(conn: Connection, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[tuple[Any, ...]]) -> FromClause:
+    """Rows as a table of a query, by the names and types of its columns; one parameter a column, however many rows."""
+    if conn.dialect.name == "postgresql":
+        turned = zip(columns.values(), zip(*rows, strict=True), strict=True)
+        arrays = [bindparam(None, list(values), postgresql.ARRAY(type_)) for type_, values in turned]
+        return func.unnest(*arrays).table_valued(*columns).render_derived()
+    each = func.json_each(json.dumps(rows)).table_valued("value").c.value
+    return select(*(func.json_extract(each, f"$[{n}]").label(name) for n, name in enumerate(columns))).subquery()
 
 
 class Rows(NamedTuple):

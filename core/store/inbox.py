@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import select, update
 
 from core.errors import YipanError
 from core.model import Document
 from core.store import tables as t
-from core.store.database import chunks, insert_or_skip
+from core.store.database import given, insert_or_skip
 from core.store.store import Transaction
 
+Subject = tuple[int, str, str]
+"""(connection id, kind, ref): what documents without an event id are versions of."""
 LANES = {"order": "orders", "tracking": "tracking"}
 
 
@@ -63,7 +65,8 @@ def keep_deliveries(tx: Transaction, deliveries: Sequence[Delivery]) -> Kept:
     brought = [(d, document, hashlib.sha256(document.body).hexdigest()) for d in deliveries for document in d.documents]
     if not brought:
         return Kept((), 0)
-    latest = _latest(tx, {(d.connection_id, doc.kind, doc.ref) for d, doc, _ in brought if doc.event_id is None})
+    plain = [((d.connection_id, doc.kind, doc.ref), digest) for d, doc, digest in brought if doc.event_id is None]
+    latest = _repeated(tx, dict(reversed(plain)))
     keys = {holder: tx.vault.key(tx, holder) for holder in sorted({d.holder for d in deliveries})}
     rows = []
     for delivery, document, digest in brought:
@@ -72,27 +75,25 @@ def keep_deliveries(tx: Transaction, deliveries: Sequence[Delivery]) -> Kept:
             continue
         latest[subject] = digest
         rows.append(_row(tx, delivery.connection_id, keys[delivery.holder], document, digest))
-    plain, named = [r for r in rows if r["event_id"] is None], [r for r in rows if r["event_id"] is not None]
-    tx.add(t.inbox, plain)
-    new = [*(row["id"] for row in plain), *insert_or_skip(tx.conn, t.inbox, named)]
+    states, events = [r for r in rows if r["event_id"] is None], [r for r in rows if r["event_id"] is not None]
+    tx.add(t.inbox, states)
+    new = [*(row["id"] for row in states), *insert_or_skip(tx.conn, t.inbox, events)]
     tx.tally("duplicates_absorbed", len(brought) - len(new))
     tx.lanes.update(LANES.get(document.kind, "fulfilment") for _, document, _ in brought)
     return Kept(tuple(new), len(brought) - len(new))
 
 
-def _latest(tx: Transaction, subjects: set[tuple[int, str, str]]) -> dict[tuple[int, str, str], str]:
+def _repeated(tx: Transaction, first: Mapping[Subject, str]) -> dict[Subject, str]:
+    """Those subjects of which the latest that was kept has the digest that now comes first."""
+    if not first:
+        return {}
     i = t.inbox.c
-    found: dict[tuple[int, str, str], str] = {}
-    for some in chunks(sorted(subjects), 500):
-        last = (
-            select(func.max(i.id).label("id"))
-            .where(tuple_(i.connection_id, i.kind, i.ref).in_(some))
-            .group_by(i.connection_id, i.kind, i.ref)
-            .subquery()
-        )
-        rows = tx.rows(select(i.connection_id, i.kind, i.ref, i.digest).join(last, last.c.id == i.id))
-        found |= {(r["connection_id"], r["kind"], r["ref"]): r["digest"] for r in rows}
-    return found
+    columns = {name: i[name].type for name in ("connection_id", "kind", "ref", "digest")}
+    asked = given(tx.conn, columns, [(*subject, digest) for subject, digest in first.items()])
+    mine = [i[name] == asked.c[name] for name in ("connection_id", "kind", "ref")]
+    last = select(i.digest).where(*mine).order_by(i.id.desc()).limit(1).scalar_subquery()
+    rows = tx.conn.execute(select(asked).where(asked.c.digest == last))
+    return {(connection_id, kind, ref): digest for connection_id, kind, ref, digest in rows}
 
 
 def _row(tx: Transaction, connection_id: int, key_id: int, document: Document, digest: str) -> dict[str, Any]:
