@@ -199,11 +199,11 @@ def demo(
 
 @app.command()
 def bench(name: str, rounds: int | None = None, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Measure one bench against its rivals: callbacks or mapping."""
+    """Measure one bench against its rivals: callbacks, mapping or stock."""
     from importlib import import_module
 
-    if name not in ("callbacks", "mapping"):
-        raise typer.BadParameter("there are: callbacks, mapping")
+    if name not in ("callbacks", "mapping", "stock"):
+        raise typer.BadParameter("there are: callbacks, mapping, stock")
     found = import_module(f"benchmarks.{name}")
     result = found.run(rounds) if rounds else found.run()
     if not as_json:

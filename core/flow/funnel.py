@@ -5,6 +5,8 @@ One funnel per process. Nobody lingers for company: a commit takes what came dur
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -32,8 +34,11 @@ log = structlog.get_logger("funnel")
 
 
 class _Ticket(NamedTuple):
+    """Commands of one caller. loop: where it awaits; None for a caller that blocks."""
+
     commands: Sequence[Command]
-    answers: Future[list[Answer]]
+    answers: Any
+    loop: asyncio.AbstractEventLoop | None = None
 
 
 class Funnel:
@@ -48,11 +53,16 @@ class Funnel:
 
     def decide(self, commands: Sequence[Command]) -> list[Answer]:
         """One durable answer per command, a reservation or why not; waits for the commit."""
-        if self._closed:
-            raise RuntimeError("this funnel was closed: nothing more can be decided")
-        ticket = _Ticket(commands, Future())
-        self._waiting.put(ticket)
-        return ticket.answers.result()
+        answers: Future[list[Answer]] = Future()
+        self._queue(_Ticket(commands, answers))
+        return answers.result()
+
+    async def decided(self, commands: Sequence[Command]) -> list[Answer]:
+        """As `decide`, for a caller on an event loop; all who wait there are woken at once."""
+        loop = asyncio.get_running_loop()
+        answers: asyncio.Future[list[Answer]] = loop.create_future()
+        self._queue(_Ticket(commands, answers, loop))
+        return await answers
 
     def ask(self, command: Command) -> Reservation:
         """The one answer to one command; raises why not."""
@@ -67,12 +77,18 @@ class Funnel:
         self._waiting.put(None)
         self._thread.join()
 
+    def _queue(self, ticket: _Ticket) -> None:
+        if self._closed:
+            raise RuntimeError("this funnel was closed: nothing more can be decided")
+        self._waiting.put(ticket)
+
     def _run(self) -> None:
         while ticket := self._waiting.get():
             tickets = self._gather(ticket)
             answers = iter(self._decide([command for one in tickets for command in one.commands]))
-            for one in tickets:
-                one.answers.set_result([next(answers) for _ in one.commands])
+            told = [(one, [next(answers) for _ in one.commands]) for one in tickets]
+            for loop in {one.loop for one in tickets}:
+                _tell(loop, [(one.answers, mine) for one, mine in told if one.loop is loop])
 
     def _gather(self, first: _Ticket) -> list[_Ticket]:
         """The first and what waits behind it, as much as one commit takes."""
@@ -99,6 +115,19 @@ class Funnel:
                 return self._decide(commands[:half]) + self._decide(commands[half:])
             log.error("command_stopped", command=type(commands[0]).__name__, exc_info=error)
             return [error if isinstance(error, YipanError) else Broken(f"{type(error).__name__} while deciding it")]
+
+
+def _tell(loop: asyncio.AbstractEventLoop | None, told: Sequence[tuple[Any, list[Answer]]]) -> None:
+    def tell() -> None:
+        for future, answers in told:
+            if not future.cancelled():
+                future.set_result(answers)
+
+    if loop is None:
+        tell()
+        return
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(tell)
 
 
 def decide(tx: Transaction, commands: Sequence[Command]) -> list[Answer]:

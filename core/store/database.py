@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -69,7 +69,7 @@ Blob = LargeBinary()
 
 
 NOW = select(func.now())
-LOCKED_NOW = select(func.now(), func.pg_advisory_xact_lock(LEDGER_LOCK))
+LOCKED_NOW = f"SELECT now(), pg_advisory_xact_lock({LEDGER_LOCK})"
 
 
 class Utc(TypeDecorator[datetime]):
@@ -167,7 +167,12 @@ class Database:
         """The database's clock. ledger: also be the only ledger writer until the commit, in the same trip."""
         if self.is_sqlite:
             return datetime.now(UTC)
-        at: datetime = conn.execute(LOCKED_NOW if ledger else NOW).one()[0]
+        if not ledger:
+            at: datetime = conn.execute(NOW).scalar_one()
+            return at.astimezone(UTC)
+        driver = _driver(conn)
+        with driver.pipeline():  # its BEGIN goes along
+            at = driver.execute(LOCKED_NOW).fetchone()[0]
         return at.astimezone(UTC)
 
     def _commit_again(self, work: Callable[[Connection], T]) -> T:
@@ -272,8 +277,16 @@ def _sqlite_engine(url: str, begin: str, pool_size: int) -> Engine:
 
 
 def _postgresql_engine(url: str) -> Engine:
-    """A pool that asks a connection whether it lives when nobody has used it for a while."""
+    """A pool that asks a connection whether it lives when nobody has used it for a while.
+
+    Statements are planned for the tables as they are: a plan remembered from when a table was empty reads all of it.
+    """
     engine = create_engine(url, pool_size=8, max_overflow=16)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: object) -> None:
+        connection.execute("SET plan_cache_mode = force_custom_plan")
+        connection.commit()
 
     @event.listens_for(engine, "checkin")
     def note_use(connection: Any, record: Any) -> None:
@@ -382,37 +395,43 @@ class Rows(NamedTuple):
 def write_rows(conn: Connection, inserts: Sequence[Rows], sums: Sequence[Rows] = ()) -> None:
     """Insert rows, then add to counters (first column: the id; the others: what to add), at the database's own speed.
 
-    PostgreSQL gets all of it in one trip, or as streams where it is much.
+    PostgreSQL gets all of it as one statement, or as streams where it is much.
     """
     inserts, sums = [r for r in inserts if r.rows], [r for r in sums if r.rows]
     if conn.dialect.name != "postgresql":
         for one in inserts:
-            conn.exec_driver_sql(_insert_sqlite(one.table, one.columns), _bound(conn.dialect, one))
+            conn.exec_driver_sql(_insert_sqlite(one.table, one.columns), _bound(one))
         for one in sums:
             turned = [(*row[1:], row[0]) for row in one.rows]
             conn.exec_driver_sql(_add_sqlite(one.table, one.columns), turned)
         return
-    driver: Any = conn.connection.driver_connection
-    much = max((len(one.rows) for one in inserts), default=0) >= COPY_FROM
-    with driver.cursor() as cursor:
-        for one in inserts if much else ():
-            _copy(cursor, one)
-        with driver.pipeline():
-            for one in () if much else inserts:
-                cursor.execute(_insert_postgresql(one.table, one.columns), _columns(one))
-            for one in sums:
-                cursor.execute(_add_postgresql(one.table, one.columns), _columns(one))
+    if max((len(one.rows) for one in inserts), default=0) >= COPY_FROM:
+        for one in inserts:
+            _copy(conn, one)
+        inserts = []
+    if inserts or sums:
+        named = [tuple((one.table, one.columns) for one in many) for many in (inserts, sums)]
+        _driver(conn).execute(_statement(*named), [array for one in (*inserts, *sums) for array in _arrays(one)])
 
 
-def _copy(cursor: Any, one: Rows) -> None:
-    with cursor.copy(f"COPY {one.table.name} ({', '.join(one.columns)}) FROM STDIN") as copy:
+def _driver(conn: Connection) -> Any:
+    return conn.connection.driver_connection
+
+
+def _copy(conn: Connection, one: Rows) -> None:
+    words = f"COPY {one.table.name} ({', '.join(one.columns)}) FROM STDIN"
+    with _driver(conn).cursor() as cursor, cursor.copy(words) as copy:
         for row in one.rows:
             copy.write_row(row)
 
 
-def _columns(one: Rows) -> list[str]:
-    """Each column as the text of a PostgreSQL array: many times faster than the driver's own, value by value."""
-    return [f"{{{','.join(map(_element, column))}}}" for column in zip(*one.rows, strict=True)]
+def _arrays(one: Rows) -> list[str]:
+    return [_array(column) for column in zip(*one.rows, strict=True)]
+
+
+def _array(values: Iterable[Any]) -> str:
+    """Values as the text of a PostgreSQL array: many times faster than the driver's own, value by value."""
+    return f"{{{','.join(map(_element, values))}}}"
 
 
 def _element(value: Any) -> str:
@@ -424,12 +443,20 @@ def _element(value: Any) -> str:
     return str(value)
 
 
+Named = tuple[tuple[Table, tuple[str, ...]], ...]
+
+
 @cache
+def _statement(inserts: Named, sums: Named) -> str:
+    """All of it as one statement: each part stands in a WITH, and the rules between tables are held at its end."""
+    parts = [_insert_postgresql(*one) for one in inserts] + [_add_postgresql(*one) for one in sums]
+    return "WITH " + ", ".join(f"part{n} AS ({part})" for n, part in enumerate(parts)) + " SELECT"
+
+
 def _insert_postgresql(table: Table, columns: tuple[str, ...]) -> str:
     return f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM {_unnested(table, columns)}"
 
 
-@cache
 def _add_postgresql(table: Table, columns: tuple[str, ...]) -> str:
     ident, *counters = columns
     sums = ", ".join(f"{c} = {table.name}.{c} + d.{c}" for c in counters)
@@ -438,8 +465,49 @@ def _add_postgresql(table: Table, columns: tuple[str, ...]) -> str:
 
 
 def _unnested(table: Table, columns: tuple[str, ...]) -> str:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    return f"unnest({', '.join(f'%s::{table.c[c].type.compile(dialect)}[]' for c in columns)})"
+    return f"unnest({', '.join(f'%s::{_type(table, c)}[]' for c in columns)})"
+
+
+def _type(table: Table, column: str) -> str:
+    return table.c[column].type.compile(postgresql.dialect())  # type: ignore[no-untyped-call]
+
+
+class Look(NamedTuple):
+    """Rows of a table of which each of some columns is among its values: (column, values) each."""
+
+    table: Table
+    columns: tuple[str, ...]
+    among: tuple[tuple[str, Sequence[Any]], ...]
+
+
+def look(conn: Connection, looks: Sequence[Look]) -> list[list[tuple[Any, ...]]]:
+    """The rows of each look, as tuples; PostgreSQL is asked for all in one trip."""
+    looked = [(one.table, one.columns, tuple(name for name, _ in one.among)) for one in looks]
+    if conn.dialect.name != "postgresql":
+        given = [tuple(json.dumps(list(values)) for _, values in one.among) for one in looks]
+        return [
+            [tuple(row) for row in conn.exec_driver_sql(_look_sqlite(*what), values)]
+            for what, values in zip(looked, given, strict=True)
+        ]
+    driver = _driver(conn)
+    with driver.pipeline():
+        asked = [
+            driver.execute(_look_postgresql(*what), [_array(values) for _, values in one.among])
+            for what, one in zip(looked, looks, strict=True)
+        ]
+        return [cursor.fetchall() for cursor in asked]
+
+
+@cache
+def _look_sqlite(table: Table, columns: tuple[str, ...], among: tuple[str, ...]) -> str:
+    where = " AND ".join(f"{c} IN (SELECT value FROM json_each(?))" for c in among)
+    return f"SELECT {', '.join(columns)} FROM {table.name} WHERE {where}"
+
+
+@cache
+def _look_postgresql(table: Table, columns: tuple[str, ...], among: tuple[str, ...]) -> str:
+    where = " AND ".join(f"{c} = ANY(%s::{_type(table, c)}[])" for c in among)
+    return f"SELECT {', '.join(columns)} FROM {table.name} WHERE {where}"
 
 
 @cache
@@ -453,7 +521,7 @@ def _add_sqlite(table: Table, columns: tuple[str, ...]) -> str:
     return f"UPDATE {table.name} SET {', '.join(f'{c} = {c} + ?' for c in counters)} WHERE {ident} = ?"
 
 
-def _bound(dialect: Dialect, one: Rows) -> list[tuple[Any, ...]]:
+def _bound(one: Rows) -> list[tuple[Any, ...]]:
     """The rows as SQLite keeps them: times as numbers."""
     times = [n for n, column in enumerate(one.columns) if isinstance(one.table.c[column].type, Utc)]
     if not times:

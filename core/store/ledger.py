@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import func, select, update
 
 from core.errors import Broken
 from core.store import tables as t
-from core.store.database import Rows, any_of, insert_or_skip, write_rows
+from core.store.database import Look, Rows, insert_or_skip, look, write_rows
 from core.store.store import Transaction
 
 GUARDED = ("free", "reserved", "held", "transit", "inbound")
 KEPT = (*GUARDED, "suspense")
 JOURNAL = ("id", "key", "kind", "cause", "happened_at", "recorded_at")
-CELLS = select(*(t.cells.c[name] for name in ("id", "owner_id", "item_id", "warehouse_id", "condition", *KEPT)))
+CELL = ("id", "owner_id", "item_id", "warehouse_id", "condition", *KEPT)
 ENTRY = ("journal_id", "n", "cell_id", "account", "quantity")
 MISSING = "{} units are missing that the books say are there: have them counted, or take them back from orders"
 
@@ -95,14 +95,20 @@ class Ledger:
             insert_or_skip(self._tx.conn, t.cells, new)
             self.load(wanted)
 
-    def load(self, keys: Iterable[CellKey]) -> None:
-        """Load those of these cells that are there, and those of other owners or conditions beside them."""
+    def load(self, keys: Iterable[CellKey], booked: Sequence[str] = ()) -> set[str]:
+        """Load those of these cells that are there, and those of other owners or conditions beside them.
+
+        Returns which of the business keys in `booked` are booked already, asked in the same trip.
+        """
         missing = [k for k in keys if k not in self._cells]
-        if not missing:
-            return
-        c, conn = t.cells.c, self._tx.conn
         items, warehouses = sorted({k.item_id for k in missing}), sorted({k.warehouse_id for k in missing})
-        self._remember(any_of(conn, c.item_id, items) & any_of(conn, c.warehouse_id, warehouses))
+        looks = [Look(t.journals, ("key",), (("key", booked),))] if booked else []
+        if missing:
+            looks.append(Look(t.cells, CELL, (("item_id", items), ("warehouse_id", warehouses))))
+        found = look(self._tx.conn, looks) if looks else []
+        if missing:
+            self._remember(found[-1])
+        return {key for (key,) in found[0]} if booked else set()
 
     def promisable(self, key: CellKey) -> int:
         """What admission may still back of a loaded cell; 0 of one that is not there."""
@@ -119,14 +125,12 @@ class Ledger:
         """The cells with these ids, as they stand now."""
         missing = sorted({i for i in ids if i not in self._by_id})
         if missing:
-            self._remember(any_of(self._tx.conn, t.cells.c.id, missing))
+            self._remember(look(self._tx.conn, [Look(t.cells, CELL, (("id", missing),))])[0])
         return self._by_id
 
     def known(self, keys: Sequence[str]) -> set[str]:
         """Which of these business keys are booked already."""
-        booked = {j[1] for j in self._journals} & set(keys)
-        conn, key = self._tx.conn, t.journals.c.key
-        return booked | set(conn.execute(select(key).where(any_of(conn, key, keys))).scalars())
+        return {j[1] for j in self._journals} & set(keys) | self.load((), keys)
 
     def arrived(self, key: str) -> dict[int, int]:
         """Item → units the journal of this key brought anywhere; {} when it moved nothing."""
@@ -188,13 +192,12 @@ class Ledger:
             if not insert_or_skip(self._tx.conn, t.worklist, [row]):
                 self._tx.conn.execute(update(t.worklist).where(mine).values(**said))
 
-    def _remember(self, these: ColumnElement[bool]) -> None:
-        for ident, owner, item, warehouse, condition, *balances in self._tx.conn.execute(CELLS.where(these)):
+    def _remember(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        for ident, owner, item, warehouse, condition, *balances in rows:
             if ident not in self._by_id:
-                key = CellKey(owner, item, warehouse, condition)
-                cell = Cell(ident, key, *balances)
+                cell = Cell(ident, CellKey(owner, item, warehouse, condition), *balances)
                 cell.before = cell.balances()
-                self._cells[key] = self._by_id[ident] = cell
+                self._cells[cell.key] = self._by_id[ident] = cell
 
 
 def _check_balanced(key: str, entries: Sequence[Entry]) -> None:
