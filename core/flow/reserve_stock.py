@@ -88,8 +88,7 @@ def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> lis
 
     Answers Unfit (not a number of units), OutOfStock, or Refused (this ref stands for something else).
     """
-    cells = [CellKey(w.owner_id, w.item_id, h) for c in commands for w in c.wants for h in c.warehouses]
-    booked = ledger.load(cells, [_key(c.subject) for c in commands])
+    booked = ledger.known([_key(c.subject) for c in commands])
     known = standing(tx, [c.subject for c in commands if _key(c.subject) in booked])
     answers: dict[int, Answer] = {}
     fresh: dict[Subject, int] = {}

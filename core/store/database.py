@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -68,7 +68,7 @@ Json = JSON().with_variant(postgresql.JSONB(), "postgresql")
 Blob = LargeBinary()
 
 
-NOW = select(func.now())
+NOW = "SELECT now()"
 LOCKED_NOW = f"SELECT now(), pg_advisory_xact_lock({LEDGER_LOCK})"
 
 
@@ -167,12 +167,7 @@ class Database:
         """The database's clock. ledger: also be the only ledger writer until the commit, in the same trip."""
         if self.is_sqlite:
             return datetime.now(UTC)
-        if not ledger:
-            at: datetime = conn.execute(NOW).scalar_one()
-            return at.astimezone(UTC)
-        driver = _driver(conn)
-        with driver.pipeline():  # its BEGIN goes along
-            at = driver.execute(LOCKED_NOW).fetchone()[0]
+        at: datetime = _driver(conn).execute(LOCKED_NOW if ledger else NOW).fetchone()[0]
         return at.astimezone(UTC)
 
     def _commit_again(self, work: Callable[[Connection], T]) -> T:
@@ -429,8 +424,10 @@ def _arrays(one: Rows) -> list[str]:
     return [_array(column) for column in zip(*one.rows, strict=True)]
 
 
-def _array(values: Iterable[Any]) -> str:
+def _array(values: Sequence[Any]) -> str:
     """Values as the text of a PostgreSQL array: many times faster than the driver's own, value by value."""
+    if values and type(values[0]) in (int, bool) and None not in values:
+        return f"{{{str(list(values))[1:-1]}}}"
     return f"{{{','.join(map(_element, values))}}}"
 
 
@@ -472,30 +469,14 @@ def _type(table: Table, column: str) -> str:
     return table.c[column].type.compile(postgresql.dialect())  # type: ignore[no-untyped-call]
 
 
-class Look(NamedTuple):
-    """Rows of a table of which each of some columns is among its values: (column, values) each."""
-
-    table: Table
-    columns: tuple[str, ...]
-    among: tuple[tuple[str, Sequence[Any]], ...]
-
-
-def look(conn: Connection, looks: Sequence[Look]) -> list[list[tuple[Any, ...]]]:
-    """The rows of each look, as tuples; PostgreSQL is asked for all in one trip."""
-    looked = [(one.table, one.columns, tuple(name for name, _ in one.among)) for one in looks]
-    if conn.dialect.name != "postgresql":
-        given = [tuple(json.dumps(list(values)) for _, values in one.among) for one in looks]
-        return [
-            [tuple(row) for row in conn.exec_driver_sql(_look_sqlite(*what), values)]
-            for what, values in zip(looked, given, strict=True)
-        ]
-    driver = _driver(conn)
-    with driver.pipeline():
-        asked = [
-            driver.execute(_look_postgresql(*what), [_array(values) for _, values in one.among])
-            for what, one in zip(looked, looks, strict=True)
-        ]
-        return [cursor.fetchall() for cursor in asked]
+def look(conn: Connection, table: Table, columns: tuple[str, ...], **among: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+    """Rows of which each of the columns `among` has one of these values, as tuples."""
+    if conn.dialect.name == "postgresql":
+        words = _look_postgresql(table, columns, tuple(among))
+        rows: list[tuple[Any, ...]] = _driver(conn).execute(words, [_array(v) for v in among.values()]).fetchall()
+        return rows
+    given = tuple(json.dumps(list(values)) for values in among.values())
+    return [tuple(row) for row in conn.exec_driver_sql(_look_sqlite(table, columns, tuple(among)), given)]
 
 
 @cache

@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 
 from core.errors import Broken
 from core.store import tables as t
-from core.store.database import Look, Rows, insert_or_skip, look, write_rows
+from core.store.database import Rows, insert_or_skip, look, write_rows
 from core.store.store import Transaction
 
 GUARDED = ("free", "reserved", "held", "transit", "inbound")
@@ -95,20 +95,12 @@ class Ledger:
             insert_or_skip(self._tx.conn, t.cells, new)
             self.load(wanted)
 
-    def load(self, keys: Iterable[CellKey], booked: Sequence[str] = ()) -> set[str]:
-        """Load those of these cells that are there, and those of other owners or conditions beside them.
-
-        Returns which of the business keys in `booked` are booked already, asked in the same trip.
-        """
+    def load(self, keys: Iterable[CellKey]) -> None:
+        """Load those of these cells that are there, and those of other owners or conditions beside them."""
         missing = [k for k in keys if k not in self._cells]
-        items, warehouses = sorted({k.item_id for k in missing}), sorted({k.warehouse_id for k in missing})
-        looks = [Look(t.journals, ("key",), (("key", booked),))] if booked else []
         if missing:
-            looks.append(Look(t.cells, CELL, (("item_id", items), ("warehouse_id", warehouses))))
-        found = look(self._tx.conn, looks) if looks else []
-        if missing:
-            self._remember(found[-1])
-        return {key for (key,) in found[0]} if booked else set()
+            items, warehouses = sorted({k.item_id for k in missing}), sorted({k.warehouse_id for k in missing})
+            self._remember(look(self._tx.conn, t.cells, CELL, item_id=items, warehouse_id=warehouses))
 
     def promisable(self, key: CellKey) -> int:
         """What admission may still back of a loaded cell; 0 of one that is not there."""
@@ -125,12 +117,13 @@ class Ledger:
         """The cells with these ids, as they stand now."""
         missing = sorted({i for i in ids if i not in self._by_id})
         if missing:
-            self._remember(look(self._tx.conn, [Look(t.cells, CELL, (("id", missing),))])[0])
+            self._remember(look(self._tx.conn, t.cells, CELL, id=missing))
         return self._by_id
 
     def known(self, keys: Sequence[str]) -> set[str]:
         """Which of these business keys are booked already."""
-        return {j[1] for j in self._journals} & set(keys) | self.load((), keys)
+        booked = {j[1] for j in self._journals} & set(keys)
+        return booked | {key for (key,) in look(self._tx.conn, t.journals, ("key",), key=keys)}
 
     def arrived(self, key: str) -> dict[int, int]:
         """Item → units the journal of this key brought anywhere; {} when it moved nothing."""

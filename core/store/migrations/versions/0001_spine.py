@@ -33,6 +33,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account", name=op.f("pk_budgets")),
     )
     op.create_table(
+        "entries",
+        sa.Column("journal_id", database.Id, nullable=False),
+        sa.Column("n", database.Id, nullable=False),
+        sa.Column("cell_id", database.Id, nullable=False),
+        sa.Column("account", sa.String(length=10), nullable=False),
+        sa.Column("quantity", database.Id, server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("journal_id", "n", name=op.f("pk_entries")),
+    )
+    op.create_index(op.f("ix_entries_cell_id"), "entries", ["cell_id"], unique=False)
+    op.create_table(
         "journals",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
         sa.Column("key", sa.String(length=200), nullable=False),
@@ -42,6 +52,13 @@ def upgrade() -> None:
         sa.Column("recorded_at", database.Utc(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journals")),
         sa.UniqueConstraint("key", name=op.f("uq_journals_key")),
+    )
+    op.create_table(
+        "marks",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("item_id", database.Id, nullable=True),
+        sa.Column("listing_id", database.Id, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_marks")),
     )
     op.create_table(
         "merchants",
@@ -470,15 +487,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_keepers_code", "keepers", ["warehouse_id", "code"], unique=False)
     op.create_table(
-        "marks",
-        sa.Column("id", database.Id, autoincrement=False, nullable=False),
-        sa.Column("item_id", database.Id, nullable=True),
-        sa.Column("listing_id", database.Id, nullable=True),
-        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_marks_item_id")),
-        sa.ForeignKeyConstraint(["listing_id"], ["listings.id"], name=op.f("fk_marks_listing_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_marks")),
-    )
-    op.create_table(
         "order_lines",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
         sa.Column("order_id", database.Id, nullable=False),
@@ -573,9 +581,7 @@ def upgrade() -> None:
         sa.Column("expires_at", database.Utc(), nullable=True),
         sa.CheckConstraint("(order_id is null) <> (ref is null)", name=op.f("ck_claims_subject")),
         sa.CheckConstraint("asked >= 0 and backed >= 0 and shipped >= 0", name=op.f("ck_claims_units")),
-        sa.ForeignKeyConstraint(["cell_id"], ["cells.id"], name=op.f("fk_claims_cell_id")),
         sa.ForeignKeyConstraint(["fulfilment_id"], ["fulfilments.id"], name=op.f("fk_claims_fulfilment_id")),
-        sa.ForeignKeyConstraint(["holder_id"], ["merchants.id"], name=op.f("fk_claims_holder_id")),
         sa.ForeignKeyConstraint(["line_id"], ["order_lines.id"], name=op.f("fk_claims_line_id")),
         sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_claims_order_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_claims")),
@@ -589,8 +595,22 @@ def upgrade() -> None:
         sqlite_where=sa.text("expires_at is not null"),
         postgresql_where=sa.text("expires_at is not null"),
     )
-    op.create_index(op.f("ix_claims_fulfilment_id"), "claims", ["fulfilment_id"], unique=False)
-    op.create_index(op.f("ix_claims_order_id"), "claims", ["order_id"], unique=False)
+    op.create_index(
+        "ix_claims_fulfilment_id",
+        "claims",
+        ["fulfilment_id"],
+        unique=False,
+        sqlite_where=sa.text("fulfilment_id is not null"),
+        postgresql_where=sa.text("fulfilment_id is not null"),
+    )
+    op.create_index(
+        "ix_claims_order_id",
+        "claims",
+        ["order_id"],
+        unique=False,
+        sqlite_where=sa.text("order_id is not null"),
+        postgresql_where=sa.text("order_id is not null"),
+    )
     op.create_index(
         "ix_claims_ref",
         "claims",
@@ -599,18 +619,6 @@ def upgrade() -> None:
         sqlite_where=sa.text("ref is not null"),
         postgresql_where=sa.text("ref is not null"),
     )
-    op.create_table(
-        "entries",
-        sa.Column("journal_id", database.Id, nullable=False),
-        sa.Column("n", database.Id, nullable=False),
-        sa.Column("cell_id", database.Id, nullable=False),
-        sa.Column("account", sa.String(length=10), nullable=False),
-        sa.Column("quantity", database.Id, server_default="0", nullable=False),
-        sa.ForeignKeyConstraint(["cell_id"], ["cells.id"], name=op.f("fk_entries_cell_id")),
-        sa.ForeignKeyConstraint(["journal_id"], ["journals.id"], name=op.f("fk_entries_journal_id")),
-        sa.PrimaryKeyConstraint("journal_id", "n", name=op.f("pk_entries")),
-    )
-    op.create_index(op.f("ix_entries_cell_id"), "entries", ["cell_id"], unique=False)
     op.create_table(
         "parcels",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
