@@ -14,6 +14,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Select, select
 
@@ -152,10 +153,10 @@ class World:
         return [rows[i] for i in ids]
 
     def keeps(self, kind: str, *nouns: Model, at: int) -> list[int]:
-        """Inbox rows for what was said, each distinct from all others."""
+        """Inbox rows for what was said, each distinct from all others and named by what it is about."""
         documents = [
-            Document(kind=kind, ref=f"{kind}-{n}", body=noun.model_dump_json().encode())
-            for noun, n in zip(nouns, self._numbers, strict=False)
+            Document(kind=kind, ref=about(noun), event_id=uuid4().hex, body=noun.model_dump_json().encode())
+            for noun in nouns
         ]
         kept = self.store.write(lambda tx: inbox.keep(tx, at, 0, documents))
         return sorted(kept.new)
@@ -311,6 +312,11 @@ class World:
 
     def _holder(self, connection_id: int) -> int:
         return int(self.row(t.connections, id=connection_id)["merchant_id"] or 0)
+
+
+def about(noun: Model) -> str:
+    """The number a sender gives its document: of the fulfilment or ASN it speaks of, else its own."""
+    return str(next((v for n in ("fulfilment", "asn", "ref") if (v := getattr(noun, n, ""))), "?"))
 
 
 def minutes(n: float) -> datetime:

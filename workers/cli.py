@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Yipan: one pool of stock for every shop.")
 connectors_app = typer.Typer(no_args_is_help=True, help="The connectors there are, and the contract they must pass.")
 app.add_typer(connectors_app, name="connectors")
+explain_app = typer.Typer(no_args_is_help=True, help="Why things are as they are, from what is stored.")
+app.add_typer(explain_app, name="explain")
 Lanes = "stock,orders,fulfilment,tracking,slow"
 
 
@@ -119,6 +122,56 @@ def audit() -> None:
 
 
 @app.command()
+def stock(
+    at: Annotated[str, typer.Option(help="As the journal says it was then: 2026-01-05T08:00:00Z.")] = "",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """What lies where, now or as of any moment."""
+    from core.store import cells
+    from core.store.scope import HUB
+    from workers.lines import stock_lines
+
+    then = cells.aware(at) if at else None
+    with _store() as store, store.read() as tx:
+        rows = cells.balances_at(tx, HUB, then) if then else cells.balances(tx, HUB)
+    typer.echo(_json(rows) if as_json else stock_lines(rows))
+
+
+@explain_app.command("stock")
+def explain_stock(
+    sku: str,
+    owner: Annotated[str, typer.Option(help="The merchant who owns the item, where several have that SKU.")] = "",
+    warehouse: Annotated[str, typer.Option(help="Of this warehouse alone.")] = "",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """An item's cells, the open claims on them, and the newest journals that touched them."""
+    from core.flow import explain
+    from core.store.scope import HUB
+    from workers.lines import stock_explained
+
+    with _store() as store, store.read() as tx:
+        item, where = explain.find_item(tx, HUB, sku, owner), explain.find_warehouse(tx, warehouse)
+        found = explain.explain_stock(tx, HUB, item, where)
+    typer.echo(_json(found) if as_json else stock_explained(found))
+
+
+@explain_app.command("order")
+def explain_order(
+    ref: str,
+    connection: Annotated[str, typer.Option(help="The shop, where several have that number.")] = "",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """All that happened to one order, in time order."""
+    from core.flow import explain
+    from core.store.scope import HUB
+    from workers.lines import order_explained
+
+    with _store() as store, store.read() as tx:
+        found = explain.explain_order(tx, HUB, explain.find_order(tx, HUB, ref, connection))
+    typer.echo(_json(found) if as_json else order_explained(found))
+
+
+@app.command()
 def levels(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """What every shop shows, beside what it should show by the ledger."""
     from config.settings import load
@@ -211,6 +264,14 @@ def bench(name: str, rounds: int | None = None, as_json: Annotated[bool, typer.O
             typer.echo(f"{row['goal']}: {row['ratio']:.2f} (floor {row['floor']}, target {row['target']})", err=True)
     typer.echo(json.dumps(result, ensure_ascii=False))
     raise typer.Exit(0 if all(r["held"] for r in result["results"]) else 1)
+
+
+def _json(found: object) -> str:
+    return json.dumps(found, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _store() -> closing[Store]:

@@ -58,5 +58,7 @@ class Clock:
         if day != self._audited:
             self._audited = day
             with self._store.read() as tx:
-                for breach in reconcile.audit(tx):
-                    log.error("audit_breach", breach=breach)
+                breaches = reconcile.audit(tx)
+            for breach in breaches:
+                log.error("audit_breach", breach=breach)
+            self._store.write(lambda tx: reconcile.post(tx, day, breaches))

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import and_, case, func, or_, select, update
 
 from core.flow.hear import Spoken, fresh
+from core.flow.tell import ask_person
 from core.model import Catalogue, Snapshot, SnapshotRow
 from core.store import inbox
 from core.store import tables as t
 from core.store.database import insert_or_skip
 from core.store.ledger import KEPT
 from core.store.store import Transaction
+
+SAID = 10
+"""Breaches a person is told of at once; the log has all."""
 
 
 def compare(tx: Transaction, batch: Sequence[Spoken]) -> None:
@@ -101,17 +105,30 @@ def audit(tx: Transaction) -> list[str]:
     return [*_unbalanced(tx), *_balances(tx), *_overcommitted(tx), *_suspense(tx)]
 
 
+def post(tx: Transaction, day: str, breaches: Sequence[str]) -> None:
+    """Leave a day's breaches to people; a clean audit settles those of all days before."""
+    if breaches:
+        more = f" … and {len(breaches) - SAID} more" if len(breaches) > SAID else ""
+        ask_person(tx, "audit", f"audit:{day}", None, "; ".join(breaches[:SAID])[:1900] + more)
+        return
+    w = t.worklist.c
+    tx.conn.execute(update(t.worklist).where(w.kind == "audit", w.done_at.is_(None)).values(done_at=tx.now))
+
+
 def overcommitted_units(tx: Transaction) -> int:
     """Σ over cells of |open backed units − reserved|; always 0."""
     return sum(abs(r["backed"] - r["reserved"]) for r in _claimed(tx))
 
 
 def _unbalanced(tx: Transaction) -> list[str]:
-    e, ce = t.entries.c, t.cells.c
+    e, ce, j = t.entries.c, t.cells.c, t.journals.c
     total = func.sum(e.quantity)
-    query = select(e.journal_id, ce.item_id, total.label("n")).join(t.cells, ce.id == e.cell_id)
-    rows = tx.rows(query.group_by(e.journal_id, ce.item_id).having(total != 0))
-    return [f"journal {r['journal_id']} is off by {r['n']} for item {r['item_id']}" for r in rows]
+    query = select(e.journal_id, j.kind, j.cause, ce.item_id, total.label("n")).join(t.cells, ce.id == e.cell_id)
+    query = query.join(t.journals, j.id == e.journal_id).group_by(e.journal_id, j.kind, j.cause, ce.item_id)
+    return [
+        f"journal {r['journal_id']} is off by {r['n']} for item {r['item_id']}, booked by {r['kind']} of {r['cause']}"
+        for r in tx.rows(query.having(total != 0))
+    ]
 
 
 def _balances(tx: Transaction) -> list[str]:
@@ -121,7 +138,10 @@ def _balances(tx: Transaction) -> list[str]:
     query = select(ce.id, *(s.label(f"sum_{a}") for a, s in zip(KEPT, sums, strict=True)), *(ce[a] for a in KEPT))
     query = query.join(t.entries, e.cell_id == ce.id, isouter=True).group_by(ce.id, *(ce[a] for a in KEPT))
     wrong = [(r["id"], a, r[a], r[f"sum_{a}"]) for r in tx.rows(query) for a in KEPT if r[a] != r[f"sum_{a}"]]
-    return [f"cell {cell}: {account} is {kept}, its journal says {booked}" for cell, account, kept, booked in wrong]
+    return [
+        f"cell {cell}: {account} is {kept}, its journal says {booked}{_last(tx, cell, account)}"
+        for cell, account, kept, booked in wrong
+    ]
 
 
 def _claimed(tx: Transaction) -> list[Mapping[str, Any]]:
@@ -133,20 +153,24 @@ def _claimed(tx: Transaction) -> list[Mapping[str, Any]]:
 
 def _overcommitted(tx: Transaction) -> list[str]:
     return [
-        f"cell {r['id']}: open claims are backed by {r['backed']}, reserved is {r['reserved']}" for r in _claimed(tx)
+        f"cell {r['id']}: open claims are backed by {r['backed']}, reserved is {r['reserved']}"
+        f"{_last(tx, r['id'], 'reserved')}"
+        for r in _claimed(tx)
     ]
 
 
 def _suspense(tx: Transaction) -> list[str]:
-    """Negative suspense is drift: named with the journal that last touched it."""
-    ce, e, j = t.cells.c, t.entries.c, t.journals.c
-    found = []
-    for cell in tx.rows(select(ce.id, ce.suspense).where(ce.suspense != 0)):
-        last = select(j.kind, j.cause).join(
-            t.entries, and_(e.journal_id == j.id, e.cell_id == cell["id"], e.account == "suspense")
-        )
-        cause = tx.row(last.order_by(j.id.desc()).limit(1)) or {"kind": "?", "cause": "?"}
-        found.append(
-            f"cell {cell['id']}: {cell['suspense']} units in suspense, last by {cause['kind']} of {cause['cause']}"
-        )
-    return found
+    """Negative suspense is drift."""
+    ce = t.cells.c
+    return [
+        f"cell {cell['id']}: {cell['suspense']} units in suspense{_last(tx, cell['id'], 'suspense')}"
+        for cell in tx.rows(select(ce.id, ce.suspense).where(ce.suspense != 0))
+    ]
+
+
+def _last(tx: Transaction, cell_id: int, account: str) -> str:
+    """What last moved this account of the cell, to be said after the breach; "" when nothing ever did."""
+    e, j = t.entries.c, t.journals.c
+    moved = and_(e.journal_id == j.id, e.cell_id == cell_id, e.account == account)
+    row = tx.row(select(j.kind, j.cause).join(t.entries, moved).order_by(j.id.desc()).limit(1))
+    return f", last by {row['kind']} of {row['cause']}" if row else ""

@@ -713,9 +713,12 @@ def test_a_snapshot_speaks_of_its_keepers_goods_alone(hub: World) -> None:
 
 def test_the_audit_finds_a_balance_that_was_changed_by_hand(hub: World) -> None:
     hub.counts("pen", 10)
-    cell = hub.row(t.cells, item_id=hub.pen)
-    hub.store.write(lambda tx: tx.set(t.cells, cell["id"], free=9))
-    assert hub.audit() == [f"cell {cell['id']}: free is 9, its journal says 10"]
+    cell, journal = hub.row(t.cells, item_id=hub.pen), hub.row(t.journals, kind="adjust")
+    hub.store.write(lambda tx: tx.set(t.cells, cell["id"], free=9, held=1))
+    assert hub.audit() == [
+        f"cell {cell['id']}: free is 9, its journal says 10, last by adjust of {journal['cause']}",
+        f"cell {cell['id']}: held is 1, its journal says 0",
+    ]
 
 
 def test_the_audit_finds_an_unbalanced_journal(hub: World) -> None:
@@ -723,7 +726,8 @@ def test_the_audit_finds_an_unbalanced_journal(hub: World) -> None:
     cell, journal = hub.row(t.cells, item_id=hub.pen), hub.row(t.journals, kind="adjust")
     extra = {"journal_id": journal["id"], "n": 9, "cell_id": cell["id"], "account": "world", "quantity": 1}
     hub.store.write(lambda tx: tx.add(t.entries, [extra]))
-    assert hub.audit() == [f"journal {journal['id']} is off by 1 for item {hub.pen}"]
+    by = f"booked by adjust of {journal['cause']}"
+    assert hub.audit() == [f"journal {journal['id']} is off by 1 for item {hub.pen}, {by}"]
 
 
 def test_the_audit_finds_a_claim_that_is_backed_by_nothing(hub: World) -> None:
@@ -731,7 +735,8 @@ def test_the_audit_finds_a_claim_that_is_backed_by_nothing(hub: World) -> None:
     hub.takes(order("A", ("pen", 5)))
     claim, cell = hub.row(t.claims, asked=5), hub.row(t.cells, item_id=hub.pen)
     hub.store.write(lambda tx: tx.set(t.claims, claim["id"], backed=4))
-    assert hub.audit() == [f"cell {cell['id']}: open claims are backed by 4, reserved is 5"]
+    by = f"last by reserve of order:{hub.order('A')['id']}"
+    assert hub.audit() == [f"cell {cell['id']}: open claims are backed by 4, reserved is 5, {by}"]
     with hub.store.read() as tx:
         assert reconcile.overcommitted_units(tx) == 1
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from core.flow.explain import NEWEST
+from core.store.cells import aware
 from hub.onboard.goods import NewItems, NewListings, add_items, add_listings
 from hub.onboard.inbound import NewInbound, announce_inbound
-from web.api.page import FIRST, PROBLEMS, Key, Limit, Page, Search
+from web.api.page import FIRST, PROBLEMS, Key, Limit, Moment, Page, Required, Search
 from web.asking import Ask
 from web.reads import lists
 from web.reads import stock as stock_reads
@@ -54,9 +56,20 @@ def new_inbound(ask: Ask, new: NewInbound) -> dict[str, Any]:
 
 
 @router.get("/stock", response_model=Page)
-def stock(ask: Ask, search: Search = "", warehouse: Search = "", after: Key = "", limit: Limit = FIRST) -> Any:
-    """Cells with their accounts, on hand and available units. search: a SKU's beginning, or part of a name."""
-    return ask.read(stock_reads.stock, search, warehouse, after, limit)
+def stock(
+    ask: Ask, search: Search = "", warehouse: Search = "", after: Key = "", limit: Limit = FIRST, at: Moment = ""
+) -> Any:
+    """Cells with their accounts, on hand and available units. search: a SKU's beginning, or part of a name.
+
+    at: as the journal says they were then, without those that held nothing.
+    """
+    return ask.read(stock_reads.stock, search, warehouse, after, limit, aware(at) if at else None)
+
+
+@router.get("/stock/explain")
+def explain_stock(ask: Ask, sku: Required, owner: Search = "", warehouse: Search = "", limit: Limit = NEWEST) -> Any:
+    """An item's cells, the open claims on them, and the newest journals that touched them. owner: of the item."""
+    return ask.read(stock_reads.explain_stock, sku, owner, warehouse, limit)
 
 
 @router.get("/stock/drift", response_model=Page)

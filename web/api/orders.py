@@ -27,6 +27,12 @@ def order(ask: Ask, ident: str) -> dict[str, Any]:
     return ask.read(order_reads.order, ident)
 
 
+@router.get("/orders/{ident}/explain")
+def explain_order(ask: Ask, ident: str) -> dict[str, Any]:
+    """All that happened to one order, in time order: when, what, and in words."""
+    return ask.read(order_reads.explain_order, ident)
+
+
 @router.get("/parcels", response_model=Page)
 def parcels(ask: Ask, waybill: Search = "", after: Key = "", limit: Limit = FIRST) -> Any:
     """Parcels by id."""

@@ -11,6 +11,8 @@ from web.problems import MEDIA_TYPE, Problem
 from web.reads.shape import LARGEST_PAGE, PAGE
 
 Search = Annotated[str, Query(max_length=200)]
+Required = Annotated[str, Query(min_length=1, max_length=200)]
+Moment = Annotated[str, Query(max_length=40, description="ISO 8601 with its time zone: 2026-01-05T08:00:00Z")]
 Key = Annotated[str, Query(max_length=20, description="`next` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE)]
 FIRST = PAGE

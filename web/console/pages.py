@@ -139,6 +139,12 @@ def stock_page(request: Request, ask: Ask, search: str = "", after: str = "") ->
     return show(request, "stock.html", ask.scope, here="stock", page=page, search=search, drift=drift)
 
 
+@router.get("/stock/explain")
+def stock_explained_page(request: Request, ask: Ask, sku: str = "", owner: str = "", warehouse: str = "") -> Response:
+    found = ask.read(stock.explain_stock, sku, owner, warehouse)
+    return show(request, "stock_explained.html", ask.scope, here="stock", found=found, owner=owner, warehouse=warehouse)
+
+
 @router.get("/parked")
 def parked_page(request: Request, ask: Ask, pressed: str = "") -> Response:
     return show(request, "parked.html", ask.scope, here="parked", page=ask.read(_parked), pressed=pressed)

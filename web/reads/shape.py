@@ -24,6 +24,13 @@ def all_shown(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [shown(row) for row in rows]
 
 
+def shown_whole(found: Any) -> Any:
+    """Rows within rows as JSON takes them."""
+    if isinstance(found, list | tuple):
+        return [shown_whole(one) for one in found]
+    return {name: shown_whole(value) for name, value in shown(found).items()} if isinstance(found, dict) else found
+
+
 def paged(tx: Transaction, rows: Sequence[Mapping[str, Any]], limit: int, key: str = "id") -> dict[str, Any]:
     """A page of at most `limit`, given one row more when there are more; `next` is what to ask for after it."""
     page = all_shown(rows[:limit])

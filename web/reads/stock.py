@@ -2,52 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import case, func, or_, select
 
+from core.flow import explain
+from core.store import cells
 from core.store import tables as t
 from core.store.ledger import KEPT
 from core.store.scope import Scope
 from core.store.store import Transaction
-from web.reads.shape import PAGE, number, paged
+from web.reads.shape import PAGE, number, paged, shown_whole
 
 c = t.cells.c
 
 
 def stock(
-    tx: Transaction, scope: Scope, search: str = "", warehouse: str = "", after: str = "", limit: int = PAGE
+    tx: Transaction,
+    scope: Scope,
+    search: str = "",
+    warehouse: str = "",
+    after: str = "",
+    limit: int = PAGE,
+    at: datetime | None = None,
 ) -> dict[str, Any]:
-    """A page of cells by id. search: a SKU's beginning, or part of an item's name."""
-    w, i, m = t.warehouses.c, t.items.c, t.merchants.c
-    query = (
-        select(
-            c.id,
-            m.code.label("owner"),
-            i.sku,
-            i.name,
-            i.unit,
-            w.code.label("warehouse"),
-            c.condition,
-            *(c[a] for a in KEPT),
-        )
-        .join(t.items, i.id == c.item_id)
-        .join(t.warehouses, w.id == c.warehouse_id)
-        .join(t.merchants, m.id == c.owner_id)
-        .where(scope.sees(c.owner_id))
-        .order_by(c.id)
-        .limit(limit + 1)
-    )
+    """A page of cells by id. search: a SKU's beginning, or part of an item's name; at: as they were then."""
+    w, i, where = t.warehouses.c, t.items.c, []
     if search.strip():
-        query = query.where(
-            or_(i.sku.startswith(search.strip(), autoescape=True), i.name.contains(search.strip(), autoescape=True))
-        )
+        said = search.strip()
+        where.append(or_(i.sku.startswith(said, autoescape=True), i.name.contains(said, autoescape=True)))
     if warehouse:
-        query = query.where(w.code == warehouse)
+        where.append(w.code == warehouse)
     if after:
-        query = query.where(c.id > number(after))
-    return paged(tx, [_with_figures(row) for row in tx.rows(query)], limit)
+        where.append(c.id > number(after))
+    if at is None:
+        return paged(tx, cells.balances(tx, scope, *where, limit=limit + 1), limit)
+    then = cells.balances_at(tx, scope, at, *where, limit=limit + 1)
+    return {**paged(tx, then, limit), "as_of": at.isoformat()}
+
+
+def explain_stock(
+    tx: Transaction, scope: Scope, sku: str, owner: str = "", warehouse: str = "", limit: int = explain.NEWEST
+) -> dict[str, Any]:
+    """Why an item's cells are what they are. Raises Unmatched, Refused when it is not clear which item is meant."""
+    item, where = explain.find_item(tx, scope, sku, owner), explain.find_warehouse(tx, warehouse)
+    return {**shown_whole(explain.explain_stock(tx, scope, item, where, limit)), "as_of": tx.now.isoformat()}
 
 
 def drift(tx: Transaction, scope: Scope, limit: int = PAGE) -> dict[str, Any]:
@@ -78,9 +78,3 @@ def totals(tx: Transaction, scope: Scope) -> dict[str, int]:
 def _promisable() -> Any:
     negative = case((c.suspense < 0, c.suspense), else_=0)
     return case((c.free + negative > 0, c.free + negative), else_=0)
-
-
-def _with_figures(row: Mapping[str, Any]) -> dict[str, Any]:
-    on_hand = row["free"] + row["reserved"] + row["held"] + row["suspense"]
-    available = max(0, row["free"] + min(0, row["suspense"])) if row["condition"] == "ZP" else 0
-    return {**row, "on_hand": on_hand, "available": available}

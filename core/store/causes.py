@@ -1,0 +1,84 @@
+"""What a journal's cause stands for: `order:17` is an order with a ref at a shop, `inbox:5` a document we were sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from sqlalchemy import select
+
+from core.store import tables as t
+from core.store.database import any_of
+from core.store.scope import Scope
+from core.store.store import Transaction
+
+
+class Cause(NamedTuple):
+    """kind: what it is (`order`, `fulfilment`, `asn`, a document's or a reservation's kind); ref: its number.
+
+    ref is None where it is another merchant's; connection: the code of who said it, "" where nobody did.
+    """
+
+    kind: str
+    ref: str | None
+    connection: str = ""
+
+    def __str__(self) -> str:
+        ref = "of another merchant" if self.ref is None else self.ref
+        return " ".join(word for word in (self.kind, ref, f"({self.connection})" if self.connection else "") if word)
+
+
+def resolve(tx: Transaction, scope: Scope, causes: Iterable[str]) -> dict[str, Cause]:
+    """Each cause in words. One that names nothing of ours, as `cart:R7`, stands for itself."""
+    wanted = set(causes)
+    found = {cause: Cause(*_halves(cause)) for cause in wanted}
+    for kind, look in LOOKS.items():
+        named = [ref for name, ref in map(_halves, wanted) if name == kind]
+        ids = [int(ref) for ref in named if ref.isdecimal() and len(ref) < 20 and int(ref) < 2**63]
+        if ids:
+            found |= {f"{kind}:{ident}": cause for ident, cause in look(tx, scope, ids).items()}
+    return found
+
+
+def _halves(cause: str) -> tuple[str, str]:
+    kind, _, ref = cause.partition(":")
+    return kind, ref
+
+
+def _orders(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
+    o, c = t.orders.c, t.connections.c
+    query = select(o.id, o.ref, c.code, scope.sees(o.merchant_id).label("mine")).join(
+        t.connections, c.id == o.connection_id
+    )
+    rows = tx.rows(query.where(any_of(tx.conn, o.id, ids)))
+    return {r["id"]: Cause("order", r["ref"], r["code"]) if r["mine"] else Cause("order", None) for r in rows}
+
+
+def _fulfilments(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
+    f = t.fulfilments.c
+    query = select(f.id, f.ref, scope.sees(f.merchant_id).label("mine")).where(any_of(tx.conn, f.id, ids))
+    return {r["id"]: Cause("fulfilment", r["ref"] if r["mine"] else None) for r in tx.rows(query)}
+
+
+def _asns(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
+    a = t.asns.c
+    query = select(a.id, a.ref, scope.sees(a.owner_id).label("mine")).where(any_of(tx.conn, a.id, ids))
+    return {r["id"]: Cause("asn", r["ref"] if r["mine"] else None) for r in tx.rows(query)}
+
+
+def _documents(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
+    """A warehouse speaks of everybody's fulfilments: whose it is decides who sees its number."""
+    i, c, f = t.inbox.c, t.connections.c, t.fulfilments.c
+    query = select(i.id, i.kind, i.ref, c.code).join(t.connections, c.id == i.connection_id)
+    rows = tx.rows(query.where(any_of(tx.conn, i.id, ids)))
+    named = any_of(tx.conn, f.ref, sorted({r["ref"] for r in rows}))
+    others = set(tx.conn.execute(select(f.ref).where(named, ~scope.sees(f.merchant_id))).scalars())
+    return {r["id"]: Cause(r["kind"], None if r["ref"] in others else r["ref"], r["code"]) for r in rows}
+
+
+LOOKS: Mapping[str, Callable[[Transaction, Scope, list[int]], dict[int, Cause]]] = {
+    "order": _orders,
+    "fulfilment": _fulfilments,
+    "asn": _asns,
+    "inbox": _documents,
+}
