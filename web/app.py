@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from config.settings import Web
+from core.flow.funnel import Funnel
 from core.store.store import Store
 from web import health
 from web.api import routers
@@ -30,13 +31,14 @@ def create_app(
     store: Store, *, client_for: Callable[[int], Any], settings: Web | None = None, language: str = "en"
 ) -> FastAPI:
     """The app over one store. client_for(connection id) is the wire's client of a connection."""
-    hall = Hall(store, client_for, settings or Web(), language)
+    hall = Hall(store, Funnel(store), client_for, settings or Web(), language)
     keeper = Keeper(store)
 
     @asynccontextmanager
     async def open_until_stopped(app: FastAPI) -> AsyncIterator[None]:
         yield
         keeper.close()
+        hall.funnel.close()
 
     app = FastAPI(
         title="Yipan",

@@ -12,6 +12,7 @@ from fastapi.security import HTTPBearer
 
 from config.settings import Web
 from core.errors import NotAuthorised
+from core.flow.funnel import Funnel
 from core.model.marked import read_yaml
 from core.store.scope import Scope
 from core.store.store import Store, Transaction
@@ -29,6 +30,7 @@ class Hall:
     """What the doors open on. client_for(connection id) is the wire's client of a connection."""
 
     store: Store
+    funnel: Funnel
     client_for: Callable[[int], Any]
     settings: Web
     language: str = "en"

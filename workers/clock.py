@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from core.flow import reconcile
+from core.flow import reconcile, reserve_stock
 from core.store import inbox, outbox
 from core.store.store import Store
 from workers.hints import LANES
@@ -39,11 +39,13 @@ class Clock:
     def tick(self) -> None:
         """One tick."""
         with self._store.read() as tx:
-            expired = outbox.any_expired(tx)
+            expired, kept_long_enough = outbox.any_expired(tx), reserve_stock.any_expired(tx)
             due = {lane for lane in LANES if outbox.any_due(tx, lane)} | inbox.due_lanes(tx)
             now = tx.now
         if expired:
             self._store.write(lambda tx: outbox.expire(tx, self._patience))
+        if kept_long_enough:
+            self._store.write(reserve_stock.expire, ledger=True)
         if due:
             self._wake(due)
         if self._ticks % BEAT_TICKS == 0:

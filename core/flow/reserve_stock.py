@@ -72,12 +72,13 @@ class Kept(NamedTuple):
 
 
 class Reservation(NamedTuple):
-    """A reservation as it stands. until: when it is given back by itself."""
+    """A reservation as it stands. until: when it is given back by itself; repeated: it was asked for before."""
 
     subject: Subject
     state: State
     until: datetime | None
     kept: tuple[Kept, ...]
+    repeated: bool = False
 
 
 Answer = Reservation | YipanError
@@ -170,7 +171,7 @@ def _repeated(stands: Reservation, command: Reserve) -> Answer:
         asked[kept.item_id] = asked.get(kept.item_id, 0) - kept.units
     if any(asked.values()):
         return Refused(f"{command.subject.ref} stands for other units already: choose another ref")
-    return stands
+    return stands._replace(repeated=True)
 
 
 def standing(tx: Transaction, subjects: Sequence[Subject]) -> dict[Subject, Reservation]:

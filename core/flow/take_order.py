@@ -114,7 +114,7 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
 
 def _reserve(ledger: Ledger, part: Part) -> list[Entry]:
     cell = ledger.cell(CellKey(part.owner_id, part.item_id, part.warehouse_id))
-    return [Entry(cell, "free", -part.backed), Entry(cell, "reserved", part.backed)]
+    return [Entry(cell, "free", -part.backed), Entry(cell, "reserved", part.backed)] if part.backed else []
 
 
 def _claim(tx: Transaction, ledger: Ledger, draft: Draft, part: Part) -> dict[str, Any]:

@@ -24,6 +24,13 @@ THEIRS: dict[str, Any] = {
     "POST /items": {"owner": "alpha", "items": [{"sku": "x", "name": "x"}]},
     "POST /listings": {"connection": "tmall-alpha", "listings": [{"ref": "x", "item": "SKU-alpha-1"}]},
     "POST /inbound": {"owner": "alpha", "warehouse": "HZ", "lines": [{"sku": "SKU-alpha-1", "quantity": 1}]},
+    "POST /reservations": {
+        "ref": "R-alpha",
+        "connection": "tmall-alpha",
+        "lines": [{"sku": "SKU-alpha-1", "owner": "alpha", "quantity": 1}],
+    },
+    "POST /reservations/{ref}/confirm": None,
+    "POST /reservations/{ref}/release": None,
     "POST /parked/{kind}/{ident}/{button}": {},
     "POST /keys": {"name": "k", "role": "operator"},
     "POST /users": {"name": "u", "password": "long enough 1", "role": "operator"},
@@ -43,6 +50,8 @@ def routes(stage: Any) -> Iterator[tuple[str, str]]:
 def alphas(web_pool: Any) -> dict[str, str]:
     """What is alpha's, by the name a path calls it."""
     web_pool.stock_up("alpha", "SKU-alpha-1", 5)
+    asked = {"ref": "R-alpha", "warehouses": ["HZ"], "lines": [{"sku": "SKU-alpha-1", "quantity": 1}]}
+    web_pool.did("POST", "/reservations", asked, by="alpha")
     order = web_pool.sell("alpha", "ORDER-alpha-1")
     web_pool.sell("alpha", "ORDER-alpha-short", 50)
     with web_pool.store.read() as tx:
@@ -58,7 +67,7 @@ def filled(path: str, alphas: dict[str, str]) -> str:
         alphas["order"] if path.startswith("/orders") else alphas["document"] if "/parked" in path else alphas["key"]
     )
     names = {"code": "HZ" if path.startswith("/warehouses") else "tmall-alpha", "ident": ident, "kind": "document"}
-    return path.format(**names, button="replay", action="pause", hint="abcd")
+    return path.format(**names, button="replay", action="pause", hint="abcd", ref="R-alpha")
 
 
 def test_no_route_lets_a_merchant_at_anothers_things(web_pool: Any, alphas: dict[str, str]) -> None:

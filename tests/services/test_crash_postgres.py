@@ -149,5 +149,5 @@ def test_of_two_that_wait_for_each_other_both_are_done(hub: World) -> None:
         hub.store.write(work)
 
     at_once(lambda: moves(hub.east, hub.west, "a"), lambda: moves(hub.west, hub.east, "b"))
-    assert len(tries) == 3
+    assert 3 <= len(tries) <= 5
     assert hub.row(t.warehouses, id=hub.east)["name"] == hub.row(t.warehouses, id=hub.west)["name"]

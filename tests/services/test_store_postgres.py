@@ -16,6 +16,7 @@ from tests.unit.test_inbox import *  # noqa: F403
 from tests.unit.test_ledger_cases import *  # noqa: F403
 from tests.unit.test_order_versions import *  # noqa: F403
 from tests.unit.test_outbox import *  # noqa: F403
+from tests.unit.test_reserve_stock import *  # noqa: F403
 from tests.unit.test_tracking import (
     test_facts_out_of_order_and_doubled_show_the_newest_and_deliver_once,  # noqa: F401
     test_one_message_of_two_merchants_parcels_reaches_each_merchants_own_order,  # noqa: F401

@@ -1,0 +1,160 @@
+"""Reservations as callers ask for them: codes and SKUs become what the funnel decides, its answers become words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import Field, StrictInt, model_validator
+from sqlalchemy import or_, select
+
+from core.errors import OutOfStock, Unfit, Unmatched, YipanError
+from core.flow.reserve_stock import Answer, Reservation, Reserve, Subject, standing
+from core.rules.decide import Want
+from core.store import tables as t
+from core.store.scope import Scope
+from core.store.store import Transaction, many, one
+from hub.onboard.form import Code, Form, Ref, find
+
+LINES, DAYS = 200, 30
+KIND = "api"
+KEPT_S = 900
+Number = Annotated[str, Field(min_length=1, max_length=120)]
+"""The caller's own number of a reservation."""
+
+
+class Line(Form):
+    """So many base units of an item. owner: whose, when it is not the holder's."""
+
+    sku: Ref
+    quantity: Annotated[StrictInt, Field(ge=1, le=10**9)]
+    owner: Code | None = None
+
+
+class NewReservation(Form):
+    """Units to keep, whole or not at all. ref: the caller's own number: asked again, nothing is kept twice.
+
+    merchant: who holds it, where the key does not say. connection: a shop, whose pool it comes from; or warehouses,
+    best first. keep_s: seconds until it is given back by itself; null keeps it until it is released.
+    """
+
+    ref: Number
+    merchant: Code | None = None
+    connection: Code | None = None
+    warehouses: Annotated[tuple[Code, ...], Field(max_length=20)] = ()
+    lines: Annotated[tuple[Line, ...], Field(min_length=1, max_length=LINES)]
+    keep_s: Annotated[StrictInt, Field(ge=1, le=DAYS * 86400)] | None = KEPT_S
+    may_split: bool = True
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.connection is None) == (not self.warehouses):
+            raise ValueError("name a connection or warehouses, and not both")
+        return self
+
+
+class Asked(NamedTuple):
+    """What the funnel is asked, and the SKUs it is about."""
+
+    command: Reserve
+    skus: dict[int, str]
+
+    def named(self, answer: Answer) -> Reservation:
+        """The reservation, or why there is none, in the caller's words. Raises what was answered."""
+        if isinstance(answer, OutOfStock) and answer.missing:
+            words = ", ".join(f"{n} of {self.skus[item]} where there are {left}" for item, n, left in answer.missing)
+            raise OutOfStock(f"{self.command.subject.ref}: {words}", answer.missing)
+        return kept(answer)
+
+
+def kept(answer: Answer) -> Reservation:
+    """The reservation. Raises what was answered instead."""
+    if isinstance(answer, YipanError):
+        raise answer
+    return answer
+
+
+def asked(tx: Transaction, scope: Scope, new: NewReservation) -> Asked:
+    """What the funnel is asked. Raises Unmatched for what there is not, or is not for this holder to sell."""
+    holder_id = holder(tx, scope, new.merchant)
+    items = [_item(tx, holder_id, line) for line in new.lines]
+    wanted = enumerate(zip(items, new.lines, strict=True))
+    wants = [Want(n, item["owner_id"], item["id"], line.quantity) for n, (item, line) in wanted]
+    warehouses = _pool(tx, scope, new.connection) if new.connection else [_warehouse(tx, c) for c in new.warehouses]
+    until = tx.now + timedelta(seconds=new.keep_s) if new.keep_s else None
+    subject = Subject(holder_id, KIND, new.ref)
+    command = Reserve(subject, tuple(wants), tuple(warehouses), until, new.may_split)
+    return Asked(command, {i["id"]: i["sku"] for i in items})
+
+
+def holder(tx: Transaction, scope: Scope, code: str | None) -> int:
+    """The merchant it is for: the key's own, else the one that is named. Raises Unfit where neither says."""
+    if code:
+        return int(find(tx, scope, t.merchants, code)["id"])
+    if scope.merchant_id is None:
+        raise Unfit("say which merchant it is for: this key is not a merchant's")
+    return scope.merchant_id
+
+
+def subject(tx: Transaction, scope: Scope, ref: str, merchant: str | None) -> Subject:
+    """What a reservation is known by."""
+    return Subject(holder(tx, scope, merchant), KIND, ref)
+
+
+def _item(tx: Transaction, holder_id: int, line: Line) -> Any:
+    """An item the holder owns, or that one of its shops sells."""
+    i, m, li, c = t.items.c, t.merchants.c, t.listings.c, t.connections.c
+    sold = select(li.item_id).join(t.connections, c.id == li.connection_id).where(c.merchant_id == holder_id)
+    mine = select(i.id, i.sku, i.owner_id).where(i.sku == line.sku, or_(i.owner_id == holder_id, i.id.in_(sold)))
+    whose = mine.join(t.merchants, m.id == i.owner_id).where(m.code == line.owner) if line.owner else None
+    row = tx.row(mine.where(i.owner_id == holder_id) if whose is None else whose)
+    if row is None:
+        raise Unmatched("item", line.sku, f"there is no item {line.sku!r} this merchant may reserve: name its owner")
+    return row
+
+
+def _pool(tx: Transaction, scope: Scope, code: str) -> list[int]:
+    rows = many(tx, t.pools, "connection_id", [find(tx, scope, t.connections, code)["id"]])
+    if not rows:
+        raise Unfit(f"{code} sells from no warehouse: give it a pool, or name warehouses")
+    return [row["warehouse_id"] for row in sorted(rows, key=lambda row: row["rank"])]
+
+
+def _warehouse(tx: Transaction, code: str) -> int:
+    row = one(tx, t.warehouses, code=code)
+    if row is None:
+        raise Unmatched("warehouse", code, f"there is no warehouse {code!r}")
+    return int(row["id"])
+
+
+def reservation(tx: Transaction, scope: Scope, ref: str, merchant: str | None) -> Reservation:
+    """A reservation as it stands. Raises Unmatched."""
+    wanted = subject(tx, scope, ref, merchant)
+    found = standing(tx, [wanted]).get(wanted)
+    if found is None:
+        raise Unmatched("reservation", ref, f"there is no reservation {ref!r}")
+    return found
+
+
+def in_words(tx: Transaction, scope: Scope, found: Reservation) -> dict[str, Any]:
+    """A reservation with codes and SKUs."""
+    items = {r["id"]: r["sku"] for r in many(tx, t.items, "id", [k.item_id for k in found.kept])}
+    warehouses = {r["id"]: r["code"] for r in many(tx, t.warehouses, "id", [k.warehouse_id for k in found.kept])}
+    merchants = {r["id"]: r["code"] for r in many(tx, t.merchants, "id", _parties(found))}
+    rows = [
+        {
+            "owner": merchants[k.owner_id],
+            "sku": items[k.item_id],
+            "warehouse": warehouses[k.warehouse_id],
+            "units": k.units,
+        }
+        for k in found.kept
+    ]
+    until = found.until.isoformat() if found.until else None
+    head = {"ref": found.subject.ref, "merchant": merchants[found.subject.holder_id], "state": found.state}
+    return {**head, "until": until, "kept": rows}
+
+
+def _parties(found: Reservation) -> Sequence[int]:
+    return sorted({found.subject.holder_id, *(k.owner_id for k in found.kept)})

@@ -1,0 +1,205 @@
+"""Units asked for over REST: kept once, named problems where they are not, given back; racers get what there is."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from core.flow import reconcile
+from core.store import tables as t
+from workers.clock import Clock
+
+RACERS = 64
+SKU = "SKU-alpha-1"
+
+
+@pytest.fixture
+def five(web_pool: Any) -> Any:
+    """Five of alpha's goods lie in HZ."""
+    web_pool.stock_up("alpha", SKU, 5)
+    return web_pool
+
+
+def asks(stage: Any, ref: str, *lines: tuple[str, Any], by: str = "alpha", **more: Any) -> Any:
+    """The response to one wish, from alpha's shop's pool unless it says otherwise."""
+    where = {} if "warehouses" in more else {"connection": "tmall-alpha"}
+    wanted = [{"sku": sku, "quantity": units} for sku, units in lines]
+    return stage.call("POST", "/reservations", {"ref": ref, "lines": wanted, **where, **more}, by=by)
+
+
+def accounts(stage: Any) -> tuple[int, int]:
+    """(free, reserved) of alpha's goods."""
+    (row,) = stage.did("GET", "/stock")["rows"]
+    return row["free"], row["reserved"]
+
+
+def breaches(stage: Any) -> list[str]:
+    with stage.store.read() as tx:
+        return reconcile.audit(tx)
+
+
+def test_what_is_kept_is_shown_and_asked_again_is_not_kept_twice(five: Any) -> None:
+    first = asks(five, "R1", (SKU, 2))
+    assert first.status_code == 201
+    kept = {"owner": "alpha", "sku": SKU, "warehouse": "HZ", "units": 2}
+    until = datetime.fromisoformat(first.json()["until"])
+    assert 800 < (until - datetime.now(UTC)).total_seconds() <= 900
+    assert first.json() == {
+        "ref": "R1",
+        "merchant": "alpha",
+        "state": "reserved",
+        "until": first.json()["until"],
+        "kept": [kept],
+    }
+    assert accounts(five) == (3, 2)
+    again = asks(five, "R1", (SKU, 2))
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert accounts(five) == (3, 2)
+    assert five.did("GET", "/reservations/R1", by="alpha") == first.json()
+    assert five.did("GET", "/reservations/R1?merchant=alpha")["kept"] == [kept]
+
+
+def test_other_units_under_the_same_ref_are_a_conflict(five: Any) -> None:
+    asks(five, "R1", (SKU, 2))
+    answer = asks(five, "R1", (SKU, 3))
+    assert answer.status_code == 409
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "another ref" in answer.json()["detail"]
+    assert accounts(five) == (3, 2)
+
+
+def test_too_many_are_refused_by_name_and_nothing_is_kept(five: Any) -> None:
+    answer = asks(five, "R1", (SKU, 6))
+    problem = answer.json()
+    assert (answer.status_code, problem["type"], problem["title"]) == (409, "urn:yipan:OutOfStock", "Not enough stock")
+    assert problem["detail"] == f"R1: 6 of {SKU} where there are 5"
+    assert accounts(five) == (5, 0)
+    assert five.call("GET", "/reservations/R1", by="alpha").status_code == 404
+    assert asks(five, "R1", (SKU, 5)).status_code == 201
+
+
+@pytest.mark.parametrize("units", [0, -1, 1.5, "3", 10**9 + 1, None, True])
+def test_what_is_no_number_of_units_does_not_fit(five: Any, units: Any) -> None:
+    answer = asks(five, "R1", (SKU, units))
+    assert answer.status_code == 422
+    assert "quantity" in answer.json()["detail"]
+    assert accounts(five) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({"ref": ""}, 422),
+        ({"ref": "x" * 121}, 422),
+        ({"lines": []}, 422),
+        ({"warehouses": ["HZ"], "connection": "tmall-alpha"}, 422),
+        ({"warehouses": []}, 422),
+        ({"warehouses": ["NOWHERE"]}, 404),
+        ({"connection": "tmall-beta"}, 404),
+        ({"connection": "nothing"}, 404),
+        ({"merchant": "beta"}, 404),
+        ({"lines": [{"sku": "nothing", "quantity": 1}]}, 404),
+        ({"lines": [{"sku": "SKU-beta-1", "quantity": 1}]}, 404),
+        ({"lines": [{"sku": "SKU-beta-1", "owner": "beta", "quantity": 1}]}, 404),
+        ({"keep_s": 0}, 422),
+        ({"surprise": 1}, 422),
+    ],
+)
+def test_what_does_not_fit_or_is_not_there_is_named(five: Any, more: dict[str, Any], status: int) -> None:
+    form = {"ref": "R1", "connection": "tmall-alpha", "lines": [{"sku": SKU, "quantity": 1}]} | more
+    if "warehouses" in more and "connection" not in more:
+        del form["connection"]
+    answer = five.call("POST", "/reservations", form, by="alpha")
+    assert answer.status_code == status, answer.text
+    assert answer.json()["detail"]
+    assert accounts(five) == (5, 0)
+
+
+def test_the_operator_says_for_whom(five: Any) -> None:
+    assert asks(five, "R1", (SKU, 1), by="operator").status_code == 422
+    assert asks(five, "R1", (SKU, 1), by="operator", merchant="alpha").json()["merchant"] == "alpha"
+    assert five.did("POST", "/reservations/R1/confirm", by="alpha")["state"] == "confirmed"
+
+
+def test_a_merchant_may_reserve_what_its_shop_sells_of_anothers(five: Any) -> None:
+    listing = {"ref": "L-9", "item": SKU, "owner": "alpha"}
+    theirs = {"ref": "R1", "connection": "tmall-beta", "lines": [{"sku": SKU, "owner": "alpha", "quantity": 2}]}
+    assert five.call("POST", "/reservations", theirs, by="beta").status_code == 404
+    five.did("POST", "/listings", {"connection": "tmall-beta", "listings": [listing]})
+    kept = five.did("POST", "/reservations", theirs, by="beta")
+    assert (kept["merchant"], kept["kept"][0]["owner"], kept["kept"][0]["units"]) == ("beta", "alpha", 2)
+
+
+def test_confirmed_and_released_it_goes_back_once(five: Any) -> None:
+    asks(five, "R1", (SKU, 2))
+    confirmed = five.did("POST", "/reservations/R1/confirm", by="alpha")
+    assert (confirmed["state"], confirmed["until"]) == ("confirmed", None)
+    for _ in range(2):
+        assert five.did("POST", "/reservations/R1/release", by="alpha")["state"] == "released"
+    assert accounts(five) == (5, 0)
+    assert five.call("POST", "/reservations/R1/confirm", by="alpha").status_code == 409
+    assert five.call("POST", "/reservations/R2/confirm", by="alpha").status_code == 404
+    assert breaches(five) == []
+
+
+def test_two_merchants_with_the_same_ref_do_not_meet(five: Any) -> None:
+    five.stock_up("beta", "SKU-beta-1", 5)
+    asks(five, "R1", (SKU, 2))
+    assert asks(five, "R1", ("SKU-beta-1", 3), by="beta", warehouses=["HZ"]).status_code == 201
+    five.did("POST", "/reservations/R1/release", by="beta")
+    assert five.did("GET", "/reservations/R1", by="alpha")["state"] == "reserved"
+    assert five.call("GET", "/reservations/R1?merchant=alpha", by="beta").status_code == 404
+
+
+def test_the_clock_gives_back_what_ran_out(five: Any) -> None:
+    asks(five, "R1", (SKU, 2), keep_s=60)
+    asks(five, "R2", (SKU, 1), keep_s=None)
+    clock = Clock(five.store, lambda lanes: None)
+    clock.tick()
+    assert accounts(five) == (2, 3)
+    past = update(t.claims).where(t.claims.c.ref == "R1").values(expires_at=datetime(2026, 1, 1, tzinfo=UTC))
+    five.store.write(lambda tx: tx.conn.execute(past))
+    clock.tick()
+    assert accounts(five) == (4, 1)
+    assert five.did("GET", "/reservations/R1", by="alpha")["state"] == "released"
+    assert breaches(five) == []
+
+
+def race(call: Callable[[int], Any]) -> Counter[int]:
+    """The statuses of 64 callers at the same moment."""
+    ready, found = threading.Barrier(RACERS), [0] * RACERS
+
+    def run(n: int) -> None:
+        ready.wait(30)
+        found[n] = call(n).status_code
+
+    racers = [threading.Thread(target=run, args=(n,)) for n in range(RACERS)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(60)
+    return Counter(found)
+
+
+def test_of_64_racers_for_the_last_unit_one_wins(web_pool: Any) -> None:
+    web_pool.stock_up("alpha", SKU, 1)
+    assert race(lambda n: asks(web_pool, f"R{n}", (SKU, 1))) == {201: 1, 409: RACERS - 1}
+    assert accounts(web_pool) == (0, 1)
+    assert breaches(web_pool) == []
+
+
+def test_of_64_crossing_baskets_as_many_win_as_there_are_units(web_pool: Any) -> None:
+    web_pool.did("POST", "/items", {"owner": "alpha", "items": [{"sku": "SKU-2", "name": "墨水"}]})
+    crossing: Sequence[tuple[tuple[str, int], ...]] = (((SKU, 1), ("SKU-2", 1)), (("SKU-2", 1), (SKU, 1)))
+    for sku in (SKU, "SKU-2"):
+        web_pool.stock_up("alpha", sku, 20)
+    assert race(lambda n: asks(web_pool, f"R{n}", *crossing[n % 2])) == {201: 20, 409: RACERS - 20}
+    with web_pool.store.read() as tx:
+        assert [(c["free"], c["reserved"]) for c in tx.rows(select(t.cells))] == [(0, 20)] * 2
+    assert breaches(web_pool) == []

@@ -1,0 +1,281 @@
+"""Callers ask for units and can be told no: whole or not at all, once, until a time; racers get what there is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from core.errors import Broken, OutOfStock, Refused, Unfit, Unmatched
+from core.flow import reserve_stock
+from core.flow.funnel import Funnel, decide
+from core.flow.reserve_stock import Answer, Command, Confirm, Release, Reservation, Reserve, Subject
+from core.rules.decide import Want
+from core.store import tables as t
+from tests.worlds import MONDAY, Clock, World, opened, order, store, world
+
+RACERS = 64
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[World]:
+    clock = Clock()
+    with store(tmp_path, clock=clock) as it:
+        yield world(it, clock)
+
+
+def reserve(hub: World, ref: str, *lines: tuple[int, int], **more: Any) -> Reserve:
+    """alpha asks for (item, units) each, of the warehouse east."""
+    wants = tuple(Want(n, hub.alpha, item, units) for n, (item, units) in enumerate(lines))
+    return Reserve(Subject(hub.alpha, "api", ref), wants, more.pop("warehouses", (hub.east,)), **more)
+
+
+def decided(hub: World, *commands: Command) -> list[Answer]:
+    return hub.store.write(lambda tx: decide(tx, commands))
+
+
+def states(answers: Sequence[Answer]) -> list[str]:
+    return [a.state if isinstance(a, Reservation) else type(a).__name__ for a in answers]
+
+
+def left(hub: World) -> list[int]:
+    """How many rows there are of what a reservation writes."""
+    tables = (t.claims, t.journals, t.entries, t.cells)
+    return [hub.rows(select(func.count().label("n")).select_from(table))[0]["n"] for table in tables]
+
+
+def test_what_is_there_is_kept_and_what_is_not_leaves_no_trace(hub: World) -> None:
+    hub.counts("pen", 5)
+    before = left(hub)
+    answers = decided(hub, reserve(hub, "A", (hub.pen, 6)), reserve(hub, "B", (hub.pen, 1), (hub.ink, 1)))
+    assert states(answers) == ["OutOfStock", "OutOfStock"]
+    assert isinstance(answers[0], OutOfStock)
+    assert answers[0].missing == ((hub.pen, 6, 5),)
+    assert left(hub) == before
+    assert states(decided(hub, reserve(hub, "C", (hub.pen, 5)))) == ["reserved"]
+    assert hub.cell(hub.pen) == {"reserved": 5}
+    assert hub.entries("reserve") == [("free", -5), ("reserved", 5)]
+    assert hub.audit() == []
+
+
+def test_commands_of_one_list_are_decided_in_order(hub: World) -> None:
+    hub.counts("pen", 5)
+    asked = [reserve(hub, f"R{n}", (hub.pen, units)) for n, units in enumerate((3, 3, 2, 1))]
+    assert states(decided(hub, *asked)) == ["reserved", "OutOfStock", "reserved", "OutOfStock"]
+
+
+def test_lines_of_one_item_are_summed_before_they_are_looked_for(hub: World) -> None:
+    hub.counts("pen", 5)
+    assert states(decided(hub, reserve(hub, "A", (hub.pen, 3), (hub.pen, 3)))) == ["OutOfStock"]
+    assert states(decided(hub, reserve(hub, "B", (hub.pen, 3), (hub.pen, 2)))) == ["reserved"]
+
+
+def test_several_warehouses_make_it_only_where_it_may_be_split(hub: World) -> None:
+    hub.counts("pen", 2, "east")
+    hub.counts("pen", 2, "west")
+    both = {"warehouses": (hub.east, hub.west)}
+    whole = reserve(hub, "A", (hub.pen, 3), **both, may_split=False)
+    (refused,) = decided(hub, whole)
+    assert isinstance(refused, OutOfStock)
+    assert "no single warehouse" in refused.message
+    (kept,) = decided(hub, reserve(hub, "B", (hub.pen, 3), **both))
+    assert isinstance(kept, Reservation)
+    assert [(k.warehouse_id, k.units) for k in kept.kept] == [(hub.east, 2), (hub.west, 1)]
+
+
+def test_asked_again_it_is_answered_as_it_stands(hub: World) -> None:
+    hub.counts("pen", 5)
+    first, again, twice = decided(hub, *[reserve(hub, "A", (hub.pen, 2))] * 2, reserve(hub, "A", (hub.pen, 2)))
+    assert isinstance(first, Reservation)
+    assert not first.repeated
+    assert again == twice == first._replace(repeated=True)
+    assert decided(hub, reserve(hub, "A", (hub.pen, 2)))[0] == again
+    assert hub.cell(hub.pen) == {"free": 3, "reserved": 2}
+
+
+def test_other_units_under_the_same_ref_are_refused(hub: World) -> None:
+    hub.counts("pen", 5)
+    decided(hub, reserve(hub, "A", (hub.pen, 2)))
+    for asked in (reserve(hub, "A", (hub.pen, 3)), reserve(hub, "A", (hub.ink, 2))):
+        (refused,) = decided(hub, asked)
+        assert isinstance(refused, Refused)
+        assert "choose another ref" in refused.message
+    assert hub.cell(hub.pen) == {"free": 3, "reserved": 2}
+
+
+def test_two_holders_may_use_the_same_ref(hub: World) -> None:
+    hub.counts("pen", 5)
+    theirs = Reserve(Subject(hub.beta, "api", "A"), (Want(0, hub.alpha, hub.pen, 1),), (hub.east,))
+    assert states(decided(hub, reserve(hub, "A", (hub.pen, 2)), theirs)) == ["reserved", "reserved"]
+    decided(hub, Release(theirs.subject))
+    assert hub.cell(hub.pen) == {"free": 3, "reserved": 2}
+
+
+@pytest.mark.parametrize("units", [0, -1, 1.5, True, 10**12 + 1, "3", None])
+def test_what_is_no_number_of_units_is_refused_by_name(hub: World, units: Any) -> None:
+    hub.counts("pen", 5)
+    before = left(hub)
+    good = reserve(hub, "B", (hub.pen, 1))
+    unfit, kept = decided(hub, reserve(hub, "A", (hub.pen, units)), good)
+    assert isinstance(unfit, Unfit)
+    assert "whole number" in unfit.message
+    assert isinstance(kept, Reservation)
+    assert left(hub) == [before[0] + 1, before[1] + 1, before[2] + 2, before[3]]
+
+
+def test_one_without_lines_or_warehouses_is_unfit(hub: World) -> None:
+    assert states(decided(hub, reserve(hub, "A"), reserve(hub, "B", (hub.pen, 1), warehouses=()))) == ["Unfit"] * 2
+
+
+def test_confirmed_it_stays_and_released_it_goes_back_once(hub: World) -> None:
+    hub.counts("pen", 5)
+    mine = Subject(hub.alpha, "api", "A")
+    decided(hub, reserve(hub, "A", (hub.pen, 2), until=MONDAY + timedelta(minutes=5)))
+    assert states(decided(hub, Confirm(mine))) == ["confirmed"]
+    hub.clock.wait(3600)  # type: ignore[union-attr]
+    assert hub.store.write(reserve_stock.expire) == 0
+    assert states(decided(hub, Release(mine), Release(mine), Confirm(mine))) == ["released", "released", "Refused"]
+    assert hub.cell(hub.pen) == {"free": 5}
+    assert hub.entries("release") == [("reserved", -2), ("free", 2)]
+    assert states(decided(hub, reserve(hub, "A", (hub.pen, 2)))) == ["released"]
+    assert hub.audit() == []
+
+
+def test_what_was_never_reserved_cannot_be_confirmed_or_released(hub: World) -> None:
+    mine = Subject(hub.alpha, "api", "A")
+    assert [type(a) for a in decided(hub, Confirm(mine), Release(mine))] == [Unmatched, Unmatched]
+
+
+def test_what_runs_out_goes_back_by_itself(hub: World) -> None:
+    hub.counts("pen", 5)
+    decided(hub, reserve(hub, "A", (hub.pen, 2), until=MONDAY + timedelta(minutes=5)), reserve(hub, "B", (hub.pen, 1)))
+    with hub.store.read() as tx:
+        assert not reserve_stock.any_expired(tx)
+    hub.clock.wait(301)  # type: ignore[union-attr]
+    with hub.store.read() as tx:
+        assert reserve_stock.any_expired(tx)
+    assert hub.store.write(reserve_stock.expire) == 1
+    assert hub.store.write(reserve_stock.expire) == 0
+    assert hub.cell(hub.pen) == {"free": 4, "reserved": 1}
+    assert states(decided(hub, Confirm(Subject(hub.alpha, "api", "A")))) == ["Refused"]
+
+
+def test_what_comes_back_fills_what_is_missing_first(hub: World) -> None:
+    hub.counts("pen", 5)
+    decided(hub, reserve(hub, "A", (hub.pen, 4)))
+    hub.counts("pen", -3)
+    assert hub.cell(hub.pen) == {"reserved": 4, "suspense": -2}
+    decided(hub, Release(Subject(hub.alpha, "api", "A")))
+    assert hub.cell(hub.pen) == {"free": 2}
+    assert hub.audit() == []
+
+
+def test_callers_and_orders_share_the_same_units(hub: World) -> None:
+    hub.counts("pen", 5)
+    decided(hub, reserve(hub, "A", (hub.pen, 4)))
+    hub.takes(order("O", ("pen", 3)))
+    assert hub.claims("O") == [(3, 1)]
+    assert hub.cell(hub.pen) == {"reserved": 5}
+    assert hub.audit() == []
+
+
+def test_units_given_up_for_missing_goods_leave_a_reservation_short(hub: World) -> None:
+    from core.flow import move_stock
+
+    hub.counts("pen", 5)
+    decided(hub, reserve(hub, "A", (hub.pen, 4)))
+    hub.counts("pen", -3)
+    cell = hub.row(t.cells, item_id=hub.pen)["id"]
+    assert hub.store.write(lambda tx: move_stock.unback(tx, cell)) == 2
+    assert hub.cell(hub.pen) == {"reserved": 2}
+    decided(hub, Release(Subject(hub.alpha, "api", "A")))
+    assert hub.cell(hub.pen) == {"free": 2}
+    assert hub.audit() == []
+
+
+# the funnel
+
+
+@pytest.fixture
+def funnels(hub: World) -> Iterator[list[Funnel]]:
+    """Two processes' funnels over one database."""
+    with ExitStack() as stack:
+        other = stack.enter_context(opened(hub.store.db.url, hub.clock))
+        made = [Funnel(hub.store), Funnel(other)]
+        for funnel in made:
+            stack.callback(funnel.close)
+        yield made
+
+
+def race(asks: Sequence[Callable[[], Answer]]) -> list[Answer]:
+    """All at the same moment, a thread each."""
+    ready, answers = threading.Barrier(len(asks)), [None] * len(asks)
+
+    def run(n: int, ask: Callable[[], Answer]) -> None:
+        ready.wait(30)
+        answers[n] = ask()  # type: ignore[call-overload]
+
+    racers = [threading.Thread(target=run, args=(n, ask)) for n, ask in enumerate(asks)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(60)
+    return answers  # type: ignore[return-value]
+
+
+def asking(funnels: Sequence[Funnel], commands: Sequence[Command]) -> list[Callable[[], Answer]]:
+    return [lambda n=n, c=c: funnels[n % len(funnels)].decide([c])[0] for n, c in enumerate(commands)]  # type: ignore[misc]
+
+
+def test_of_64_racers_for_the_last_unit_one_wins(hub: World, funnels: list[Funnel]) -> None:
+    hub.counts("pen", 1)
+    answers = race(asking(funnels, [reserve(hub, f"R{n}", (hub.pen, 1)) for n in range(RACERS)]))
+    assert sorted(states(answers)) == ["OutOfStock"] * (RACERS - 1) + ["reserved"]
+    assert hub.cell(hub.pen) == {"reserved": 1}
+    assert hub.audit() == []
+
+
+def test_of_64_crossing_baskets_as_many_win_as_there_are_units(hub: World, funnels: list[Funnel]) -> None:
+    hub.counts("pen", 20)
+    hub.counts("ink", 20)
+    crossing = [((hub.pen, 1), (hub.ink, 1)), ((hub.ink, 1), (hub.pen, 1))]
+    answers = race(asking(funnels, [reserve(hub, f"R{n}", *crossing[n // 2 % 2]) for n in range(RACERS)]))
+    assert states(answers).count("reserved") == 20
+    assert hub.cell(hub.pen) == hub.cell(hub.ink) == {"reserved": 20}
+    assert hub.audit() == []
+
+
+def test_of_64_who_ask_for_the_same_under_one_ref_all_get_the_one_reservation(
+    hub: World, funnels: list[Funnel]
+) -> None:
+    hub.counts("pen", 9)
+    answers = race(asking(funnels, [reserve(hub, "A", (hub.pen, 2))] * RACERS))
+    assert states(answers) == ["reserved"] * RACERS
+    assert sum(not a.repeated for a in answers if isinstance(a, Reservation)) == 1
+    assert hub.cell(hub.pen) == {"free": 7, "reserved": 2}
+
+
+def test_a_command_that_raises_stops_alone(hub: World, funnels: list[Funnel]) -> None:
+    hub.counts("pen", 9)
+    nonsense: Any = object()
+    commands = [reserve(hub, f"R{n}", (hub.pen, 1)) for n in range(6)]
+    answers = funnels[0].decide([*commands[:4], nonsense, *commands[4:]])
+    assert states(answers) == ["reserved"] * 4 + ["Broken"] + ["reserved"] * 2
+    assert isinstance(answers[4], Broken)
+    assert hub.cell(hub.pen) == {"free": 3, "reserved": 6}
+
+
+def test_a_closed_funnel_answers_what_was_queued_and_takes_no_more(hub: World, funnels: list[Funnel]) -> None:
+    hub.counts("pen", 9)
+    assert funnels[0].ask(reserve(hub, "A", (hub.pen, 1))).state == "reserved"
+    with pytest.raises(OutOfStock):
+        funnels[0].ask(reserve(hub, "B", (hub.pen, 100)))
+    funnels[0].close()
+    with pytest.raises(RuntimeError, match="closed"):
+        funnels[0].decide([reserve(hub, "C", (hub.pen, 1))])
