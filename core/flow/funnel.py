@@ -47,12 +47,21 @@ class Funnel:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
+        self._turn = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="funnel", daemon=True)
         self._thread.start()
 
     def decide(self, commands: Sequence[Command]) -> list[Answer]:
-        """One durable answer per command, a reservation or why not; waits for the commit."""
+        """One durable answer per command, a reservation or why not; waits for the commit.
+
+        Who comes when nobody is being served is served at once, in its own thread.
+        """
+        if not self._closed and self._waiting.empty() and self._turn.acquire(blocking=False):
+            try:
+                return self._decide(commands)
+            finally:
+                self._turn.release()
         answers: Future[list[Answer]] = Future()
         self._queue(_Ticket(commands, answers))
         return answers.result()
@@ -84,8 +93,9 @@ class Funnel:
 
     def _run(self) -> None:
         while ticket := self._waiting.get():
-            tickets = self._gather(ticket)
-            answers = iter(self._decide([command for one in tickets for command in one.commands]))
+            with self._turn:
+                tickets = self._gather(ticket)
+                answers = iter(self._decide([command for one in tickets for command in one.commands]))
             told = [(one, [next(answers) for _ in one.commands]) for one in tickets]
             for loop in {one.loop for one in tickets}:
                 _tell(loop, [(one.answers, mine) for one, mine in told if one.loop is loop])

@@ -176,13 +176,13 @@ def _repeated(stands: Reservation, command: Reserve) -> Answer:
 
 def standing(tx: Transaction, subjects: Sequence[Subject]) -> dict[Subject, Reservation]:
     """Those of these that were ever reserved, as they stand."""
+    if not subjects:
+        return {}
     c, ce = t.claims.c, t.cells.c
     columns = (c.holder_id, c.kind, c.ref, c.soft, c.open, c.expires_at, c.asked)
     query = select(*columns, ce.owner_id, ce.item_id, ce.warehouse_id).join(t.cells, ce.id == c.cell_id)
     found: dict[Subject, list[Any]] = {}
     refs = sorted({s.ref for s in subjects})
-    if not refs:
-        return {}
     for row in tx.conn.execute(query.where(any_of(tx.conn, c.ref, refs)).order_by(c.id)):
         found.setdefault(Subject(row.holder_id, row.kind, row.ref), []).append(row)
     return {subject: _stands(subject, found[subject]) for subject in set(subjects) & set(found)}

@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from core.store.database import Blob, Id, Json, Utc, only_where
+from core.store.database import Blob, Id, Json, Utc, only_where, room_for_changes
 
 metadata = MetaData(
     naming_convention={
@@ -29,8 +29,8 @@ metadata = MetaData(
 )
 
 
-def _table(name: str, *parts: Any) -> Table:
-    return Table(name, metadata, *parts)
+def _table(name: str, *parts: Any, **more: Any) -> Table:
+    return Table(name, metadata, *parts, **more)
 
 
 def _id() -> Column[Any]:
@@ -202,6 +202,7 @@ cells = _table(
     *(_units(a) for a in ("free", "reserved", "held", "transit", "inbound", "suspense")),
     UniqueConstraint("owner_id", "item_id", "warehouse_id", "condition"),
     *(CheckConstraint(f"{a} >= 0", name=a) for a in ("free", "reserved", "held", "transit", "inbound")),
+    **room_for_changes(50),
 )
 journals = _table(
     "journals",

@@ -436,6 +436,7 @@ def upgrade() -> None:
             "condition",
             name=op.f("uq_cells_owner_id_item_id_warehouse_id_condition"),
         ),
+        postgresql_with={"fillfactor": 50},
     )
     op.create_index(op.f("ix_cells_item_id"), "cells", ["item_id"], unique=False)
     op.create_table(
