@@ -69,7 +69,7 @@ def _families(tx: Transaction) -> list[GaugeMetricFamily]:
         _gauge(
             "yipan_tally", "Counted things by name", "name", {r["name"]: r["n"] for r in tx.rows(select(t.tallies))}
         ),
-        _gauge("yipan_marks", "Listings and items whose level is to be looked at", "", {"": rows_in(tx, t.marks)}),
+        _gauge("yipan_marks", "What moved and shops have not been told of", "", {"": rows_in(tx, t.marks)}),
         _gauge(
             "yipan_worklist_open",
             "Things a person has to do",

@@ -64,7 +64,7 @@ def lay_lines(tx: Transaction, drafts: Sequence[Draft], listings: Mapping[int, M
     for draft in drafts:
         _learn_fulfilled(tx, draft)
     tx.add(t.seen, seen)
-    tx.add(t.marks, [{"id": tx.ids.new(), "item_id": None, "listing_id": s["listing_id"]} for s in seen])
+    tx.add(t.marks, [{"id": tx.ids.new(), "listing_id": s["listing_id"]} for s in seen])
     if seen:
         tx.lanes.add("stock")
 

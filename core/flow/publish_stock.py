@@ -18,7 +18,7 @@ from core.rules import levels
 from core.rules.levels import Shelf
 from core.store import outbox
 from core.store import tables as t
-from core.store.database import insert_or_skip
+from core.store.database import any_of, insert_or_skip
 from core.store.outbox import Intent
 from core.store.store import Transaction, many, one
 
@@ -67,10 +67,12 @@ def take_marks(tx: Transaction) -> int:
 def _marked(tx: Transaction, marks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The listings of active shops that sell what was marked."""
     li, c = t.listings.c, t.connections.c
-    items = sorted({m["item_id"] for m in marks if m["item_id"]})
+    items = sorted({item for m in marks for item in m["items"] or ()})
     own = sorted({m["listing_id"] for m in marks if m["listing_id"]})
     query = select(t.listings, c.can).join(t.connections, c.id == li.connection_id)
-    rows = tx.rows(query.where(c.state == "active", or_(li.item_id.in_(items), li.id.in_(own))))
+    rows = tx.rows(
+        query.where(c.state == "active", or_(any_of(tx.conn, li.item_id, items), any_of(tx.conn, li.id, own)))
+    )
     return [r for r in rows if "send_stock" in r["can"]]
 
 
@@ -221,7 +223,7 @@ def judge(tx: Transaction, margin_s: float) -> int:
         else:
             seen = _seen(tx, [row["listing_id"]]).get(row["listing_id"], 0) - row["seen_base"]
             values = {"told": row["shown"] + seen, "doubt": False}
-            tx.add(t.marks, [{"id": tx.ids.new(), "item_id": None, "listing_id": row["listing_id"]}])
+            tx.add(t.marks, [{"id": tx.ids.new(), "listing_id": row["listing_id"]}])
         tx.conn.execute(update(t.shelves).where(s.listing_id == row["listing_id"]).values(**values))
     return len(rows)
 

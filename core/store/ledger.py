@@ -5,10 +5,12 @@ Accounts of a cell: free, reserved, held, transit, inbound (guarded ≥ 0), susp
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import sub
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, select, update
@@ -148,13 +150,13 @@ class Ledger:
     def flush(self, *also: Rows) -> None:
         """Write journals, entries, balances and marks; and rows of other tables that belong to them."""
         tx, moved = self._tx, [self._moved[i] for i in sorted(self._moved)]
-        marks = [(tx.ids.new(), item) for item in sorted(self._marks)]
+        marks = [(tx.ids.new(), json.dumps(sorted(self._marks)))] if self._marks else []
         inserts = (
             Rows(t.journals, JOURNAL, self._journals),
             Rows(t.entries, ENTRY, self._entries),
-            Rows(t.marks, ("id", "item_id"), marks),
+            Rows(t.marks, ("id", "items"), marks),
         )
-        changes = [(cell.id, *(getattr(cell, a) - b for a, b in zip(KEPT, cell.before, strict=True))) for cell in moved]
+        changes = [(cell.id, *map(sub, cell.balances(), cell.before)) for cell in moved]
         write_rows(tx.conn, [*inserts, *also], [Rows(t.cells, ("id", *KEPT), [c for c in changes if any(c[1:])])])
         self._watch_suspense([cell for cell, change in zip(moved, changes, strict=True) if change[-1]])
         if self._marks:

@@ -514,7 +514,8 @@ worklist = _table(
 tallies = _table("tallies", Column("name", String(60), primary_key=True), _units("n"))
 
 # publishing
-marks = _table("marks", _id(), Column("item_id", Id), Column("listing_id", Id))
+marks = _table("marks", _id(), Column("items", Json), Column("listing_id", Id))
+"""What moved: the items of one commit, or one listing."""
 shelves = _table(
     "shelves",
     Column("listing_id", Id, ForeignKey("listings.id"), primary_key=True),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from hypothesis import settings
@@ -16,7 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import select
 
-from core.flow import reconcile
+from core.errors import OutOfStock
+from core.flow import reconcile, reserve_stock
+from core.flow.funnel import decide
+from core.flow.reserve_stock import Answer, Command, Confirm, Release, Reservation, Reserve, Subject
+from core.rules.decide import Want
 from core.store import tables as t
 from tests.worlds import Clock, closed, order, store, unpaid, world
 
@@ -50,6 +55,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.physics = Physics()
         self.orders: dict[str, tuple[str, int, list[tuple[str, int]]]] = {}
         self.closed: set[str] = set()
+        self.refs: list[Subject] = []
         self.asns: list[tuple[str, str, int]] = []
         self.said: list[tuple[str, str, int, bool, str]] = []
         self.lines: list[tuple[str, ...]] = []
@@ -176,6 +182,45 @@ class PoolMachine(RuleBasedStateMachine):
     def stock_is_counted(self, sku: str, warehouse: str, units: int) -> None:
         assert self.hub.counts(sku, units, warehouse) == ["done"]
         self.physics.move(sku, warehouse, units)
+
+    # callers who can be told no
+
+    def decides(self, *commands: Command) -> list[Answer]:
+        return self.hub.store.write(lambda tx: decide(tx, commands))
+
+    @rule(sku=st.sampled_from(SKUS), units=few, split=chance, keeps=st.sampled_from([None, 60]))
+    def a_caller_asks(self, sku: str, units: int, split: bool, keeps: int | None) -> None:
+        """Kept whole where there is enough, else told no; asked again it is answered the same."""
+        hub, places = self.hub, (self.hub.east, self.hub.west)
+        there = [max(0, sum(map(hub.cell(getattr(hub, sku), p).get, ("free", "suspense"), (0, 0)))) for p in places]
+        assert hub.clock is not None
+        until = hub.clock.now + timedelta(seconds=keeps) if keeps else None
+        want = Want(0, hub.alpha, getattr(hub, sku), units)
+        asked = Reserve(Subject(hub.alpha, "api", f"R{len(self.refs)}"), (want,), places, until, split)
+        answer, again = self.decides(asked, asked)
+        if units <= (sum(there) if split else max(there)):
+            assert isinstance(answer, Reservation)
+            assert sum(k.units for k in answer.kept) == units
+            assert again == answer._replace(repeated=True)
+            self.refs.append(asked.subject)
+        else:
+            assert isinstance(answer, OutOfStock)
+            assert isinstance(again, OutOfStock)
+
+    @precondition(lambda self: self.refs)
+    @rule(data=st.data(), kind=st.sampled_from([Confirm, Release]))
+    def a_caller_confirms_or_releases(self, data: st.DataObject, kind: type[Confirm] | type[Release]) -> None:
+        (answer,) = self.decides(kind(data.draw(st.sampled_from(self.refs))))
+        assert isinstance(answer, Reservation) or kind is Confirm
+
+    @rule(seconds=st.integers(1, 90))
+    def time_passes(self, seconds: int) -> None:
+        """What was kept long enough is given back."""
+        assert self.hub.clock is not None
+        self.hub.clock.wait(seconds)
+        self.hub.store.write(reserve_stock.expire)
+        late = select(t.claims.c.id).where(t.claims.c.expires_at <= self.hub.clock.now)
+        assert self.hub.rows(late) == []
 
     # what must hold whatever was said
 

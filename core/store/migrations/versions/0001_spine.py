@@ -56,7 +56,7 @@ def upgrade() -> None:
     op.create_table(
         "marks",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
-        sa.Column("item_id", database.Id, nullable=True),
+        sa.Column("items", database.Json, nullable=True),
         sa.Column("listing_id", database.Id, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_marks")),
     )
