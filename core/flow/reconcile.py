@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import and_, case, exists, func, or_, select, update
 
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import ask_person
@@ -102,7 +102,7 @@ def _sold_by(tx: Transaction, merchant_id: int, skus: Sequence[str]) -> list[Map
 
 def audit(tx: Transaction) -> list[str]:
     """Recompute the ledger from its journals and hold every rule against it; one sentence per breach, [] when clean."""
-    return [*_unbalanced(tx), *_balances(tx), *_overcommitted(tx), *_suspense(tx)]
+    return [*_orphans(tx), *_unbalanced(tx), *_balances(tx), *_overcommitted(tx), *_suspense(tx)]
 
 
 def post(tx: Transaction, day: str, breaches: Sequence[str]) -> None:
@@ -118,6 +118,24 @@ def post(tx: Transaction, day: str, breaches: Sequence[str]) -> None:
 def overcommitted_units(tx: Transaction) -> int:
     """Σ over cells of |open backed units − reserved|; always 0."""
     return sum(abs(r["backed"] - r["reserved"]) for r in _claimed(tx))
+
+
+def _orphans(tx: Transaction) -> list[str]:
+    """Entries and claims that name what is not there: no foreign key guards them."""
+    e, j, ce, c = t.entries.c, t.journals.c, t.cells.c, t.claims.c
+    lost = {
+        "entries of a journal": select(e.journal_id).where(~exists().where(j.id == e.journal_id)),
+        "entries of a cell": select(e.cell_id).where(~exists().where(ce.id == e.cell_id)),
+        "claims on a cell": select(c.cell_id).where(~exists().where(ce.id == c.cell_id)),
+        "claims of a merchant": select(c.holder_id).where(
+            c.holder_id.is_not(None), ~exists().where(t.merchants.c.id == c.holder_id)
+        ),
+    }
+    return [
+        f"there are {what} {ident} that is not there"
+        for what, query in lost.items()
+        for ident in tx.conn.execute(query.distinct().limit(SAID)).scalars()
+    ]
 
 
 def _unbalanced(tx: Transaction) -> list[str]:

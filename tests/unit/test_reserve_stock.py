@@ -199,6 +199,25 @@ def test_units_given_up_for_missing_goods_leave_a_reservation_short(hub: World) 
     assert hub.audit() == []
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "said"),
+    [
+        (t.entries, "journal_id", "entries of a journal"),
+        (t.entries, "cell_id", "entries of a cell"),
+        (t.claims, "cell_id", "claims on a cell"),
+        (t.claims, "holder_id", "claims of a merchant"),
+    ],
+)
+def test_the_audit_finds_what_no_foreign_key_guards(hub: World, table: Any, column: str, said: str) -> None:
+    hub.counts("pen", 5)
+    decided(hub, reserve(hub, "A", (hub.pen, 2)))
+    assert hub.audit() == []
+    first = {t.entries: t.entries.c.n == 0, t.claims: t.claims.c.ref == "A"}[table]
+    one = table.update().where(first, table.c[column].in_(select(func.max(table.c[column]))))
+    hub.store.write(lambda tx: tx.conn.execute(one.values({column: 7})))
+    assert f"there are {said} 7 that is not there" in hub.audit()
+
+
 # the funnel
 
 
