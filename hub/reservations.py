@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import Field, StrictInt, model_validator
-from sqlalchemy import or_, select
+from pydantic import Field, StrictBool, StrictInt, model_validator
+from sqlalchemy import func, or_, select
 
 from core.errors import OutOfStock, Unfit, Unmatched, YipanError
 from core.flow.reserve_stock import Answer, Reservation, Reserve, Subject, standing
@@ -15,19 +15,23 @@ from core.rules.decide import Want
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction, many, one
-from hub.onboard.form import Code, Form, Ref, find
+from hub.onboard.form import Code, Form, Ref, Row, find
 
 LINES, DAYS = 200, 30
 KIND = "api"
 KEPT_S = 900
-Number = Annotated[str, Field(min_length=1, max_length=120)]
+PRINTED = r"^[^\x00-\x1f\x7f]+$"
+"""No control characters: a database ends a text at NUL or refuses it, and what is kept under it is not found again."""
+Number = Annotated[str, Field(min_length=1, max_length=120, pattern=PRINTED)]
 """The caller's own number of a reservation."""
+Found = dict[tuple[str | None, str], Row]
+"""(owner, or None for the holder itself, SKU) → item."""
 
 
 class Line(Form):
     """So many base units of an item. owner: whose, when it is not the holder's."""
 
-    sku: Ref
+    sku: Annotated[Ref, Field(pattern=PRINTED)]
     quantity: Annotated[StrictInt, Field(ge=1, le=10**9)]
     owner: Code | None = None
 
@@ -45,7 +49,7 @@ class NewReservation(Form):
     warehouses: Annotated[tuple[Code, ...], Field(max_length=20)] = ()
     lines: Annotated[tuple[Line, ...], Field(min_length=1, max_length=LINES)]
     keep_s: Annotated[StrictInt, Field(ge=1, le=DAYS * 86400)] | None = KEPT_S
-    may_split: bool = True
+    may_split: StrictBool = True
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -78,10 +82,11 @@ def kept(answer: Answer) -> Reservation:
 def asked(tx: Transaction, scope: Scope, new: NewReservation) -> Asked:
     """What the funnel is asked. Raises Unmatched for what there is not, or is not for this holder to sell."""
     holder_id = holder(tx, scope, new.merchant)
-    items = [_item(tx, holder_id, line) for line in new.lines]
+    named = dict.fromkeys(new.warehouses)
+    warehouses = _pool(tx, scope, new.connection) if new.connection else [_warehouse(tx, code) for code in named]
+    items = _items(tx, holder_id, warehouses, new.lines)
     wanted = enumerate(zip(items, new.lines, strict=True))
     wants = [Want(n, item["owner_id"], item["id"], line.quantity) for n, (item, line) in wanted]
-    warehouses = _pool(tx, scope, new.connection) if new.connection else [_warehouse(tx, c) for c in new.warehouses]
     until = tx.now + timedelta(seconds=new.keep_s) if new.keep_s else None
     subject = Subject(holder_id, KIND, new.ref)
     command = Reserve(subject, tuple(wants), tuple(warehouses), until, new.may_split)
@@ -102,16 +107,36 @@ def subject(tx: Transaction, scope: Scope, ref: str, merchant: str | None) -> Su
     return Subject(holder(tx, scope, merchant), KIND, ref)
 
 
-def _item(tx: Transaction, holder_id: int, line: Line) -> Any:
-    """An item the holder owns, or that one of its shops sells."""
-    i, m, li, c = t.items.c, t.merchants.c, t.listings.c, t.connections.c
-    sold = select(li.item_id).join(t.connections, c.id == li.connection_id).where(c.merchant_id == holder_id)
-    mine = select(i.id, i.sku, i.owner_id).where(i.sku == line.sku, or_(i.owner_id == holder_id, i.id.in_(sold)))
-    whose = mine.join(t.merchants, m.id == i.owner_id).where(m.code == line.owner) if line.owner else None
-    row = tx.row(mine.where(i.owner_id == holder_id) if whose is None else whose)
-    if row is None:
-        raise Unmatched("item", line.sku, f"there is no item {line.sku!r} this merchant may reserve: name its owner")
-    return row
+def _items(tx: Transaction, holder_id: int, warehouses: Sequence[int], lines: Sequence[Line]) -> list[Row]:
+    """The item of each line: the holder's own, or another's that its shops sell from all of these warehouses."""
+    i, m = t.items.c, t.merchants.c
+    query = select(i.id, i.sku, i.owner_id, m.code.label("owner")).join(t.merchants, m.id == i.owner_id)
+    owners = or_(i.owner_id == holder_id, m.code.in_([line.owner for line in lines if line.owner]))
+    rows = tx.rows(query.where(i.sku.in_([line.sku for line in lines]), owners))
+    own: Found = {(None, row["sku"]): row for row in rows if row["owner_id"] == holder_id}
+    sold = _sold(tx, holder_id, warehouses, [row["id"] for row in rows if row["owner_id"] != holder_id])
+    found = own | {(row["owner"], row["sku"]): row for row in rows if row["owner_id"] == holder_id or row["id"] in sold}
+    return [_item(found, line) for line in lines]
+
+
+def _item(found: Found, line: Line) -> Row:
+    """Another's goods that are not sold here are answered as if they were not there."""
+    item = found.get((line.owner, line.sku))
+    if item is None:
+        why = f"there is no item {line.sku!r} this merchant may reserve there: name its owner"
+        raise Unmatched("item", line.sku, why)
+    return item
+
+
+def _sold(tx: Transaction, holder_id: int, warehouses: Sequence[int], items: Sequence[int]) -> set[int]:
+    """Those of these items that shops of the holder sell from each of the warehouses."""
+    if not items:
+        return set()
+    li, c, p = t.listings.c, t.connections.c, t.pools.c
+    query = select(li.item_id).join(t.connections, c.id == li.connection_id).join(t.pools, p.connection_id == c.id)
+    theirs = query.where(c.merchant_id == holder_id, li.item_id.in_(items), p.warehouse_id.in_(warehouses))
+    everywhere = func.count(p.warehouse_id.distinct()) == len(warehouses)
+    return set(tx.conn.execute(theirs.group_by(li.item_id).having(everywhere)).scalars())
 
 
 def _pool(tx: Transaction, scope: Scope, code: str) -> list[int]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import select, update
@@ -97,6 +98,13 @@ def test_what_is_no_number_of_units_does_not_fit(five: Any, units: Any) -> None:
     [
         ({"ref": ""}, 422),
         ({"ref": "x" * 121}, 422),
+        ({"ref": "R\x001"}, 422),
+        ({"ref": "R1\n"}, 422),
+        ({"may_split": "yes"}, 422),
+        ({"keep_s": 1.5}, 422),
+        ({"keep_s": 30 * 86400 + 1}, 422),
+        ({"lines": [{"sku": "nothing\x00", "quantity": 1}]}, 422),
+        ({"lines": [{"sku": SKU, "quantity": 1, "owner": "gamma"}]}, 404),
         ({"lines": []}, 422),
         ({"warehouses": ["HZ"], "connection": "tmall-alpha"}, 422),
         ({"warehouses": []}, 422),
@@ -123,8 +131,43 @@ def test_what_does_not_fit_or_is_not_there_is_named(five: Any, more: dict[str, A
 
 def test_the_operator_says_for_whom(five: Any) -> None:
     assert asks(five, "R1", (SKU, 1), by="operator").status_code == 422
+    assert asks(five, "R1", (SKU, 1), by="operator", merchant="gamma").status_code == 404
     assert asks(five, "R1", (SKU, 1), by="operator", merchant="alpha").json()["merchant"] == "alpha"
     assert five.did("POST", "/reservations/R1/confirm", by="alpha")["state"] == "confirmed"
+    doors = (("GET", ""), ("POST", "/confirm"), ("POST", "/release"))
+    for whom, status in (("", 422), ("?merchant=gamma", 404), ("?merchant=beta", 404), ("?merchant=alpha", 200)):
+        answers = [five.call(method, f"/reservations/R1{door}{whom}").status_code for method, door in doors]
+        assert answers == [status] * 3, whom
+    assert accounts(five) == (5, 0)
+
+
+@pytest.mark.parametrize("ref", ["SO/2026/7", "购物车 7", "a?b#c%d", "R1/confirm"])
+def test_a_ref_is_found_again_however_its_caller_numbers(five: Any, ref: str) -> None:
+    assert asks(five, ref, (SKU, 2), keep_s=None).status_code == 201
+    path = f"/reservations/{quote(ref, safe='')}"
+    assert five.did("GET", path, by="alpha")["ref"] == ref
+    assert five.did("POST", f"{path}/confirm", by="alpha")["state"] == "confirmed"
+    assert five.did("POST", f"{path}/release", by="alpha")["state"] == "released"
+    assert accounts(five) == (5, 0)
+
+
+def test_a_warehouse_named_twice_has_no_more_than_it_has(five: Any) -> None:
+    answer = asks(five, "R1", (SKU, 6), warehouses=["HZ", "HZ"])
+    assert (answer.status_code, answer.json()["detail"]) == (409, f"R1: 6 of {SKU} where there are 5")
+    assert asks(five, "R1", (SKU, 5), warehouses=["HZ", "HZ"]).json()["kept"][0]["units"] == 5
+
+
+def test_support_may_look_at_reservations_and_never_touch(five: Any) -> None:
+    asks(five, "R1", (SKU, 2))
+    five.give_key("support", "support")
+    five.give_key("warehouse", "warehouse")
+    found = "/reservations/R1?merchant=alpha"
+    assert five.did("GET", found, by="support")["state"] == "reserved"
+    assert five.call("GET", found, by="warehouse").status_code == 403
+    for path in ("/reservations/R1/confirm", "/reservations/R1/release"):
+        assert five.call("POST", f"{path}?merchant=alpha", by="support").status_code == 403
+    assert asks(five, "R2", (SKU, 1), by="support", merchant="alpha").status_code == 403
+    assert accounts(five) == (3, 2)
 
 
 def test_a_merchant_may_reserve_what_its_shop_sells_of_anothers(five: Any) -> None:
@@ -134,6 +177,22 @@ def test_a_merchant_may_reserve_what_its_shop_sells_of_anothers(five: Any) -> No
     five.did("POST", "/listings", {"connection": "tmall-beta", "listings": [listing]})
     kept = five.did("POST", "/reservations", theirs, by="beta")
     assert (kept["merchant"], kept["kept"][0]["owner"], kept["kept"][0]["units"]) == ("beta", "alpha", 2)
+
+
+def test_anothers_goods_are_kept_only_where_the_shop_sells_them(five: Any) -> None:
+    five.did("POST", "/warehouses", {"code": "SH", "name": "上海仓"})
+    listing = {"ref": "L-9", "item": SKU, "owner": "alpha"}
+    five.did("POST", "/listings", {"connection": "tmall-beta", "listings": [listing]})
+
+    def status(*warehouses: str, by: str = "beta") -> int:
+        wanted = {"ref": f"R-{by}-{len(warehouses)}", "warehouses": warehouses}
+        line = {"sku": SKU, "owner": "alpha", "quantity": 1}
+        found: int = five.call("POST", "/reservations", {**wanted, "lines": [line]}, by=by).status_code
+        return found
+
+    assert [status("SH"), status("HZ", "SH"), status("HZ")] == [404, 404, 201]
+    assert status("HZ", "SH", by="alpha") == 201
+    assert accounts(five) == (3, 2)
 
 
 def test_confirmed_and_released_it_goes_back_once(five: Any) -> None:

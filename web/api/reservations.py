@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from core.flow.reserve_stock import Command, Confirm, Release
-from hub.reservations import NewReservation, asked, in_words, kept, reservation, subject
-from web.api.page import PROBLEMS, Search
+from hub.onboard.form import Code
+from hub.reservations import NewReservation, Number, asked, in_words, kept, reservation, subject
+from web.api.page import PROBLEMS
 from web.asking import Ask, Asker, hall
 
 router = APIRouter(tags=["stock"], responses=PROBLEMS)
+ByRef = Annotated[Number, Path(description="The caller's own number; it may have slashes")]
+Holder = Annotated[Code | None, Query(description="Who holds it, where the key does not say")]
 
 
 @router.post("/reservations", status_code=201, responses={200: {"description": "It was kept before, and stands"}})
@@ -25,22 +28,22 @@ async def reserve(ask: Ask, request: Request, response: Response, new: NewReserv
     return await run_in_threadpool(ask.read, in_words, found)
 
 
-@router.get("/reservations/{ref}")
-def one(ask: Ask, ref: str, merchant: Search = "") -> dict[str, Any]:
-    """A reservation as it stands. merchant: who holds it, where the key does not say."""
-    return ask.read(in_words, ask.read(reservation, ref, merchant or None))
+@router.get("/reservations/{ref:path}")
+def one(ask: Ask, ref: ByRef, merchant: Holder = None) -> dict[str, Any]:
+    """A reservation as it stands."""
+    return ask.read(in_words, ask.read(reservation, ref, merchant))
 
 
-@router.post("/reservations/{ref}/confirm")
-async def confirm(ask: Ask, request: Request, ref: str, merchant: Search = "") -> dict[str, Any]:
+@router.post("/reservations/{ref:path}/confirm")
+async def confirm(ask: Ask, request: Request, ref: ByRef, merchant: Holder = None) -> dict[str, Any]:
     """Keep it for good; refused once it was given back."""
-    return await _decided(ask, request, Confirm(await run_in_threadpool(ask.read, subject, ref, merchant or None)))
+    return await _decided(ask, request, Confirm(await run_in_threadpool(ask.read, subject, ref, merchant)))
 
 
-@router.post("/reservations/{ref}/release")
-async def release(ask: Ask, request: Request, ref: str, merchant: Search = "") -> dict[str, Any]:
+@router.post("/reservations/{ref:path}/release")
+async def release(ask: Ask, request: Request, ref: ByRef, merchant: Holder = None) -> dict[str, Any]:
     """Give it back; once more does no harm."""
-    return await _decided(ask, request, Release(await run_in_threadpool(ask.read, subject, ref, merchant or None)))
+    return await _decided(ask, request, Release(await run_in_threadpool(ask.read, subject, ref, merchant)))
 
 
 async def _decided(ask: Asker, request: Request, command: Command) -> dict[str, Any]:
