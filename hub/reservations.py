@@ -15,14 +15,12 @@ from core.rules.decide import Want
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction, many, one
-from hub.onboard.form import Code, Form, Ref, Row, find
+from hub.onboard.form import PRINTED, Code, Form, Ref, Row, find
 
 LINES, DAYS = 200, 30
 KIND = "api"
 KEPT_S = 900
-PRINTED = r"^[^\x00-\x1f\x7f]+$"
-"""No control characters: a database ends a text at NUL or refuses it, and what is kept under it is not found again."""
-Number = Annotated[str, Field(min_length=1, max_length=120, pattern=PRINTED)]
+Number = Annotated[str, Field(max_length=120, pattern=PRINTED)]
 """The caller's own number of a reservation."""
 Found = dict[tuple[str | None, str], Row]
 """(owner, or None for the holder itself, SKU) → item."""
@@ -31,7 +29,7 @@ Found = dict[tuple[str | None, str], Row]
 class Line(Form):
     """So many base units of an item. owner: whose, when it is not the holder's."""
 
-    sku: Annotated[Ref, Field(pattern=PRINTED)]
+    sku: Ref
     quantity: Annotated[StrictInt, Field(ge=1, le=10**9)]
     owner: Code | None = None
 

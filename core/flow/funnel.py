@@ -47,7 +47,7 @@ class Funnel:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
-        self._turn = threading.Lock()
+        self._turn, self._door = threading.Lock(), threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="funnel", daemon=True)
         self._thread.start()
@@ -82,14 +82,16 @@ class Funnel:
 
     def close(self) -> None:
         """Decide what is queued and end."""
-        self._closed = True
-        self._waiting.put(None)
+        with self._door:
+            self._closed = True
+            self._waiting.put(None)
         self._thread.join()
 
     def _queue(self, ticket: _Ticket) -> None:
-        if self._closed:
-            raise RuntimeError("this funnel was closed: nothing more can be decided")
-        self._waiting.put(ticket)
+        with self._door:
+            if self._closed:
+                raise RuntimeError("this funnel was closed: nothing more can be decided")
+            self._waiting.put(ticket)
 
     def _run(self) -> None:
         while ticket := self._waiting.get():

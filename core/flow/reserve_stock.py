@@ -109,6 +109,8 @@ def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> lis
 
 
 def _faults(command: Reserve) -> str:
+    if not command.subject.ref.isprintable():
+        return "its ref has characters that cannot be printed"
     if not command.wants or not command.warehouses:
         return "name at least one item and one warehouse"
     wrong = [w.quantity for w in command.wants if type(w.quantity) is not int or not 0 < w.quantity <= UNITS_MAX]

@@ -15,8 +15,10 @@ from core.store.store import Transaction, one
 
 Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
 """A short name of ours: letters, digits, dot, dash, underscore."""
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Ref = Annotated[str, Field(min_length=1, max_length=200)]
+PRINTED = r"^[^\x00-\x1f\x7f]+$"
+"""No control characters: a database ends a text at NUL or refuses it, and what is kept under it is not found again."""
+Name = Annotated[str, Field(max_length=200, pattern=PRINTED)]
+Ref = Annotated[str, Field(max_length=200, pattern=PRINTED)]
 """Their identifier, exactly as they write it."""
 Row = Mapping[str, Any]
 

@@ -139,3 +139,9 @@ def test_every_act_stands_in_the_audit_log(web_pool: Any) -> None:
     with web_pool.store.read() as tx:
         rows = tx.rows(select(t.audit_log.c.actor, t.audit_log.c.action, t.audit_log.c.subject))
     assert ("key operator", "merchant added", "alpha") in [(r["actor"], r["action"], r["subject"]) for r in rows]
+
+
+def test_a_name_with_control_characters_is_refused(web_pool: Any) -> None:
+    for sku in ("A\0B", "A\nB"):
+        body = {"owner": "alpha", "items": [{"sku": sku, "name": "x"}]}
+        assert web_pool.call("POST", "/items", body).status_code == 422

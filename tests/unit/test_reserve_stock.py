@@ -129,6 +129,13 @@ def test_what_is_no_number_of_units_is_refused_by_name(hub: World, units: Any) -
     assert left(hub) == [before[0] + 1, before[1] + 1, before[2] + 2, before[3]]
 
 
+def test_a_ref_that_a_database_would_cut_is_unfit(hub: World) -> None:
+    hub.counts("pen", 5)
+    (unfit,) = decided(hub, reserve(hub, "A\0B", (hub.pen, 1)))
+    assert isinstance(unfit, Unfit)
+    assert hub.cell(hub.pen) == {"free": 5}
+
+
 def test_one_without_lines_or_warehouses_is_unfit(hub: World) -> None:
     assert states(decided(hub, reserve(hub, "A"), reserve(hub, "B", (hub.pen, 1), warehouses=()))) == ["Unfit"] * 2
 
