@@ -17,7 +17,7 @@ from core.rules.decide import Part, Request, Want, decide
 from core.rules.posting import inflow
 from core.store import tables as t
 from core.store.database import Rows, any_of
-from core.store.ledger import CellKey, Entry, Ledger
+from core.store.ledger import Cell, CellKey, Entry, Ledger
 from core.store.store import Transaction
 
 UNITS_MAX = 10**12
@@ -89,15 +89,14 @@ def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> lis
 
     Answers Unfit (not a number of units), OutOfStock, or Refused (this ref stands for something else).
     """
-    booked = ledger.known([_key(c.subject) for c in commands])
-    known = standing(tx, [c.subject for c in commands if _key(c.subject) in booked])
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Answer] = {n: Unfit(faults) for n, c in enumerate(commands) if (faults := _faults(c))}
+    fit = {n: c for n, c in enumerate(commands) if n not in answers}
+    booked = ledger.known([_key(c.subject) for c in fit.values()])
+    known = standing(tx, [c.subject for c in fit.values() if _key(c.subject) in booked])
     fresh: dict[Subject, int] = {}
-    for n, command in enumerate(commands):
+    for n, command in fit.items():
         if command.subject in known:
             answers[n] = _repeated(known[command.subject], command)
-        elif faults := _faults(command):
-            answers[n] = Unfit(f"{command.subject.ref}: {faults}")
         else:
             fresh.setdefault(command.subject, n)
     made = dict(zip(fresh.values(), _book(tx, ledger, [commands[n] for n in fresh.values()]), strict=True))
@@ -109,35 +108,36 @@ def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> lis
 
 
 def _faults(command: Reserve) -> str:
-    if not command.subject.ref.isprintable():
-        return "its ref has characters that cannot be printed"
+    ref = command.subject.ref
+    if not ref.isprintable():
+        return f"{ref!r} has characters that cannot be printed: choose another ref"
     if not command.wants or not command.warehouses:
-        return "name at least one item and one warehouse"
+        return f"{ref}: name at least one item and one warehouse"
     wrong = [w.quantity for w in command.wants if type(w.quantity) is not int or not 0 < w.quantity <= UNITS_MAX]
-    return f"{wrong[0]!r} is no number of units: say a whole number from 1 to {UNITS_MAX}" if wrong else ""
+    return f"{ref}: {wrong[0]!r} is no number of units: say a whole number from 1 to {UNITS_MAX}" if wrong else ""
 
 
 def _book(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> list[Answer]:
     """Back or refuse each; claims, journals and balances are written together."""
-    keys = [CellKey(w.owner_id, w.item_id, h) for c in commands for w in c.wants for h in c.warehouses]
+    keys = {CellKey(w.owner_id, w.item_id, h) for c in commands for w in c.wants for h in c.warehouses}
     ledger.load(keys)
-    balances = {(k.owner_id, k.item_id, k.warehouse_id): ledger.promisable(k) for k in keys}
+    cells = {key[:3]: cell for key in keys if (cell := ledger.found(key))}
     requests = [Request(c.wants, c.warehouses, c.may_split, refusable=True) for c in commands]
+    decisions = decide({place: cell.promisable for place, cell in cells.items()}, requests)
+    ids = iter(tx.ids.some(sum(map(len, decisions))))
     answers: list[Answer] = []
     claims: list[tuple[Any, ...]] = []
-    for command, parts in zip(commands, decide(balances, requests), strict=True):
+    for command, parts in zip(commands, decisions, strict=True):
         if not parts:
-            answers.append(_out_of_stock(ledger, command))
+            answers.append(_out_of_stock(cells, command))
             continue
         subject, entries = command.subject, []
-        for part in parts:
-            cell = ledger.cell(CellKey(part.owner_id, part.item_id, part.warehouse_id))
-            entries += [Entry(cell, "free", -part.backed), Entry(cell, "reserved", part.backed)]
-            units = (cell.id, part.backed, part.backed, 0)
-            claims.append(
-                (tx.ids.new(), subject.kind, subject.holder_id, subject.ref, *units, True, True, command.until)
-            )
-        ledger.book(_key(subject), "reserve", f"{subject.kind}:{subject.ref}", entries)
+        holder, kind, ref = subject
+        for _, owner, item, warehouse, asked, backed in parts:
+            cell = cells[owner, item, warehouse]
+            entries += [Entry(cell, "free", -backed), Entry(cell, "reserved", backed)]
+            claims.append((next(ids), kind, holder, ref, cell.id, asked, backed, 0, True, True, command.until))
+        ledger.book(_key(subject), "reserve", f"{kind}:{ref}", entries)
         answers.append(Reservation(subject, "reserved", command.until, _kept(parts)))
     ledger.flush(Rows(t.claims, CLAIM, claims))
     return answers
@@ -151,15 +151,15 @@ def _kept(parts: Sequence[Part]) -> tuple[Kept, ...]:
     return tuple(Kept(p.owner_id, p.item_id, p.warehouse_id, p.backed) for p in parts)
 
 
-def _out_of_stock(ledger: Ledger, command: Reserve) -> OutOfStock:
+def _out_of_stock(cells: Mapping[tuple[int, int, int], Cell], command: Reserve) -> OutOfStock:
     needs: dict[tuple[int, int], int] = {}
     for want in command.wants:
         needs[want.owner_id, want.item_id] = needs.get((want.owner_id, want.item_id), 0) + want.quantity
     there = {
-        (owner, item): sum(ledger.promisable(CellKey(owner, item, h)) for h in command.warehouses)
-        for owner, item in needs
+        place: sum(cell.promisable for h in dict.fromkeys(command.warehouses) if (cell := cells.get((*place, h))))
+        for place in needs
     }
-    missing = tuple((item, n, there[owner, item]) for (owner, item), n in needs.items() if there[owner, item] < n)
+    missing = tuple((place[1], n, there[place]) for place, n in needs.items() if there[place] < n)
     words = ", ".join(f"{n} of item {item} where there are {left}" for item, n, left in missing)
     return OutOfStock(f"{command.subject.ref}: {words or 'no single warehouse has all of it'}: ask for less", missing)
 

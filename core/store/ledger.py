@@ -104,10 +104,9 @@ class Ledger:
             items, warehouses = sorted({k.item_id for k in missing}), sorted({k.warehouse_id for k in missing})
             self._remember(look(self._tx.conn, t.cells, CELL, item_id=items, warehouse_id=warehouses))
 
-    def promisable(self, key: CellKey) -> int:
-        """What admission may still back of a loaded cell; 0 of one that is not there."""
-        cell = self._cells.get(key)
-        return cell.promisable if cell else 0
+    def found(self, key: CellKey) -> Cell | None:
+        """A loaded cell; None where there is none."""
+        return self._cells.get(key)
 
     def cell(self, key: CellKey) -> Cell:
         """The cell of that key, as it stands now."""

@@ -32,10 +32,14 @@ class Ids:
 
     def new(self) -> int:
         """The next identifier."""
+        return self.some(1)[0]
+
+    def some(self, n: int) -> list[int]:
+        """The next identifiers."""
         with self._lock:
-            self._last = max(self._last + 1, (int(time.time() * 1000) - BEGINNING_MS) << 10)
-            ms, n = divmod(self._last, 1024)
-            return ms << 22 | self._slot << 10 | n
+            first = max(self._last + 1, (int(time.time() * 1000) - BEGINNING_MS) << 10)
+            self._last = first + n - 1
+        return [at >> 10 << 22 | self._slot << 10 | at & 1023 for at in range(first, first + n)]
 
 
 @dataclass
