@@ -35,14 +35,16 @@ class Fact(NamedTuple):
 
 
 def milestone(facts: Sequence[Fact]) -> Fact | None:
-    """What is shown: the highest rank of the newest time; after a terminal one only a return changes it.
+    """What is shown: the highest rank of the newest time; once one was terminal, only a return or an end changes it.
 
     An exception never hides a later good event; the same milestone twice is legal.
     """
     shown: Fact | None = None
+    over = False
     for fact in sorted(facts, key=lambda f: (f.happened_at, RANK[f.milestone])):
-        if shown is None or shown.milestone not in TERMINAL or fact.milestone in REOPENS or _confirms(shown, fact):
+        if shown is None or not over or fact.milestone in REOPENS or _confirms(shown, fact):
             shown = fact
+        over = over or fact.milestone in TERMINAL
     return shown
 
 

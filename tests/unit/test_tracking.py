@@ -97,6 +97,8 @@ def test_a_courier_speaks_of_its_own_parcels_alone(hub: World) -> None:
         (["delivered", "exception"], "delivered"),
         (["delivered", "returning"], "returning"),
         (["delivered", "returning", "returned"], "returned"),
+        (["delivered", "returning", "in_transit"], "returning"),
+        (["delivered", "returning", "delivered"], "delivered"),
         (["delivery_failed", "out_for_delivery"], "out_for_delivery"),
         (["exception", "in_transit"], "in_transit"),
         (["in_transit", "exception"], "exception"),
