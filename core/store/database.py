@@ -397,10 +397,10 @@ def write_rows(conn: Connection, inserts: Sequence[Rows], sums: Sequence[Rows] =
 
     PostgreSQL gets all of it as one statement, or as streams where it is much.
     """
-    inserts, sums = [r for r in inserts if r.rows], [r for r in sums if r.rows]
+    inserts, sums = [_bound(conn.dialect, r) for r in inserts if r.rows], [r for r in sums if r.rows]
     if conn.dialect.name != "postgresql":
         for one in inserts:
-            conn.exec_driver_sql(_insert_sqlite(one.table, one.columns), _bound(one))
+            conn.exec_driver_sql(_insert_sqlite(one.table, one.columns), list(one.rows))
         for one in sums:
             turned = [(*row[1:], row[0]) for row in one.rows]
             conn.exec_driver_sql(_add_sqlite(one.table, one.columns), turned)
@@ -512,18 +512,16 @@ def _add_sqlite(table: Table, columns: tuple[str, ...]) -> str:
     return f"UPDATE {table.name} SET {', '.join(f'{c} = {c} + ?' for c in counters)} WHERE {ident} = ?"
 
 
-def _bound(one: Rows) -> list[tuple[Any, ...]]:
-    """The rows as SQLite keeps them: times as numbers."""
-    times = [n for n, column in enumerate(one.columns) if isinstance(one.table.c[column].type, Utc)]
+def _bound(dialect: Dialect, one: Rows) -> Rows:
+    """The rows as the database keeps them: a time goes the way of its type, which refuses a naive one."""
+    times = {n: kind for n, c in enumerate(one.columns) if isinstance(kind := one.table.c[c].type, Utc)}
     if not times:
-        return list(one.rows)
-    rows = []
-    for row in one.rows:
-        values = list(row)
-        for n in times:
-            values[n] = None if values[n] is None else (values[n] - EPOCH) // timedelta(microseconds=1)
-        rows.append(tuple(values))
-    return rows
+        return one
+    turned = [list(row) for row in one.rows]
+    for row in turned:
+        for n, kind in times.items():
+            row[n] = kind.process_bind_param(row[n], dialect)
+    return one._replace(rows=[tuple(row) for row in turned])
 
 
 def add_up(conn: Connection, table: Table, keys: dict[str, Any], column: str, n: int) -> None:

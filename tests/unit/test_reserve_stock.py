@@ -305,3 +305,11 @@ def test_a_closed_funnel_answers_what_was_queued_and_takes_no_more(hub: World, f
     funnels[0].close()
     with pytest.raises(RuntimeError, match="closed"):
         funnels[0].decide([reserve(hub, "C", (hub.pen, 1))])
+
+
+def test_a_time_without_a_zone_is_never_booked(hub: World) -> None:
+    hub.counts("pen", 5)
+    naive = MONDAY.replace(tzinfo=None)
+    with pytest.raises(ValueError, match="naive"):
+        decided(hub, reserve(hub, "A", (hub.pen, 1), until=naive))
+    assert hub.cell(hub.pen) == {"free": 5}
