@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import structlog
-
-from core.errors import Broken, Later, YipanError
-from core.flow import move_stock, reconcile, ship_order, take_order, track_parcel
+from core.errors import Later, YipanError
 from core.flow.hear import Spoken
 from core.store import inbox
 from core.store.database import chunks
@@ -17,20 +14,6 @@ from core.store.store import Transaction
 from hub.unread import UNREAD, read_again
 from hub.wiring import Hub, Wired, links_to_ours, meaning
 
-log = structlog.get_logger("inward")
-Flow = Callable[[Transaction, Sequence[Spoken]], None]
-FLOWS: dict[str, Flow] = {
-    "order": take_order.take_orders,
-    "confirm": ship_order.confirm_shipments,
-    "progress": ship_order.note_progress,
-    "receipt": move_stock.receive,
-    "count": move_stock.adjust,
-    "stock_change": move_stock.adjust,
-    "tracking": track_parcel.track_parcels,
-    "stock": reconcile.compare,
-    "item": reconcile.link_items,
-}
-"""Document kind → the journey it starts."""
 LATER_S = 1.0
 AT_ONCE = {"tracking": 25}
 """Documents booked in one commit, where fewer than a batch: callbacks wait for the writer's lock meanwhile."""
@@ -59,7 +42,7 @@ def _settle_kind(hub: Hub, kind: str, heard: Sequence[Heard]) -> None:
         hub.store.write(lambda tx: _put_aside(tx, unfit))
     spoken = [r for _, r in read if isinstance(r, Spoken)]
     for some in chunks(spoken, AT_ONCE.get(kind, len(spoken) or 1)):
-        _book(hub, kind, some)
+        _book(hub, some)
 
 
 def _read(tx: Transaction, wired: Wired, heard: Heard) -> Spoken | YipanError:
@@ -72,36 +55,15 @@ def _read(tx: Transaction, wired: Wired, heard: Heard) -> Spoken | YipanError:
             noun = mapping.read(heard.body)
     except YipanError as error:
         return error
-    return Spoken(heard.id, heard.connection_id, wired.holder, noun, heard.event_id)
+    return Spoken(heard.kind, heard.id, heard.connection_id, wired.holder, noun, heard.event_id)
 
 
-def _book(hub: Hub, kind: str, spoken: Sequence[Spoken]) -> None:
-    """One transaction for the batch; a batch that raises is halved until the one document that does is alone."""
-    failed = _try(hub, kind, spoken) if spoken else None
-    if failed is None:
-        return
-    if len(spoken) == 1:
-        _stop(hub, spoken[0], failed)
-    else:
-        half = len(spoken) // 2
-        _book(hub, kind, spoken[:half])
-        _book(hub, kind, spoken[half:])
-
-
-def _try(hub: Hub, kind: str, spoken: Sequence[Spoken]) -> Exception | None:
-    try:
-        hub.store.write(lambda tx: FLOWS[kind](tx, spoken))
-    except Exception as error:
-        return error
-    return None
-
-
-def _stop(hub: Hub, spoken: Spoken, error: Exception) -> None:
-    if not isinstance(error, YipanError):
-        log.error("document_stopped", document=spoken.inbox_id, exc_info=error)
-        error = Broken(f"{type(error).__name__} while booking it: report this, then replay")
-    found: YipanError = error
-    hub.store.write(lambda tx: _put_aside(tx, [(spoken, found)]))
+def _book(hub: Hub, spoken: Sequence[Spoken]) -> None:
+    """One commit for the batch; a document that cannot be booked is put aside alone."""
+    answers = zip(spoken, hub.funnel.decide(spoken), strict=True)
+    failed = [(document, answer) for document, answer in answers if isinstance(answer, YipanError)]
+    if failed:
+        hub.store.write(lambda tx: _put_aside(tx, failed))
 
 
 def _put_aside(tx: Transaction, failed: Sequence[tuple[Any, Any]]) -> None:

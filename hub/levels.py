@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from core.flow import publish_stock
+from core.flow import saleable
 from core.store import tables as t
 from hub.shows import shown_by
 from hub.wiring import Hub
@@ -24,7 +24,7 @@ def _of_shop(hub: Hub, connection_id: int, code: str) -> list[dict[str, Any]]:
     with hub.store.read() as tx:
         wired = hub.wired(tx, connection_id)
         listings = tx.rows(select(t.listings).where(t.listings.c.connection_id == connection_id))
-        wanted = publish_stock.targets(tx, listings) if listings else {}
+        wanted = saleable.targets(tx, listings) if listings else {}
         told = {r["listing_id"]: r["told"] for r in tx.rows(select(t.shelves.c.listing_id, t.shelves.c.told))}
     shown = shown_by(wired, [r["product"] or r["ref"] for r in listings])
     return [

@@ -17,6 +17,7 @@ from connectors.registry import Connector, connector
 from connectors.spi import Connection, Outcome
 from connectors.wire.http import Http, Outbound
 from core.errors import Unmatched, YipanError
+from core.flow.funnel import Funnel
 from core.store import budgets
 from core.store import tables as t
 from core.store.store import Store, Transaction, one
@@ -103,7 +104,7 @@ class Hub:
     """Everything a worker or a door needs, made once a process."""
 
     def __init__(self, store: Store, options: Options | None = None, observe: Observe | None = None) -> None:
-        self.store = store
+        self.store, self.funnel = store, Funnel(store)
         self.options = options or Options()
         self._observe = observe or (lambda connection, ability, result: None)
         self._wired: dict[int, tuple[Fingerprint, Wired]] = {}

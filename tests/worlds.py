@@ -6,7 +6,7 @@ import atexit
 import shutil
 import tempfile
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,8 +19,9 @@ from uuid import uuid4
 from sqlalchemy import Select, select
 
 from connectors.registry import connector
-from core.flow import move_stock, reconcile, release_order, ship_order, take_order, track_parcel
+from core.flow import move_stock, reconcile, release_order
 from core.flow.hear import Spoken
+from core.flow.journeys import decide
 from core.model import (
     Adjustment,
     AdjustmentRow,
@@ -49,16 +50,15 @@ MONDAY = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 WAS = {"sending": "waiting", "in_doubt": "in_doubt"}
 MASTER_KEY = urlsafe_b64encode(b"the key of a hub that has nothin").decode()
 ACCOUNTS = ("free", "reserved", "held", "transit", "inbound", "suspense")
-Flow = Callable[[Transaction, Sequence[Spoken]], None]
-FLOWS: Mapping[type[Model], tuple[str, Flow]] = {
-    Order: ("order", take_order.take_orders),
-    Confirm: ("confirm", ship_order.confirm_shipments),
-    Progress: ("progress", ship_order.note_progress),
-    Receipt: ("receipt", move_stock.receive),
-    Adjustment: ("count", move_stock.adjust),
-    Tracking: ("tracking", track_parcel.track_parcels),
-    Snapshot: ("stock", reconcile.compare),
-    Catalogue: ("item", reconcile.link_items),
+KINDS: Mapping[type[Model], str] = {
+    Order: "order",
+    Confirm: "confirm",
+    Progress: "progress",
+    Receipt: "receipt",
+    Adjustment: "count",
+    Tracking: "tracking",
+    Snapshot: "stock",
+    Catalogue: "item",
 }
 
 
@@ -143,11 +143,11 @@ class World:
 
     def hears(self, *nouns: Model, at: int) -> list[str]:
         """One connection says these, all of one kind, in one batch; what became of each: done, parked or waiting."""
-        kind, flow = FLOWS[type(nouns[0])]
+        kind = KINDS[type(nouns[0])]
         ids = self.keeps(kind, *nouns, at=at)
         holder = self._holder(at)
-        batch = [Spoken(ident, at, holder, noun) for ident, noun in zip(ids, nouns, strict=True)]
-        self.store.write(lambda tx: flow(tx, batch))
+        batch = [Spoken(kind, ident, at, holder, noun) for ident, noun in zip(ids, nouns, strict=True)]
+        self.store.write(lambda tx: decide(tx, batch))
         with self.store.read() as tx:
             rows = {r["id"]: r["state"] for r in many(tx, t.inbox, "id", ids)}
         return [rows[i] for i in ids]

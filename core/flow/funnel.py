@@ -1,4 +1,4 @@
-"""One way in for callers who wait: whatever is queued is decided in one commit, and everybody gets a durable answer.
+"""One way in: whatever is queued, commands and documents, is decided in one commit, and everybody is answered.
 
 One funnel per process. Nobody lingers for company: a commit takes what came during the last one.
 """
@@ -9,51 +9,43 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy.exc import OperationalError
 
 from core.errors import Broken, Unavailable, YipanError
-from core.flow import reserve_stock
-from core.flow.reserve_stock import Answer, Command, Confirm, Release, Reservation, Reserve
-from core.store.ledger import Ledger
-from core.store.store import Store, Transaction
+from core.flow.hear import Spoken
+from core.flow.journeys import decide, writes_ledger
+from core.store.store import Store
 
 AT_ONCE, BACKLOG = 200, 1000
 """Commands in one commit; more when more wait."""
-FLOWS: dict[type, Callable[[Transaction, Ledger, Any], list[Answer]]] = {
-    Reserve: reserve_stock.reserve,
-    Confirm: reserve_stock.confirm,
-    Release: reserve_stock.release,
-}
 log = structlog.get_logger("funnel")
 
 
 class _Ticket(NamedTuple):
     """Commands of one caller. loop: where it awaits; None for a caller that blocks."""
 
-    commands: Sequence[Command]
+    commands: Sequence[Any]
     answers: Any
     loop: asyncio.AbstractEventLoop | None = None
 
 
 class Funnel:
-    """Decides commands of this process, in the order they came."""
+    """Decides commands and documents of this process, in the order they came (`journeys` says what there is)."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
         self._turn, self._door = threading.Lock(), threading.Lock()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="funnel", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
-    def decide(self, commands: Sequence[Command]) -> list[Answer]:
-        """One durable answer per command, a reservation or why not; waits for the commit.
+    def decide(self, commands: Sequence[Any]) -> list[Any]:
+        """One durable answer per command, the YipanError where it could not be done; waits for the commit.
 
         Who comes when nobody is being served is served at once, in its own thread.
         """
@@ -62,18 +54,18 @@ class Funnel:
                 return self._decide(commands)
             finally:
                 self._turn.release()
-        answers: Future[list[Answer]] = Future()
+        answers: Future[list[Any]] = Future()
         self._queue(_Ticket(commands, answers))
         return answers.result()
 
-    async def decided(self, commands: Sequence[Command]) -> list[Answer]:
+    async def decided(self, commands: Sequence[Any]) -> list[Any]:
         """As `decide`, for a caller on an event loop; all who wait there are woken at once."""
         loop = asyncio.get_running_loop()
-        answers: asyncio.Future[list[Answer]] = loop.create_future()
+        answers: asyncio.Future[list[Any]] = loop.create_future()
         self._queue(_Ticket(commands, answers, loop))
         return await answers
 
-    def ask(self, command: Command) -> Reservation:
+    def ask(self, command: Any) -> Any:
         """The one answer to one command; raises why not."""
         answer = self.decide([command])[0]
         if isinstance(answer, YipanError):
@@ -85,13 +77,17 @@ class Funnel:
         with self._door:
             self._closed = True
             self._waiting.put(None)
-        self._thread.join()
+        if self._thread:
+            self._thread.join()
 
     def _queue(self, ticket: _Ticket) -> None:
         with self._door:
             if self._closed:
                 raise RuntimeError("this funnel was closed: nothing more can be decided")
             self._waiting.put(ticket)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="funnel", daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         while ticket := self._waiting.get():
@@ -115,21 +111,29 @@ class Funnel:
             size += len(ticket.commands)
         return tickets
 
-    def _decide(self, commands: Sequence[Command]) -> list[Answer]:
+    def _decide(self, commands: Sequence[Any]) -> list[Any]:
         """One commit; a batch that raises is halved until the one command that does is alone."""
         try:
-            return self._store.write(lambda tx: decide(tx, commands), ledger=True)
+            return self._store.write(lambda tx: decide(tx, commands), ledger=writes_ledger(commands))
         except OperationalError:
             return [Unavailable("the database cannot be written just now: ask again")] * len(commands)
         except Exception as error:
             if len(commands) > 1:
                 half = len(commands) // 2
                 return self._decide(commands[:half]) + self._decide(commands[half:])
-            log.error("command_stopped", command=type(commands[0]).__name__, exc_info=error)
-            return [error if isinstance(error, YipanError) else Broken(f"{type(error).__name__} while deciding it")]
+            return [_why(commands[0], error)]
 
 
-def _tell(loop: asyncio.AbstractEventLoop | None, told: Sequence[tuple[Any, list[Answer]]]) -> None:
+def _why(command: Any, error: Exception) -> YipanError:
+    """The error as it is answered; what is not ours is a bug of ours."""
+    if isinstance(error, YipanError):
+        return error
+    what = f"document {command.inbox_id}" if isinstance(command, Spoken) else type(command).__name__
+    log.error("command_stopped", command=what, exc_info=error)
+    return Broken(f"{type(error).__name__} while deciding it: report this, then try again")
+
+
+def _tell(loop: asyncio.AbstractEventLoop | None, told: Sequence[tuple[Any, list[Any]]]) -> None:
     def tell() -> None:
         for future, answers in told:
             if not future.cancelled():
@@ -140,9 +144,3 @@ def _tell(loop: asyncio.AbstractEventLoop | None, told: Sequence[tuple[Any, list
         return
     with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
         loop.call_soon_threadsafe(tell)
-
-
-def decide(tx: Transaction, commands: Sequence[Command]) -> list[Answer]:
-    """Decide a list of commands in order, inside one transaction."""
-    ledger = Ledger(tx)
-    return [answer for kind, some in groupby(commands, key=type) for answer in FLOWS[kind](tx, ledger, list(some))]

@@ -12,8 +12,9 @@ from core.store.store import Transaction
 
 @dataclass(frozen=True)
 class Spoken:
-    """One understood document. merchant_id: the holder of the connection, 0 for the operator's."""
+    """One understood document. kind: of document; merchant_id: the holder of the connection, 0 for the operator's."""
 
+    kind: str
     inbox_id: int
     connection_id: int
     merchant_id: int

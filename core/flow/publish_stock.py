@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import and_, case, delete, func, or_, select, update
 
+from core.flow import saleable
 from core.model import Level
 from core.rules import levels
 from core.rules.levels import Shelf
@@ -107,7 +108,7 @@ def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:
     assert connection is not None
     can = connection["can"]["send_stock"]
     rows = many(tx, t.listings, "id", intent["payload"]["listings"])
-    wanted = targets(tx, rows)
+    wanted = saleable.targets(tx, rows)
     seen = _seen(tx, [r["id"] for r in rows])
     shelves = {r["listing_id"]: r for r in many(tx, t.shelves, "listing_id", [r["id"] for r in rows])}
     stand = {r["id"]: _shelf(shelves.get(r["id"]), seen.get(r["id"], 0)) for r in rows}
@@ -166,28 +167,6 @@ def lost(tx: Transaction, said: Said) -> None:
     ids = [int(listing) for listing in said.told]
     unsure = {"doubt": True, "told_at": tx.now, "shown": None, "shown_at": None}
     tx.conn.execute(update(t.shelves).where(t.shelves.c.listing_id.in_(ids)).values(**unsure))
-
-
-def targets(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int]:
-    """Listing id → what it may show, computed afresh from the ledger."""
-    ce, p = t.cells.c, t.pools.c
-    pools: dict[int, set[int]] = {}
-    for pool in tx.rows(select(t.pools).where(p.connection_id.in_(sorted({r["connection_id"] for r in rows})))):
-        pools.setdefault(pool["connection_id"], set()).add(pool["warehouse_id"])
-    items = sorted({r["item_id"] for r in rows})
-    cells = tx.rows(
-        select(ce.item_id, ce.warehouse_id, ce.free, ce.suspense).where(ce.item_id.in_(items), ce.condition == "ZP")
-    )
-    promisable: dict[tuple[int, int], int] = {}
-    for cell in cells:
-        key = (cell["item_id"], cell["warehouse_id"])
-        promisable[key] = promisable.get(key, 0) + max(0, cell["free"] + min(0, cell["suspense"]))
-    return {
-        r["id"]: levels.target(
-            sum(promisable.get((r["item_id"], w), 0) for w in pools.get(r["connection_id"], ())), r["buffer"], r["pack"]
-        )
-        for r in rows
-    }
 
 
 def doubtful(tx: Transaction, quiet_s: float) -> list[Mapping[str, Any]]:

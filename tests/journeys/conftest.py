@@ -161,7 +161,7 @@ def sell(store: Store, merchant: str, ref: str, quantity: int = 1) -> str:
         assert shop
         document = Document(kind="order", ref=ref, body=ref.encode())
         (ident,) = inbox.keep(tx, shop["id"], shop["merchant_id"], [document]).new
-        take_orders(tx, [Spoken(ident, shop["id"], shop["merchant_id"], order)])
+        take_orders(tx, [Spoken("order", ident, shop["id"], shop["merchant_id"], order)])
         row = one(tx, t.orders, ref=ref)
         return str(row["id"]) if row else ""
 

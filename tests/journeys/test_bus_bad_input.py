@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from connectors.registry import connector
-from core.flow import take_order
+from core.flow import journeys, take_order
 from core.flow.hear import Spoken
 from core.model import Order
 from core.store import tables as t
@@ -113,7 +113,7 @@ def test_poison_in_a_batch_of_ten_parks_alone(place: Town, monkeypatch: pytest.M
         if any(isinstance(noun, Order) and noun.ref == refs[6] for noun in nouns):
             raise ZeroDivisionError("a bug that only this order meets")
 
-    monkeypatch.setitem(inward.FLOWS, "order", takes)
+    monkeypatch.setitem(journeys.DOCUMENTS, "order", takes)
     place.live(12)
     [parked] = place.parked()
     assert (parked["ref"], parked["problem"], parked["fix"]) == (refs[6], "Broken", "replay")

@@ -65,7 +65,7 @@ def test_16_racers_for_the_last_unit_back_exactly_one(hub: World) -> None:
     hub.counts("pen", 1)
     nouns = [order(f"R{n}", ("pen", 1)) for n in range(16)]
     ids = hub.keeps("order", *nouns, at=hub.tmall)
-    batch = [Spoken(i, hub.tmall, hub.alpha, noun) for i, noun in zip(ids, nouns, strict=True)]
+    batch = [Spoken("order", i, hub.tmall, hub.alpha, noun) for i, noun in zip(ids, nouns, strict=True)]
     at_once(*(lambda one=one: hub.store.write(lambda tx: take_orders(tx, [one])) for one in batch))
     assert sum(hub.claims(f"R{n}") == [(1, 1)] for n in range(16)) == 1
     assert hub.cell(hub.pen) == {"reserved": 1}

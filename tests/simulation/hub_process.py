@@ -33,7 +33,7 @@ def main(url: str, key: str, shop: str, merchant: str, size: str, stop: str) -> 
                 heard = inbox.waiting(tx, int(size))
             if not heard:
                 break
-            batch = [Spoken(h.id, int(shop), int(merchant), Order.model_validate_json(h.body)) for h in heard]
+            batch = [Spoken("order", h.id, int(shop), int(merchant), Order.model_validate_json(h.body)) for h in heard]
             store.write(lambda tx, batch=batch, n=n: take(tx, batch, n == last))
             say("committed")
 

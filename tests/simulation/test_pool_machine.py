@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from core.errors import OutOfStock
 from core.flow import reconcile, reserve_stock
-from core.flow.funnel import decide
+from core.flow.journeys import decide
 from core.flow.reserve_stock import Answer, Command, Confirm, Release, Reservation, Reserve, Subject
 from core.rules.decide import Want
 from core.store import tables as t

@@ -9,6 +9,7 @@ import pytest
 
 from connectors.registry import connectors
 from core.errors import Unavailable
+from core.flow import journeys
 from core.flow.hear import Spoken
 from core.model import Document
 from core.store import inbox
@@ -28,7 +29,7 @@ def place(tmp_path: Path) -> Iterator[Town]:
 
 def test_every_kind_a_connector_brings_starts_a_journey() -> None:
     kinds = {kind for found in connectors().values() for can in found.manifest.can.values() for kind in can.documents}
-    assert kinds - set(inward.FLOWS) == set()
+    assert kinds - set(journeys.DOCUMENTS) == set()
 
 
 def test_every_kind_a_connector_brings_has_a_mapping() -> None:
@@ -73,7 +74,7 @@ def test_flow_that_must_wait_puts_its_document_off_and_takes_it_up_again(
             raise Unavailable("the database is being moved")
         inbox.settle(tx, [spoken.inbox_id for spoken in batch])
 
-    monkeypatch.setitem(inward.FLOWS, "tracking", waits)
+    monkeypatch.setitem(journeys.DOCUMENTS, "tracking", waits)
     keep(place, push("SF1"))
     assert (inward.settle(place.hub), inward.settle(place.hub)) == (1, 0)
     row = place.world.row(t.inbox, ref="SF1")

@@ -120,7 +120,7 @@ def test_a_shop_without_a_pool_parks_its_orders_and_says_what_to_do(hub: World) 
 
 def test_one_order_that_breaks_the_flow_leaves_no_trace_of_its_batch(hub: World) -> None:
     def broken(tx: Transaction) -> None:
-        take_orders(tx, [Spoken(i, hub.tmall, hub.alpha, n) for i, n in zip(ids, nouns, strict=True)])
+        take_orders(tx, [Spoken("order", i, hub.tmall, hub.alpha, n) for i, n in zip(ids, nouns, strict=True)])
         raise ZeroDivisionError
 
     nouns = [order("A", ("pen", 1)), order("B", ("pen", 1))]
@@ -136,7 +136,7 @@ def test_a_document_that_was_settled_meanwhile_is_not_booked_again(hub: World) -
     noun = order("A", ("pen", 2))
     (ident,) = hub.keeps("order", noun, at=hub.tmall)
     for _ in range(2):
-        hub.store.write(lambda tx: take_orders(tx, [Spoken(ident, hub.tmall, hub.alpha, noun)]))
+        hub.store.write(lambda tx: take_orders(tx, [Spoken("order", ident, hub.tmall, hub.alpha, noun)]))
     assert hub.claims("A") == [(2, 2)]
     assert hub.events("order.taken") == 1
 

@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 
 from core.errors import Broken, OutOfStock, Refused, Unfit, Unmatched
 from core.flow import reserve_stock
-from core.flow.funnel import Funnel, decide
+from core.flow.funnel import Funnel
+from core.flow.journeys import decide
 from core.flow.reserve_stock import Answer, Command, Confirm, Release, Reservation, Reserve, Subject
 from core.rules.decide import Want
 from core.store import tables as t
