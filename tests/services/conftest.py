@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NoReturn
 
 import psycopg
@@ -61,12 +61,19 @@ def hasten(url: str) -> None:
         server.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name))
 
 
+def copied(url: str) -> AbstractContextManager[str]:
+    """A copy of a database nobody is connected to."""
+    address = make_url(url)
+    return empty_database(address.set(database="postgres").render_as_string(False), str(address.database))
+
+
 @contextmanager
-def empty_database(postgres_server: str) -> Iterator[str]:
+def empty_database(postgres_server: str, template: str = "template1") -> Iterator[str]:
     """A database with a random name, dropped afterwards."""
     name = f"yipan_test_{secrets.token_hex(6)}"
     with psycopg.connect(libpq_address(postgres_server), autocommit=True) as server:
-        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        make = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        server.execute(make.format(sql.Identifier(name), sql.Identifier(template)))
         try:
             yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
         finally:

@@ -16,8 +16,10 @@ from core.flow.take_order import take_orders
 from core.store import outbox
 from core.store import tables as t
 from core.store.store import Transaction, one
+from tests.services.conftest import copied
 from tests.simulation import test_crash as crash
-from tests.worlds import World, order, store, world
+from tests.simulation import test_crash_matrix as matrix
+from tests.worlds import Clock, World, order, store, world
 
 
 @pytest.fixture
@@ -38,6 +40,13 @@ def test_two_processes_on_postgres_decide_every_order_once(hub: World) -> None:
     crash.sell(hub)
     crash.race(hub, 2, 4)
     crash.finish(hub)
+
+
+def test_killed_at_any_commit_on_postgres_the_story_ends_well(tmp_path: Path, postgres_url: str) -> None:
+    with store(tmp_path, postgres_url, Clock()) as it:
+        ids = matrix.prepared(world(it))
+    with matrix.teller(tmp_path, ids, lambda: copied(postgres_url)) as told:
+        matrix.survives_every_point(told)
 
 
 def at_once(*works: object) -> None:
