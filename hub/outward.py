@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from connectors.spi import Outcome, Outgoing
 from core.errors import Broken, InDoubt, Later, Throttled, YipanError
-from core.flow import cancel_order, move_stock, publish_stock, release_order, ship_order
+from core.flow import cancel_order, keep_promises, move_stock, publish_stock, release_order, ship_order
 from core.flow.publish_stock import Said
 from core.model import Cancellation, Model, Sale, SaleLine, Shipment
 from core.store import outbox
@@ -370,8 +370,8 @@ def _call_off(tx: Transaction, ids: Mapping[str, int], stopped: bool) -> None:
         cancel_order.verdict(tx, ledger, ids["fulfilment"], stopped)
     else:
         cancel_order.called_off_at_shop(tx, ledger, ids["order"])
-    ledger.flush()
     release_order.release(tx, [ids["order"]])
+    keep_promises.after_moves(tx, ledger)
 
 
 def _wait_s(hub: Hub, row: Row, error: YipanError) -> float:

@@ -202,9 +202,10 @@ class World:
         asn_id = self.store.write(lambda tx: move_stock.announce(tx, self.alpha, warehouse or self.east, lines, ref))
         return str(self.row(t.asns, id=asn_id)["ref"])
 
-    def decides(self, policy: str) -> None:
-        """The merchants decide what to do about short orders: `ask` the shop, or `wait` for stock."""
-        self.store.write(lambda tx: [tx.set(t.merchants, i, short_policy=policy) for i in (self.alpha, self.beta)])
+    def decides(self, policy: str, **more: Any) -> None:
+        """The merchants decide what to do about short orders; `part_backing` and `unback` can be said."""
+        values = {"short_policy": policy, **more}
+        self.store.write(lambda tx: [tx.set(t.merchants, i, **values) for i in (self.alpha, self.beta)])
 
     # what the bus does
 

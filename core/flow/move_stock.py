@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import select, update
 
 from core.errors import Refused, Unmatched
-from core.flow import release_order, take_order
+from core.flow import keep_promises
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Adjustment, AdjustmentRow, Asn, AsnLine, Receipt, ReceivedLine
@@ -101,7 +101,7 @@ def receive(tx: Transaction, batch: Sequence[Spoken]) -> None:
             inbox.park(tx, spoken.inbox_id, error)
         else:
             inbox.settle(tx, [spoken.inbox_id])
-    ledger.flush()
+    keep_promises.after_moves(tx, ledger)
 
 
 def _asn_of(tx: Transaction, ref: str, connection_id: int) -> Mapping[str, Any] | None:
@@ -140,7 +140,6 @@ def _receive(
     ledger.book(key, "receive", f"inbox:{spoken.inbox_id}", _in_order(entries), receipt.happened_at)
     if receipt.final:
         _close(tx, ledger, row, announced)
-    take_order.top_up(tx, ledger, sorted(by_item))
     return None
 
 
@@ -196,26 +195,17 @@ def _close(tx: Transaction, ledger: Ledger, row: Mapping[str, Any], missing: Map
 
 
 def unback(tx: Transaction, cell_id: int) -> int:
-    """A person gives up promises for goods that are missing: newest orders first, only what no warehouse was told of.
+    """A person gives up promises for goods that are missing from a cell; returns the units (`keep_promises.take_back`).
 
-    Moves reserved to suspense, as much as is missing there, and leaves those orders short. Returns the units.
+    What became short may find its units elsewhere, where its merchant's policy is to look.
     """
     ledger = Ledger(tx)
     cell = ledger.cells_by_id([cell_id])[cell_id]
-    c = t.claims.c
-    loose = and_(c.cell_id == cell_id, c.open.is_(True), c.fulfilment_id.is_(None), c.backed > 0)
-    short = []
-    for claim in tx.rows(select(t.claims).where(loose).order_by(c.id.desc())):
-        units = min(claim["backed"], max(0, -cell.suspense))
-        if units:
-            entries = [Entry(cell, "reserved", -units), Entry(cell, "suspense", units)]
-            cause = f"order:{claim['order_id']}" if claim["order_id"] else f"{claim['kind']}:{claim['ref']}"
-            ledger.book(f"unback:{tx.ids.new()}", "unback", cause, entries)
-            tx.set(t.claims, claim["id"], backed=claim["backed"] - units)
-            short.append((claim["order_id"], units))
-    ledger.flush()
-    release_order.release(tx, [order_id for order_id, _ in short if order_id])
-    return sum(units for _, units in short)
+    units = keep_promises.take_back(tx, ledger, cell)
+    if units:
+        ledger.risen.add(cell.key.item_id)
+    keep_promises.after_moves(tx, ledger)
+    return units
 
 
 def adjust(tx: Transaction, batch: Sequence[Spoken]) -> None:
@@ -232,7 +222,7 @@ def adjust(tx: Transaction, batch: Sequence[Spoken]) -> None:
             inbox.park(tx, spoken.inbox_id, unknown[0])
         else:
             inbox.settle(tx, [spoken.inbox_id])
-    ledger.flush()
+    keep_promises.after_moves(tx, ledger)
 
 
 def _adjust(
@@ -257,8 +247,6 @@ def _adjust(
     ledger.book(
         key, "adjust", f"inbox:{spoken.inbox_id}", [Entry(cell, a, q) for a, q in moves], row.happened_at or happened_at
     )
-    if row.quantity > 0:
-        take_order.top_up(tx, ledger, [found[1]])
     return None
 
 

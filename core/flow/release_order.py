@@ -39,6 +39,8 @@ def _release_one(tx: Transaction, order: Mapping[str, Any], claims: Sequence[Map
     if wish == "released":
         _fulfil(tx, order, claims)
         settle(tx, f"order:{order['id']}")
+    elif wish == "short" and policy == "part_ship" and not order["holds"] and (ready := _split_off(tx, claims)):
+        _fulfil(tx, order, ready)
     state = "part_shipped" if order["state"] in BEGUN else wish
     if state != order["state"]:
         tx.set(t.orders, order["id"], state=state)
@@ -72,6 +74,29 @@ def _say_short(tx: Transaction, order: Mapping[str, Any], policy: str) -> None:
             )
         ],
     )
+
+
+def _split_off(tx: Transaction, claims: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What of these can leave now, in whole listing units; what waits becomes a claim of its own."""
+    packs = {line["id"]: line["pack"] for line in many(tx, t.order_lines, "id", [c["line_id"] for c in claims])}
+    ready = []
+    for claim in claims:
+        missing, backed = claim["asked"] - claim["shipped"], claim["backed"]
+        units = missing if backed == missing else backed - backed % packs[claim["line_id"]]
+        if units:
+            ready.append(_split_one(tx, claim, missing - units))
+    return ready
+
+
+def _split_one(tx: Transaction, claim: Mapping[str, Any], rest: int) -> Mapping[str, Any]:
+    """The claim without `rest` of its units, which wait in a new one."""
+    if not rest:
+        return claim
+    left = {"asked": claim["asked"] - rest, "backed": claim["asked"] - claim["shipped"] - rest}
+    waits = {"id": tx.ids.new(), "asked": rest, "backed": claim["backed"] - left["backed"], "shipped": 0}
+    tx.set(t.claims, claim["id"], **left)
+    tx.add(t.claims, [{**claim, **waits}])
+    return {**claim, **left}
 
 
 def _fulfil(tx: Transaction, order: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) -> None:

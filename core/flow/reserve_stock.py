@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import select, update
 
 from core.errors import OutOfStock, Refused, Unfit, Unmatched, YipanError
+from core.flow import keep_promises
 from core.rules.decide import Part, Request, Want, decide
 from core.rules.posting import inflow
 from core.store import tables as t
@@ -246,7 +247,7 @@ def _give_back(tx: Transaction, ledger: Ledger, subjects: Collection[Subject]) -
         cause = f"{claim['kind']}:{claim['ref']}"
         ledger.book(f"release:{claim['id']}", "release", cause, [Entry(cell, account, n) for account, n in moves])
     _set(tx, claims, open=False, backed=0)
-    ledger.flush()
+    keep_promises.after_moves(tx, ledger)
     return len(claims)
 
 

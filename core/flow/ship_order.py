@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import case, select, update
 
 from core.errors import Refused, Unmatched, YipanError
-from core.flow import cancel_order, end_fulfilment
+from core.flow import cancel_order, end_fulfilment, keep_promises
 from core.flow.hear import Spoken, fresh
 from core.flow.release_order import expect_parcel
 from core.flow.tell import Happened, ask_person, tell
@@ -34,7 +34,7 @@ def confirm_shipments(tx: Transaction, batch: Sequence[Spoken]) -> None:
             inbox.park(tx, spoken.inbox_id, error)
         else:
             inbox.settle(tx, [spoken.inbox_id])
-    ledger.flush()
+    keep_promises.after_moves(tx, ledger)
 
 
 def _of_warehouse(tx: Transaction, ref: str, connection_id: int) -> Mapping[str, Any] | None:
@@ -178,7 +178,7 @@ def note_progress(tx: Transaction, batch: Sequence[Spoken]) -> None:
             continue
         _progress(tx, ledger, fulfilment, spoken.noun)
         inbox.settle(tx, [spoken.inbox_id])
-    ledger.flush()
+    keep_promises.after_moves(tx, ledger)
 
 
 def _progress(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any], progress: Progress) -> None:
@@ -220,7 +220,7 @@ def shipment(tx: Transaction, fulfilment_id: int) -> Shipment | None:
         carrier=fulfilment["carrier"],
         waybill=fulfilment["waybill"],
         shipped_at=fulfilment["shipped_at"],
-        split=len(others) > 1,
+        split=len(others) > 1 or any(c["open"] for c in many(tx, t.claims, "order_id", [order["id"]])),
         lines=told,
     )
 

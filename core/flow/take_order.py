@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select, tuple_
 
 from core.errors import Unmatched
-from core.flow import cancel_order, change_order, release_order
+from core.flow import cancel_order, change_order, keep_promises, release_order
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Order
@@ -22,6 +22,7 @@ from core.store import inbox
 from core.store import tables as t
 from core.store.ledger import CellKey, Entry, Ledger
 from core.store.parties import keep_party
+from core.store.pools import pools
 from core.store.store import Transaction, many
 
 GONE = ("shipped", "delivered")
@@ -51,7 +52,7 @@ def take_orders(tx: Transaction, batch: Sequence[Spoken]) -> None:
     told, stale = _newest(fresh(tx, batch))
     standing = _standing(tx, told)
     listings = _listings(tx, told)
-    pools = _pools(tx, {s.connection_id for s in told})
+    sold_from = pools(tx, {s.connection_id for s in told})
     drafts, settled = [], list(stale)
     for spoken in told:
         order = _order(spoken)
@@ -61,7 +62,7 @@ def take_orders(tx: Transaction, batch: Sequence[Spoken]) -> None:
             settled.append(spoken.inbox_id)
         elif unknown:
             inbox.park(tx, spoken.inbox_id, Unmatched("listing", unknown))
-        elif spoken.connection_id not in pools:
+        elif spoken.connection_id not in sold_from:
             inbox.park(tx, spoken.inbox_id, Unmatched("pool", str(spoken.connection_id), NO_POOL))
         else:
             drafts.append(_draft(tx, spoken, before, listings))
@@ -85,12 +86,18 @@ def _book(
     ledger.flush()
     tell(tx, [h for d in drafts if not d.row["closed"] and d.row["status"] not in GONE for h in _news(d)])
     release_order.release(tx, [d.row["id"] for d in drafts])
+    keep_promises.after_moves(tx, ledger)
 
 
 def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     """Decide all wishes over one set of balances, and book what is backed as claims."""
-    pools = _pools(tx, {d.row["connection_id"] for d in drafts})
-    requests = [Request(d.wants, pools.get(d.row["connection_id"], ())) for d in drafts]
+    sold_from = pools(tx, {d.row["connection_id"] for d in drafts})
+    merchants = many(tx, t.merchants, "id", sorted({d.row["merchant_id"] for d in drafts}))
+    may_part = {m["id"]: m["part_backing"] for m in merchants}
+    requests = [
+        Request(d.wants, sold_from.get(d.row["connection_id"], ()), may_part=may_part[d.row["merchant_id"]])
+        for d in drafts
+    ]
     ledger.open(
         CellKey(w.owner_id, w.item_id, warehouse) for r in requests for w in r.wants for warehouse in r.warehouses
     )
@@ -180,14 +187,6 @@ def _unknown(order: Order, connection_id: int, listings: Mapping[tuple[int, str]
     )
 
 
-def _pools(tx: Transaction, connections: set[int]) -> dict[int, list[int]]:
-    rows = many(tx, t.pools, "connection_id", sorted(connections))
-    pools: dict[int, list[int]] = {}
-    for row in sorted(rows, key=lambda r: (r["connection_id"], r["rank"])):
-        pools.setdefault(row["connection_id"], []).append(row["warehouse_id"])
-    return pools
-
-
 def _draft(
     tx: Transaction,
     spoken: Spoken,
@@ -230,37 +229,3 @@ def _news(draft: Draft) -> list[Happened]:
     row, shop = draft.row, {"shop": draft.row["connection_id"]}
     about = ({"order": row["id"]}, f"order:{row['id']}", shop, {"ref": row["ref"]})
     return [Happened(type_, row["merchant_id"], *about) for type_ in types]
-
-
-def top_up(tx: Transaction, ledger: Ledger, items: Sequence[int]) -> None:
-    """Stock came: back the short claims of merchants whose policy is to wait, oldest order first, and release them."""
-    c, o, m, ce = t.claims.c, t.orders.c, t.merchants.c, t.cells.c
-    query = (
-        select(t.claims, ce.item_id)
-        .join(t.cells, ce.id == c.cell_id)
-        .join(t.orders, o.id == c.order_id)
-        .join(t.merchants, m.id == o.merchant_id)
-        .where(c.open.is_(True), c.backed < c.asked - c.shipped, ce.item_id.in_(list(items)), m.short_policy == "wait")
-        .order_by(o.placed_at, c.id)
-    )
-    topped = [claim["order_id"] for claim in tx.rows(query) if _top_up_one(tx, ledger, claim)]
-    release_order.release(tx, topped)
-
-
-def top_up_order(tx: Transaction, ledger: Ledger, order_id: int) -> None:
-    """A person asked to try this short order again."""
-    for claim in many(tx, t.claims, "order_id", [order_id]):
-        if claim["open"]:
-            _top_up_one(tx, ledger, claim)
-    release_order.release(tx, [order_id])
-
-
-def _top_up_one(tx: Transaction, ledger: Ledger, claim: Mapping[str, Any]) -> bool:
-    cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
-    units = min(claim["asked"] - claim["shipped"] - claim["backed"], cell.promisable)
-    if units <= 0:
-        return False
-    entries = [Entry(cell, "free", -units), Entry(cell, "reserved", units)]
-    ledger.book(f"top-up:{tx.ids.new()}", "reserve", f"order:{claim['order_id']}", entries)
-    tx.set(t.claims, claim["id"], backed=claim["backed"] + units)
-    return True

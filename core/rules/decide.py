@@ -21,12 +21,14 @@ class Request:
     """One order's wishes, to be backed from these warehouses, best first.
 
     may_split: several may make it. refusable: its caller asked, and is told no (no parts) where not all can be backed.
+    may_part: an order that cannot be backed whole gets what there is; else it gets nothing and leaves it to others.
     """
 
     wants: Sequence[Want]
     warehouses: Sequence[int]
     may_split: bool = True
     refusable: bool = False
+    may_part: bool = True
 
 
 class Part(NamedTuple):
@@ -48,7 +50,7 @@ def decide(balances: Mapping[tuple[int, int, int], int], requests: Sequence[Requ
     """One list of parts per request. An order is a fact: it is never refused, only left short; a caller's wish may be.
 
     The first warehouse that backs the whole order makes it; else it is split where that backs everything; else the
-    first warehouse takes it all, part backed or short (a part of one line is never split off for a short order).
+    warehouse that backs most takes it all, part backed or short (no part of a line is split off for a short order).
     """
     left: Balances = dict(balances)
     return [_decide_one(left, request) for request in requests]
@@ -95,7 +97,7 @@ def _short(left: Balances, request: Request) -> list[Part]:
     parts = []
     for want in request.wants:
         key = (want.owner_id, want.item_id, best)
-        backed = min(want.quantity, max(0, mine.get(key, 0)))
+        backed = min(want.quantity, max(0, mine.get(key, 0))) if request.may_part else 0
         mine[key] = mine.get(key, 0) - backed
         parts.append(Part(want.line, want.owner_id, want.item_id, best, want.quantity, backed))
     return parts

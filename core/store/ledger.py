@@ -13,7 +13,7 @@ from datetime import datetime
 from operator import sub
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from core.errors import Broken
 from core.store import tables as t
@@ -87,6 +87,10 @@ class Ledger:
         self._entries: list[tuple[Any, ...]] = []
         self._moved: dict[int, Cell] = {}
         self._marks: set[int] = set()
+        self.risen: set[int] = set()
+        """Items of which more may be promised somewhere than before, for whoever waits."""
+        self.sunk: set[int] = set()
+        """Cells that miss more units than before."""
 
     def open(self, keys: Iterable[CellKey]) -> None:
         """Load these cells, making those that are not there."""
@@ -128,10 +132,11 @@ class Ledger:
 
     def arrived(self, key: str) -> dict[int, int]:
         """Item → units the journal of this key brought anywhere; {} when it moved nothing."""
-        e, j, ce = t.entries.c, t.journals.c, t.cells.c
-        units = select(ce.item_id, func.sum(e.quantity).label("n")).join(t.cells, ce.id == e.cell_id)
-        mine = units.join(t.journals, j.id == e.journal_id).where(j.key == key, e.quantity > 0)
-        return {r["item_id"]: int(r["n"]) for r in self._tx.rows(mine.group_by(ce.item_id))}
+        return self._sums(key)
+
+    def left(self, key: str) -> dict[int, int]:
+        """Item → units the journal of this key sent out into the world; {} when it moved nothing."""
+        return self._sums(key, t.entries.c.account == "world")
 
     def book(
         self, key: str, kind: str, cause: str, entries: Sequence[Entry], happened_at: datetime | None = None
@@ -161,8 +166,15 @@ class Ledger:
         if self._marks:
             tx.lanes.add("stock")
         for cell in moved:
+            self._note_promises(cell)
             cell.before = cell.balances()
         self._journals, self._entries, self._moved, self._marks = [], [], {}, set()
+
+    def _sums(self, key: str, *where: ColumnElement[bool]) -> dict[int, int]:
+        e, j, ce = t.entries.c, t.journals.c, t.cells.c
+        units = select(ce.item_id, func.sum(e.quantity).label("n")).join(t.cells, ce.id == e.cell_id)
+        mine = units.join(t.journals, j.id == e.journal_id).where(j.key == key, e.quantity > 0, *where)
+        return {r["item_id"]: int(r["n"]) for r in self._tx.rows(mine.group_by(ce.item_id))}
 
     def _move(self, cell: Cell, account: str, quantity: int, key: str) -> None:
         after = getattr(cell, account) + quantity
@@ -171,6 +183,14 @@ class Ledger:
         setattr(cell, account, after)
         self._moved[cell.id] = cell
         self._marks.add(cell.key.item_id)
+
+    def _note_promises(self, cell: Cell) -> None:
+        """Remember what rose above or sank below what stands in the database."""
+        free, suspense = cell.before[0], cell.before[-1]
+        if cell.promisable > max(0, free + min(0, suspense)):
+            self.risen.add(cell.key.item_id)
+        if cell.suspense < min(0, suspense):
+            self.sunk.add(cell.id)
 
     def _watch_suspense(self, cells: Sequence[Cell]) -> None:
         """A cell whose suspense is negative is on the worklist as long as it is."""

@@ -14,6 +14,9 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
+    text,
+    true,
 )
 
 from core.store.database import Blob, Id, Json, Utc, only_where, room_for_changes
@@ -49,8 +52,8 @@ def _units(name: str) -> Column[Any]:
     return Column(name, Id, nullable=False, server_default="0")
 
 
-def _flag(name: str) -> Column[Any]:
-    return Column(name, Boolean, nullable=False)
+def _flag(name: str, default: bool | None = None) -> Column[Any]:
+    return Column(name, Boolean, nullable=False, server_default={None: None, True: true(), False: false()}[default])
 
 
 def _when(name: str, null: bool = False) -> Column[Any]:
@@ -74,6 +77,8 @@ merchants = _table(
     _text("code"),
     _text("name"),
     _text("short_policy", default="ask"),
+    _flag("part_backing", default=True),
+    _text("unback", default="person"),
     _when("created_at"),
     UniqueConstraint("code"),
 )
@@ -167,6 +172,13 @@ items = _table(
     _when("created_at"),
     UniqueConstraint("owner_id", "sku"),
 )
+substitutes = _table(
+    "substitutes",
+    Column("item_id", Id, ForeignKey("items.id"), primary_key=True),
+    Column("instead_id", Id, ForeignKey("items.id"), primary_key=True),
+    _when("created_at"),
+)
+"""What a warehouse may send instead of an item: another item of the same owner."""
 listings = _table(
     "listings",
     _id(),
@@ -192,6 +204,7 @@ pools = _table(
 )
 
 # the ledger
+SHORT = "{0}open and {0}asked > {0}backed + {0}shipped"
 cells = _table(
     "cells",
     _id(),
@@ -245,8 +258,23 @@ claims = _table(
     Index("ix_claims_fulfilment_id", "fulfilment_id", **only_where("fulfilment_id is not null")),
     Index("ix_claims_ref", "ref", "holder_id", "kind", **only_where("ref is not null")),
     Index("ix_claims_expires", "expires_at", **only_where("expires_at is not null")),
+    Index("ix_claims_short", "cell_id", **only_where(SHORT.format(""))),
 )
 """What wants units of the pool: a line of an order, or (holder, kind, ref) of a caller who asked for them."""
+is_short = text(SHORT.format("claims."))
+"""Whether a claim waits for units, in the words of the index of those that do."""
+hand_overs = _table(
+    "hand_overs",
+    Column("holder_id", Id, ForeignKey("merchants.id"), primary_key=True),
+    Column("kind", String(20), primary_key=True),
+    Column("ref", String(200), primary_key=True),
+    _to("connections"),
+    _text("order_ref"),
+    _to("orders", null=True),
+    _when("created_at"),
+    Index("ix_hand_overs_order", "connection_id", "order_ref"),
+)
+"""Which order takes over the units of a caller's reservation; order_id: once it has."""
 
 # orders
 vault_keys = _table(
@@ -348,6 +376,14 @@ fulfilment_lines = _table(
     _units("shipped"),
     _units("told"),
 )
+sent_instead = _table(
+    "sent_instead",
+    Column("fulfilment_id", Id, ForeignKey("fulfilments.id"), primary_key=True),
+    Column("n", Id, primary_key=True),
+    Column("item_id", Id, ForeignKey("items.id"), primary_key=True),
+    _units("quantity"),
+)
+"""Of what left for a fulfilment's line, the units of another item that went in place of the one ordered."""
 parcels = _table(
     "parcels",
     _id(),
@@ -394,6 +430,35 @@ asn_lines = _table(
     _units("quantity"),
     _units("received"),
 )
+
+returns = _table(
+    "returns",
+    _id(),
+    _to("connections"),
+    _text("ref"),
+    _to("warehouses"),
+    _text("carrier", default=""),
+    _text("waybill", default=""),
+    _text("reason", default=""),
+    _flag("final"),
+    _when("created_at"),
+    UniqueConstraint("connection_id", "ref"),
+)
+return_lines = _table(
+    "return_lines",
+    Column("return_id", Id, ForeignKey("returns.id"), primary_key=True),
+    Column("n", Id, primary_key=True),
+    Column("inbox_id", Id, nullable=False),
+    _to("merchants", "owner_id"),
+    _to("merchants", index=True),
+    _to("items"),
+    _text("condition", size=2),
+    _units("quantity"),
+    _to("orders", null=True),
+    _to("order_lines", "line_id", null=True),
+    Index("ix_return_lines_order_id", "order_id", **only_where("order_id is not null")),
+)
+"""Units that came back, as each message told them; merchant_id: whose order it was, else the owner."""
 
 # the bus
 inbox = _table(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Select, select
 
-from core.flow import take_order
+from core.flow import keep_promises
 from core.store import tables as t
 from core.store.ledger import Ledger
 from core.store.store import Transaction
@@ -215,5 +215,5 @@ def _deliveries() -> Select[Any]:
 
 def _try_again(tx: Transaction, order_id: int) -> None:
     ledger = Ledger(tx)
-    take_order.top_up_order(tx, ledger, order_id)
+    keep_promises.top_up_order(tx, ledger, order_id)
     ledger.flush()

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from core.flow import cancel_order, move_stock, publish_stock, reconcile, ship_order, take_order
+from core.flow import cancel_order, keep_promises, move_stock, publish_stock, reconcile, ship_order
 from core.flow.publish_stock import Said
 from core.model import Confirm, ConfirmedLine, Snapshot, SnapshotRow
 from core.rules.levels import Shelf, form
@@ -158,7 +158,7 @@ def test_who_asks_is_not_topped_up_by_itself_but_by_a_person(hub: World) -> None
 
     def try_again(tx: Transaction) -> None:
         ledger = Ledger(tx)
-        take_order.top_up_order(tx, ledger, hub.order("A")["id"])
+        keep_promises.top_up_order(tx, ledger, hub.order("A")["id"])
         ledger.flush()
 
     hub.store.write(try_again)

@@ -6,11 +6,14 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from hub import orders as work
+from hub.orders import Resource
 from web.api.page import FIRST, PROBLEMS, Key, Limit, Page, Search
 from web.asking import Ask
 from web.reads import figures as figure_reads
 from web.reads import lists
 from web.reads import orders as order_reads
+from web.reads.shape import number, shown
 
 router = APIRouter(tags=["orders"], responses=PROBLEMS)
 
@@ -31,6 +34,18 @@ def order(ask: Ask, ident: str) -> dict[str, Any]:
 def explain_order(ask: Ask, ident: str) -> dict[str, Any]:
     """All that happened to one order, in time order: when, what, and in words."""
     return ask.read(order_reads.explain_order, ident)
+
+
+@router.post("/orders/{ident}/resource")
+def resource(ask: Ask, ident: str, how: Resource | None = None) -> dict[str, Any]:
+    """Move what no warehouse was told of to warehouses that back more of it, or to those that are named."""
+    return shown(ask.write(work.resource, number(ident), how or Resource()))
+
+
+@router.post("/orders/{ident}/top-up")
+def top_up(ask: Ask, ident: str) -> dict[str, Any]:
+    """Back what the order is short of, from where it stands."""
+    return shown(ask.write(work.top_up, number(ident)))
 
 
 @router.get("/parcels", response_model=Page)

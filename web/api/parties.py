@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from hub.onboard.merchants import NewMerchant, add_merchant
+from hub.onboard.merchants import MerchantChange, NewMerchant, add_merchant, change_merchant
 from hub.onboard.warehouses import Arrangement, Keeper, NewWarehouse, add_warehouse, arrange_warehouse, set_keepers
 from web.api.page import PROBLEMS, Page
 from web.asking import Ask
@@ -26,6 +26,12 @@ def merchants(ask: Ask) -> Any:
 def new_merchant(ask: Ask, new: NewMerchant) -> dict[str, Any]:
     """Take a merchant in."""
     return shown(ask.write(add_merchant, new))
+
+
+@router.patch("/merchants/{code}")
+def change(ask: Ask, code: str, change: MerchantChange) -> dict[str, Any]:
+    """Change what a merchant wants done about short orders and missing goods; what is not named stays."""
+    return shown(ask.write(change_merchant, code, change))
 
 
 @router.get("/warehouses", response_model=Page)

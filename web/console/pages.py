@@ -13,10 +13,12 @@ from core.errors import Unmatched
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction
+from hub import orders as order_work
 from hub import parked as work
 from hub.onboard.connections import rotate_token, set_state
 from hub.onboard.form import note
 from hub.onboard.keys import user_id
+from hub.orders import Resource
 from hub.parked import Fix
 from web.asking import Asker, allow, hall
 from web.console.chart import line_chart
@@ -130,6 +132,17 @@ def orders_page(request: Request, ask: Ask, search: str = "", state: str = "", b
 @router.get("/orders/{ident}")
 def order_page(request: Request, ask: Ask, ident: str) -> Response:
     return show(request, "order.html", ask.scope, here="orders", order=ask.read(orders.order, ident))
+
+
+@router.post("/orders/{ident}/{action}")
+def order_action(ident: str, action: str, ask: AskByForm) -> Response:
+    if action == "resource":
+        ask.write(order_work.resource, number(ident), Resource())
+    elif action == "top-up":
+        ask.write(order_work.top_up, number(ident))
+    else:
+        raise Unmatched("action", action)
+    return go(f"/orders/{ident}")
 
 
 @router.get("/stock")

@@ -66,6 +66,8 @@ def upgrade() -> None:
         sa.Column("code", sa.String(length=200), nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("short_policy", sa.String(length=200), server_default="ask", nullable=False),
+        sa.Column("part_backing", sa.Boolean(), server_default=sa.text("1"), nullable=False),
+        sa.Column("unback", sa.String(length=200), server_default="person", nullable=False),
         sa.Column("created_at", database.Utc(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_merchants")),
         sa.UniqueConstraint("code", name=op.f("uq_merchants_code")),
@@ -378,6 +380,15 @@ def upgrade() -> None:
         postgresql_where=sa.text("state in ('waiting', 'sending', 'in_doubt')"),
     )
     op.create_table(
+        "substitutes",
+        sa.Column("item_id", database.Id, nullable=False),
+        sa.Column("instead_id", database.Id, nullable=False),
+        sa.Column("created_at", database.Utc(), nullable=False),
+        sa.ForeignKeyConstraint(["instead_id"], ["items.id"], name=op.f("fk_substitutes_instead_id")),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_substitutes_item_id")),
+        sa.PrimaryKeyConstraint("item_id", "instead_id", name=op.f("pk_substitutes")),
+    )
+    op.create_table(
         "warehouses",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
         sa.Column("code", sa.String(length=200), nullable=False),
@@ -478,6 +489,21 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_fulfilments_order_id"), "fulfilments", ["order_id"], unique=False)
     op.create_table(
+        "hand_overs",
+        sa.Column("holder_id", database.Id, nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("ref", sa.String(length=200), nullable=False),
+        sa.Column("connection_id", database.Id, nullable=False),
+        sa.Column("order_ref", sa.String(length=200), nullable=False),
+        sa.Column("order_id", database.Id, nullable=True),
+        sa.Column("created_at", database.Utc(), nullable=False),
+        sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_hand_overs_connection_id")),
+        sa.ForeignKeyConstraint(["holder_id"], ["merchants.id"], name=op.f("fk_hand_overs_holder_id")),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_hand_overs_order_id")),
+        sa.PrimaryKeyConstraint("holder_id", "kind", "ref", name=op.f("pk_hand_overs")),
+    )
+    op.create_index("ix_hand_overs_order", "hand_overs", ["connection_id", "order_ref"], unique=False)
+    op.create_table(
         "keepers",
         sa.Column("owner_id", database.Id, nullable=False),
         sa.Column("warehouse_id", database.Id, nullable=False),
@@ -527,6 +553,22 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_pools_connection_id")),
         sa.ForeignKeyConstraint(["warehouse_id"], ["warehouses.id"], name=op.f("fk_pools_warehouse_id")),
         sa.PrimaryKeyConstraint("connection_id", "warehouse_id", name=op.f("pk_pools")),
+    )
+    op.create_table(
+        "returns",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("connection_id", database.Id, nullable=False),
+        sa.Column("ref", sa.String(length=200), nullable=False),
+        sa.Column("warehouse_id", database.Id, nullable=False),
+        sa.Column("carrier", sa.String(length=200), server_default="", nullable=False),
+        sa.Column("waybill", sa.String(length=200), server_default="", nullable=False),
+        sa.Column("reason", sa.String(length=200), server_default="", nullable=False),
+        sa.Column("final", sa.Boolean(), nullable=False),
+        sa.Column("created_at", database.Utc(), nullable=False),
+        sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_returns_connection_id")),
+        sa.ForeignKeyConstraint(["warehouse_id"], ["warehouses.id"], name=op.f("fk_returns_warehouse_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_returns")),
+        sa.UniqueConstraint("connection_id", "ref", name=op.f("uq_returns_connection_id_ref")),
     )
     op.create_table(
         "seen",
@@ -620,6 +662,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("ref is not null"),
         postgresql_where=sa.text("ref is not null"),
     )
+    op.create_index(
+        "ix_claims_short",
+        "claims",
+        ["cell_id"],
+        unique=False,
+        sqlite_where=sa.text("open and asked > backed + shipped"),
+        postgresql_where=sa.text("open and asked > backed + shipped"),
+    )
     op.create_table(
         "parcels",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
@@ -641,6 +691,45 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_parcels_fulfilment_id"), "parcels", ["fulfilment_id"], unique=False)
     op.create_index(op.f("ix_parcels_order_id"), "parcels", ["order_id"], unique=False)
+    op.create_table(
+        "return_lines",
+        sa.Column("return_id", database.Id, nullable=False),
+        sa.Column("n", database.Id, nullable=False),
+        sa.Column("inbox_id", database.Id, nullable=False),
+        sa.Column("owner_id", database.Id, nullable=False),
+        sa.Column("merchant_id", database.Id, nullable=False),
+        sa.Column("item_id", database.Id, nullable=False),
+        sa.Column("condition", sa.String(length=2), nullable=False),
+        sa.Column("quantity", database.Id, server_default="0", nullable=False),
+        sa.Column("order_id", database.Id, nullable=True),
+        sa.Column("line_id", database.Id, nullable=True),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_return_lines_item_id")),
+        sa.ForeignKeyConstraint(["line_id"], ["order_lines.id"], name=op.f("fk_return_lines_line_id")),
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"], name=op.f("fk_return_lines_merchant_id")),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_return_lines_order_id")),
+        sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_return_lines_owner_id")),
+        sa.ForeignKeyConstraint(["return_id"], ["returns.id"], name=op.f("fk_return_lines_return_id")),
+        sa.PrimaryKeyConstraint("return_id", "n", name=op.f("pk_return_lines")),
+    )
+    op.create_index(op.f("ix_return_lines_merchant_id"), "return_lines", ["merchant_id"], unique=False)
+    op.create_index(
+        "ix_return_lines_order_id",
+        "return_lines",
+        ["order_id"],
+        unique=False,
+        sqlite_where=sa.text("order_id is not null"),
+        postgresql_where=sa.text("order_id is not null"),
+    )
+    op.create_table(
+        "sent_instead",
+        sa.Column("fulfilment_id", database.Id, nullable=False),
+        sa.Column("n", database.Id, nullable=False),
+        sa.Column("item_id", database.Id, nullable=False),
+        sa.Column("quantity", database.Id, server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["fulfilment_id"], ["fulfilments.id"], name=op.f("fk_sent_instead_fulfilment_id")),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_sent_instead_item_id")),
+        sa.PrimaryKeyConstraint("fulfilment_id", "n", "item_id", name=op.f("pk_sent_instead")),
+    )
     op.create_table(
         "fulfilment_lines",
         sa.Column("fulfilment_id", database.Id, nullable=False),

@@ -1,0 +1,165 @@
+"""What follows once units have moved: promises for missing goods are taken back, units that became free back who waits.
+
+Every flow that books journals ends here, so that it makes no difference what freed a unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import and_, select
+
+from core.flow import release_order, resource_order
+from core.store import tables as t
+from core.store.database import any_of
+from core.store.ledger import Cell, CellKey, Entry, Ledger
+from core.store.pools import pools
+from core.store.store import Transaction, many
+
+ASK, RESOURCE = "ask", "resource"
+NEWEST = "newest"
+Row = Mapping[str, Any]
+
+
+def after_moves(tx: Transaction, ledger: Ledger) -> None:
+    """Write what was booked, take back what is missing where its owner wants that, back who waits for what is free."""
+    ledger.flush()
+    while ledger.risen or ledger.sunk:
+        risen, sunk = ledger.risen, ledger.sunk
+        ledger.risen, ledger.sunk = set(), set()
+        risen |= _take_back(tx, ledger, sunk)
+        back_waiting(tx, ledger, risen)
+        ledger.flush()
+
+
+def back_waiting(tx: Transaction, ledger: Ledger, items: Collection[int]) -> None:
+    """Back the short claims on these items of merchants who wait, oldest order first, and release what is ready.
+
+    One look-up in an index that holds nothing but short claims.
+    """
+    claims = _waiting(tx, items) if items else []
+    if not claims:
+        return
+    sold_from = pools(tx, {c["connection_id"] for c in claims if c["short_policy"] == RESOURCE})
+    ledger.load(CellKey(c["owner_id"], c["item_id"], h) for c in claims for h in sold_from.get(c["connection_id"], ()))
+    ledger.cells_by_id(c["cell_id"] for c in claims)
+    orders = [list(some) for _, some in groupby(claims, key=lambda c: c["order_id"])]
+    backed = [some[0]["order_id"] for some in orders if _back(tx, ledger, some, sold_from)]
+    release_order.release(tx, backed)
+
+
+def _waiting(tx: Transaction, items: Collection[int]) -> list[Row]:
+    c, o, m, ce = t.claims.c, t.orders.c, t.merchants.c, t.cells.c
+    query = (
+        select(t.claims, ce.owner_id, ce.item_id, o.connection_id, m.short_policy, m.part_backing)
+        .join(t.cells, ce.id == c.cell_id)
+        .join(t.orders, o.id == c.order_id)
+        .join(t.merchants, m.id == o.merchant_id)
+        .where(t.is_short, any_of(tx.conn, ce.item_id, sorted(items)), m.short_policy != ASK)
+    )
+    return tx.rows(query.order_by(o.placed_at, o.id, c.id))
+
+
+def _back(tx: Transaction, ledger: Ledger, claims: Sequence[Row], sold_from: Mapping[int, Sequence[int]]) -> bool:
+    """Whether this order got any of what it waits for. claims: those of it on the items of which there is more."""
+    first = claims[0]
+    if first["short_policy"] != RESOURCE:
+        return _top_up(tx, ledger, claims, first["part_backing"]) > 0
+    pool = sold_from.get(first["connection_id"], ())
+    places = (ledger.found(CellKey(c["owner_id"], c["item_id"], h)) for c in claims for h in pool)
+    if not any(cell and cell.promisable for cell in places):
+        return False
+    order = {"id": first["order_id"]}
+    return resource_order.look_again(tx, ledger, order, pool, first["part_backing"]) > 0
+
+
+def top_up_order(tx: Transaction, ledger: Ledger, order_id: int) -> int:
+    """A person asked to back this short order where it stands; the units that it got."""
+    o, m = t.orders.c, t.merchants.c
+    query = select(m.part_backing).join(t.orders, o.merchant_id == m.id).where(o.id == order_id)
+    units = _top_up(tx, ledger, _short_claims(tx, order_id), tx.conn.execute(query).scalar_one())
+    release_order.release(tx, [order_id])
+    return units
+
+
+def _short_claims(tx: Transaction, order_id: int) -> list[Row]:
+    c = t.claims.c
+    return tx.rows(select(t.claims).where(t.is_short, c.order_id == order_id).order_by(c.id))
+
+
+def _top_up(tx: Transaction, ledger: Ledger, claims: Sequence[Row], may_part: bool) -> int:
+    """Back these claims of one order from the cells they are on; where it may not be in part, all of it or nothing."""
+    if not may_part and claims:
+        claims = _short_claims(tx, claims[0]["order_id"])
+        if not _has_all(ledger, claims):
+            return 0
+    return sum(_top_up_one(tx, ledger, claim) for claim in claims)
+
+
+def _has_all(ledger: Ledger, claims: Sequence[Row]) -> bool:
+    cells = ledger.cells_by_id(c["cell_id"] for c in claims)
+    missing: dict[int, int] = {}
+    for claim in claims:
+        missing[claim["cell_id"]] = missing.get(claim["cell_id"], 0) + _missing(claim)
+    return all(cells[ident].promisable >= units for ident, units in missing.items())
+
+
+def _missing(claim: Row) -> int:
+    return int(claim["asked"] - claim["shipped"] - claim["backed"])
+
+
+def _top_up_one(tx: Transaction, ledger: Ledger, claim: Row) -> int:
+    cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
+    units = min(_missing(claim), cell.promisable)
+    if units <= 0:
+        return 0
+    entries = [Entry(cell, "free", -units), Entry(cell, "reserved", units)]
+    ledger.book(f"top-up:{tx.ids.new()}", "reserve", f"order:{claim['order_id']}", entries)
+    tx.set(t.claims, claim["id"], backed=claim["backed"] + units)
+    return units
+
+
+def _take_back(tx: Transaction, ledger: Ledger, sunk: Iterable[int]) -> set[int]:
+    """Take back promises on the cells that miss more than before, where their owner leaves that to us; their items."""
+    known = ledger.cells_by_id(sunk)
+    cells = [known[ident] for ident in sorted(sunk) if known[ident].suspense < 0]
+    owners = {m["id"]: m["unback"] for m in many(tx, t.merchants, "id", sorted({c.key.owner_id for c in cells}))}
+    mine = [cell for cell in cells if owners[cell.key.owner_id] == NEWEST]
+    return {cell.key.item_id for cell in mine if take_back(tx, ledger, cell)}
+
+
+def take_back(tx: Transaction, ledger: Ledger, cell: Cell) -> int:
+    """Give up promises for goods that are missing: newest claims first, only what no warehouse was told of.
+
+    Moves reserved to suspense, as much as is missing there, and leaves those orders short. Returns the units.
+    """
+    c = t.claims.c
+    loose = and_(c.cell_id == cell.id, c.open.is_(True), c.fulfilment_id.is_(None), c.backed > 0)
+    short: list[int] = []
+    total = 0
+    for claim in tx.rows(select(t.claims).where(loose).order_by(c.id.desc())):
+        units = min(claim["backed"], max(0, -cell.suspense))
+        if units:
+            entries = [Entry(cell, "reserved", -units), Entry(cell, "suspense", units)]
+            cause = f"order:{claim['order_id']}" if claim["order_id"] else f"{claim['kind']}:{claim['ref']}"
+            ledger.book(f"unback:{tx.ids.new()}", "unback", cause, entries)
+            tx.set(t.claims, claim["id"], backed=claim["backed"] - units)
+            short += [claim["order_id"]] if claim["order_id"] else []
+            total += units
+    release_order.release(tx, short)
+    return total
+
+
+def policy_changed(tx: Transaction, merchant_id: int) -> None:
+    """Look again at a merchant's short orders, and at its goods that are missing, now that it wants something else."""
+    c, o, ce = t.claims.c, t.orders.c, t.cells.c
+    ledger = Ledger(tx)
+    query = select(c.order_id, ce.item_id).join(t.cells, ce.id == c.cell_id).join(t.orders, o.id == c.order_id)
+    short = tx.rows(query.where(t.is_short, o.merchant_id == merchant_id))
+    ledger.risen |= {row["item_id"] for row in short}
+    missing = select(ce.id).where(ce.owner_id == merchant_id, ce.suspense < 0)
+    ledger.sunk |= set(tx.conn.execute(missing).scalars())
+    after_moves(tx, ledger)
+    release_order.release(tx, [row["order_id"] for row in short])
