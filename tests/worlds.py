@@ -37,6 +37,8 @@ from core.model import (
     Progress,
     Receipt,
     ReceivedLine,
+    Return,
+    ReturnedLine,
     Snapshot,
     TrackedRow,
     Tracking,
@@ -55,6 +57,7 @@ KINDS: Mapping[type[Model], str] = {
     Confirm: "confirm",
     Progress: "progress",
     Receipt: "receipt",
+    Return: "return",
     Adjustment: "count",
     Tracking: "tracking",
     Snapshot: "stock",
@@ -184,6 +187,13 @@ class World:
         if "waybill" in told:
             told["parcels"] = (PackedParcel(carrier="SF", waybill=told.pop("waybill")),)
         return self.hears(Confirm(fulfilment=fulfilment, lines=left, **told), at=self.wms)
+
+    def takes_back(self, ref: str, *lines: tuple[str, int] | tuple[str, int, str], **more: Any) -> list[str]:
+        """The warehouse takes goods back: (sku, units[, condition]) each. order, keeper: of all the lines."""
+        named = {"keeper": "ALPHA", **{name: more.pop(name) for name in ("order", "keeper") if name in more}}
+        back = tuple(ReturnedLine(sku=sku, quantity=n, condition=(*c, "ZP")[0], **named) for sku, n, *c in lines)  # type: ignore[arg-type]
+        told: dict[str, Any] = {"event_id": f"return-{next(self._numbers)}", "final": True, "warehouse": "EAST", **more}
+        return self.hears(Return(ref=ref, lines=back, **told), at=self.wms)
 
     def answers(self, fulfilment: str, stage: str) -> list[str]:
         """The warehouse reports a step of a fulfilment, or its verdict on a cancellation."""

@@ -154,8 +154,8 @@ def _seen(entries: Sequence[Row]) -> Row:
 def explain_order(tx: Transaction, scope: Scope, order_id: int) -> dict[str, Any]:
     """An order, and in time order all that happened to it: {at, what, words, detail} each.
 
-    what: order, document, journal, claim, fulfilment, parcel, tracking, intent or event. Raises Unmatched, whether it
-    is another's or not there.
+    what: order, document, journal, claim, fulfilment, parcel, return, tracking, intent or event. Raises Unmatched,
+    whether it is another's or not there.
     """
     o, c = t.orders.c, t.connections.c
     names = [o[n] for n in ("id", "connection_id", "ref", "state", "status", "version", "created_at", "placed_at")]
@@ -185,7 +185,8 @@ Said = tuple[int, datetime | None, str, str, Row]
 def _all(tx: Transaction, scope: Scope, order: Row) -> list[Said]:
     ident = order["id"]
     fulfilments, parcels = facts.fulfilments(tx, ident), facts.parcels(tx, ident)
-    documents = facts.documents(tx, order, fulfilments, parcels)
+    returns = facts.returns(tx, ident)
+    documents = facts.documents(tx, order, fulfilments, parcels, returns)
     causes = [
         f"order:{ident}",
         *(f"fulfilment:{f['id']}" for f in fulfilments),
@@ -198,6 +199,7 @@ def _all(tx: Transaction, scope: Scope, order: Row) -> list[Said]:
         *(_said(c, "", "claim", _wants(c)) for c in facts.claims(tx, ident)),
         *(_said(f, "created_at", "fulfilment", _fulfilment(f)) for f in fulfilments),
         *(_said(p, "created_at", "parcel", f"{p['carrier']} {p['waybill']}, now {p['milestone']}") for p in parcels),
+        *(_said(r, "created_at", "return", _returned(r)) for r in returns),
         *(_said(s, "recorded_at", "tracking", _tracked(s)) for s in facts.tracking(tx, parcels)),
         *(_said(i, "created_at", "intent", _intent(i)) for i in facts.intents(tx, ident, fulfilments)),
         *(_said(e, "time", "event", e["type"]) for e in facts.events(tx, ident, fulfilments, parcels)),
@@ -233,6 +235,10 @@ def _wants(row: Row) -> str:
 
 def _fulfilment(row: Row) -> str:
     return f"{row['ref']} at {row['warehouse']}, now {row['state']}"
+
+
+def _returned(row: Row) -> str:
+    return f"{row['ref']}: {row['quantity']} {row['sku']} came back to {row['warehouse']} as {row['condition']}"
 
 
 def _tracked(row: Row) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from core.flow import move_stock, reconcile, reserve_stock, ship_order, take_order, track_parcel
+from core.flow import move_stock, reconcile, reserve_stock, return_goods, ship_order, take_order, track_parcel
 from core.flow.hear import Spoken
 from core.flow.reserve_stock import Confirm, Release, Reserve
 from core.store.ledger import Ledger
@@ -23,6 +23,7 @@ DOCUMENTS: dict[str, Callable[[Transaction, Sequence[Spoken]], None]] = {
     "confirm": ship_order.confirm_shipments,
     "progress": ship_order.note_progress,
     "receipt": move_stock.receive,
+    "return": return_goods.take_back,
     "count": move_stock.adjust,
     "stock_change": move_stock.adjust,
     "tracking": track_parcel.track_parcels,

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 from sqlalchemy import select, update
 
 from core.errors import Refused, Unmatched
-from core.flow import keep_promises
+from core.flow import keep_promises, regrade_goods
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Adjustment, AdjustmentRow, Asn, AsnLine, Receipt, ReceivedLine
 from core.rules import posting
 from core.store import inbox
 from core.store import tables as t
+from core.store.keepers import linked_warehouse, owned
 from core.store.ledger import CellKey, Entry, Ledger
 from core.store.store import Transaction, many, one
 
@@ -213,10 +214,12 @@ def adjust(tx: Transaction, batch: Sequence[Spoken]) -> None:
     ledger = Ledger(tx)
     for spoken in fresh(tx, batch):
         assert isinstance(spoken.noun, Adjustment)
+        told = spoken.noun
+        pairs = regrade_goods.pairs(told.rows)
+        single = [(n, row) for n, row in enumerate(told.rows) if not any(n in pair for pair in pairs)]
         unknown = [
-            e
-            for n, row in enumerate(spoken.noun.rows)
-            if (e := _adjust(tx, ledger, spoken, n, row, spoken.noun.happened_at))
+            *(e for pair in pairs if (e := regrade_goods.regrade(tx, ledger, spoken, told, pair))),
+            *(e for n, row in single if (e := _adjust(tx, ledger, spoken, n, row, told.happened_at))),
         ]
         if unknown:
             inbox.park(tx, spoken.inbox_id, unknown[0])
@@ -231,10 +234,10 @@ def _adjust(
     """Book one row, or say what it names that we do not know (the other rows are booked all the same)."""
     if row.order_ref and _ours(tx, row.order_ref, spoken.connection_id):
         return None
-    warehouse = _warehouse(tx, spoken.connection_id, row.warehouse)
+    warehouse = linked_warehouse(tx, spoken.connection_id, row.warehouse)
     if warehouse is None:
         return Unmatched("warehouse", row.warehouse)
-    found = _owned(tx, warehouse, row)
+    found = owned(tx, warehouse, row.keeper, row.sku)
     if found is None:
         return Unmatched("item", row.sku)
     key = f"adjust:{spoken.connection_id}:{row.event_id}:{row.sku}:{row.condition}:{n}"
@@ -255,24 +258,3 @@ def _ours(tx: Transaction, ref: str, connection_id: int) -> bool:
     fulfilment = select(f.c.id).join(w, w.c.id == f.c.warehouse_id).where(f.c.ref == ref, w.c.wms_id == connection_id)
     announced = select(a.c.id).join(w, w.c.id == a.c.warehouse_id).where(a.c.ref == ref, w.c.wms_id == connection_id)
     return tx.row(fulfilment) is not None or tx.row(announced) is not None
-
-
-def _warehouse(tx: Transaction, connection_id: int, ref: str) -> int | None:
-    li = t.links.c
-    mine = (li.connection_id == connection_id) & (li.kind == "warehouse") & (li.ref == ref)
-    row = tx.row(select(li.ours).where(mine))
-    return int(row["ours"]) if row else None
-
-
-def _owned(tx: Transaction, warehouse_id: int, row: AdjustmentRow) -> tuple[int, int] | None:
-    """(owner, item) of a SKU under a keeper code; without a code only when one owner alone has it there."""
-    k, i = t.keepers.c, t.items.c
-    query = (
-        select(k.owner_id, i.id)
-        .join(t.items, i.owner_id == k.owner_id)
-        .where(k.warehouse_id == warehouse_id, i.sku == row.sku)
-    )
-    if row.keeper:
-        query = query.where(k.code == row.keeper)
-    found = tx.rows(query.limit(2))
-    return (found[0]["owner_id"], found[0]["id"]) if len(found) == 1 else None

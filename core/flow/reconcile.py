@@ -102,7 +102,7 @@ def _sold_by(tx: Transaction, merchant_id: int, skus: Sequence[str]) -> list[Map
 
 def audit(tx: Transaction) -> list[str]:
     """Recompute the ledger from its journals and hold every rule against it; one sentence per breach, [] when clean."""
-    return [*_orphans(tx), *_unbalanced(tx), *_balances(tx), *_overcommitted(tx), *_suspense(tx)]
+    return [*_orphans(tx), *_unbalanced(tx), *_balances(tx), *_overcommitted(tx), *_returned(tx), *_suspense(tx)]
 
 
 def post(tx: Transaction, day: str, breaches: Sequence[str]) -> None:
@@ -175,6 +175,19 @@ def _overcommitted(tx: Transaction) -> list[str]:
         f"{_last(tx, r['id'], 'reserved')}"
         for r in _claimed(tx)
     ]
+
+
+def _returned(tx: Transaction) -> list[str]:
+    """Order lines whose returned units are not the sum of what came back."""
+    o, r = t.order_lines.c, t.return_lines.c
+    came = select(r.line_id, func.sum(r.quantity).label("n"), func.max(r.inbox_id).label("last")).group_by(r.line_id)
+    sums = came.where(r.line_id.is_not(None)).subquery().c
+    query = select(o.id, o.returned, func.coalesce(sums.n, 0).label("n"), sums.last)
+    query = query.join(sums.n.table, sums.line_id == o.id, isouter=True)
+    wrong = tx.rows(query.where(o.returned != func.coalesce(sums.n, 0)))
+    said = [f"order line {r['id']}: returned is {r['returned']}, its returns say {r['n']}" for r in wrong]
+    last = [f", last by return of inbox:{r['last']}" if r["last"] else "" for r in wrong]
+    return [words + by for words, by in zip(said, last, strict=True)]
 
 
 def _suspense(tx: Transaction) -> list[str]:

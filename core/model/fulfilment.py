@@ -64,6 +64,31 @@ class Receipt(Model):
     lines: tuple[ReceivedLine, ...]
 
 
+class ReturnedLine(_LottedLine):
+    """Units of one item that came back, graded. order: the shop's order or our fulfilment they belong to, if told."""
+
+    keeper: str = ""
+    order: str = ""
+
+
+class Return(Model):
+    """Goods a warehouse took back: increments. ref: what the return is called; event_id: the sender's message id.
+
+    warehouse is their code for it. carrier, waybill: how the goods came back; the waybill is ours where a parcel was
+    refused.
+    """
+
+    ref: Ref
+    warehouse: Ref
+    event_id: str = ""
+    final: bool
+    happened_at: Time | None = None
+    carrier: str = ""
+    waybill: str = ""
+    reason: str = ""
+    lines: tuple[ReturnedLine, ...]
+
+
 class DeliveryLine(Model):
     """One line the warehouse shall pick, in base units. Amounts are totals of the line."""
 

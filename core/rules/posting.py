@@ -37,5 +37,11 @@ def count(difference: int, *, account: str, balance: int, suspense: int) -> Move
     return _some(("world", lost), (account, -taken), ("suspense", -(lost - taken)))
 
 
+def regrade(quantity: int, *, balance: int, to_suspense: int) -> tuple[int, int]:
+    """Units that change their condition: (those the books lack where they leave, those that fill what is missing
+    where they come)."""
+    return quantity - min(quantity, balance), min(quantity, max(0, -to_suspense))
+
+
 def _some(*moves: tuple[str, int]) -> Moves:
     return [m for m in moves if m[1]]

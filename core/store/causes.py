@@ -67,13 +67,24 @@ def _asns(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
 
 
 def _documents(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
-    """A warehouse speaks of everybody's fulfilments: whose it is decides who sees its number."""
+    """A warehouse speaks of everybody's fulfilments and returns: whose they are decides who sees their number."""
     i, c, f = t.inbox.c, t.connections.c, t.fulfilments.c
     query = select(i.id, i.kind, i.ref, c.code).join(t.connections, c.id == i.connection_id)
     rows = tx.rows(query.where(any_of(tx.conn, i.id, ids)))
     named = any_of(tx.conn, f.ref, sorted({r["ref"] for r in rows}))
     others = set(tx.conn.execute(select(f.ref).where(named, ~scope.sees(f.merchant_id))).scalars())
-    return {r["id"]: Cause(r["kind"], None if r["ref"] in others else r["ref"], r["code"]) for r in rows}
+    hidden = _of_others(tx, scope, ids)
+    return {
+        r["id"]: Cause(r["kind"], None if r["ref"] in others or r["id"] in hidden else r["ref"], r["code"])
+        for r in rows
+    }
+
+
+def _of_others(tx: Transaction, scope: Scope, ids: list[int]) -> set[int]:
+    """Those of these documents that tell of another merchant's returns."""
+    r = t.return_lines.c
+    theirs = select(r.inbox_id).where(any_of(tx.conn, r.inbox_id, ids), ~scope.sees(r.merchant_id))
+    return set(tx.conn.execute(theirs).scalars())
 
 
 LOOKS: Mapping[str, Callable[[Transaction, Scope, list[int]], dict[int, Cause]]] = {

@@ -57,8 +57,23 @@ def tracking(tx: Transaction, parcels: Sequence[Row]) -> list[Row]:
     return ordered(many(tx, t.tracking_facts, "parcel_id", [p["id"] for p in parcels]))
 
 
-def documents(tx: Transaction, order: Row, fulfilments: Sequence[Row] = (), parcels: Sequence[Row] = ()) -> list[Row]:
-    """What its shop said of it; and what warehouses said of these fulfilments, couriers of these parcels."""
+def returns(tx: Transaction, order_id: int) -> list[Row]:
+    """What came back of it, by return and message. id: of the return."""
+    r, h, i, w = t.return_lines.c, t.returns.c, t.items.c, t.warehouses.c
+    names = (h.id, h.ref, w.code.label("warehouse"), i.sku, r.condition, r.quantity, r.line_id, r.inbox_id)
+    query = select(*names, h.final, h.created_at).join(t.returns, h.id == r.return_id).join(t.items, i.id == r.item_id)
+    query = query.join(t.warehouses, w.id == h.warehouse_id)
+    return tx.rows(query.where(r.order_id == order_id).order_by(h.id, r.n))
+
+
+def documents(
+    tx: Transaction,
+    order: Row,
+    fulfilments: Sequence[Row] = (),
+    parcels: Sequence[Row] = (),
+    returns: Sequence[Row] = (),
+) -> list[Row]:
+    """What its shop said of it; and what others said of these fulfilments, parcels and returns."""
     i, c, w = t.inbox.c, t.connections.c, t.warehouses.c
     about = [and_(i.connection_id == order["connection_id"], i.kind == "order", i.ref == order["ref"])]
     if fulfilments:
@@ -68,6 +83,8 @@ def documents(tx: Transaction, order: Row, fulfilments: Sequence[Row] = (), parc
     if couriers := {p["courier_id"] for p in parcels if p["courier_id"]}:
         named = i.ref.in_([p["waybill"] for p in parcels])
         about.append(and_(i.connection_id.in_(couriers), i.kind == "tracking", named))
+    if returns:
+        about.append(i.id.in_({r["inbox_id"] for r in returns}))
     query = select(*(i[n] for n in DOCUMENT), c.code.label("connection")).join(t.connections, c.id == i.connection_id)
     return tx.rows(query.where(or_(*about)).order_by(i.id))
 

@@ -448,7 +448,7 @@ return_lines = _table(
     "return_lines",
     Column("return_id", Id, ForeignKey("returns.id"), primary_key=True),
     Column("n", Id, primary_key=True),
-    Column("inbox_id", Id, nullable=False),
+    Column("inbox_id", Id, nullable=False, index=True),
     _to("merchants", "owner_id"),
     _to("merchants", index=True),
     _to("items"),

@@ -35,6 +35,7 @@ from sandbox.wms.qimen_papers import (
     parse,
     progress_of,
     receipt_of,
+    return_of,
     whole,
 )
 
@@ -53,6 +54,7 @@ SAYS = {
     "deliveryorder.confirm": "confirm",
     "orderprocess.report": "progress",
     "entryorder.confirm": "receipt",
+    "returnorder.confirm": "return",
     "inventory.report": "count",
     "stockchange.report": "stock_change",
 }
@@ -147,6 +149,7 @@ class QimenTwin:
             "books": lambda body: self.books(),
             "adjust": self._adjust,
             "change": self._change,
+            "return": self._take_back,
             "hold": lambda body: self.hold(),
             "go": lambda body: self.go(),
             "lie": self._lie,
@@ -400,6 +403,15 @@ class QimenTwin:
         self._say("stockchange.report", change_of(order, self._number("M"), _cell_of(body), units))
         return {"quantity": units, "order_code": order}
 
+    def _take_back(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A parcel came back: its goods were graded and put away."""
+        cell, units = _cell_of(body), int(body["quantity"])
+        self.stock[cell] += units
+        code = body.get("code") or self._number("TH")
+        named = (body.get("order", ""), body.get("waybill", ""))
+        self._say("returnorder.confirm", return_of(code, self._number("RT"), cell, units, *named))
+        return {"quantity": units, "code": code}
+
     def _book(self, body: dict[str, Any]) -> int:
         cell = _cell_of(body)
         units = max(int(body["quantity"]), -self.stock[cell])
@@ -473,6 +485,7 @@ def callbacks(twin: QimenTwin) -> list[dict[str, Any]]:
         ("entryorder.confirm", receipt_of(come)),
         ("inventory.report", count_of("PD000001", cell, -1)),
         ("inventory.report", count_of("PD000002", cell, 2, page=(2, 3))),
+        ("returnorder.confirm", return_of("TH000001", "RT000001", cell, 1, "T20261101-1")),
         ("stockchange.report", change_of("YD000001", "M000001", cell, 3)),
     ]
     return [_sample(twin, method, body) for method, body in samples]

@@ -127,6 +127,26 @@ def receipt_of(job: Job) -> bytes:
     )
 
 
+def return_of(code: str, number: str, cell: Cell, units: int, order: str = "", waybill: str = "") -> bytes:
+    """returnorder.confirm: goods of one line came back. order: what the shop calls the order they belong to."""
+    warehouse, keeper, sku, condition = cell
+    line = {"orderLineNo": "1", "sourceOrderCode": order, "ownerCode": keeper, "itemCode": sku}
+    return request_of(
+        returnOrder={
+            "returnOrderCode": code,
+            "returnOrderId": number,
+            "warehouseCode": warehouse,
+            "outBizCode": f"{code}-1",
+            "orderType": "THRK",
+            "orderConfirmTime": china_now(),
+            "logisticsCode": "SF",
+            "expressCode": waybill,
+            "confirmType": 0,
+        },
+        orderLines={"orderLine": [{**line, "inventoryType": condition, "planQty": units, "actualQty": units}]},
+    )
+
+
 def progress_of(job: Job) -> bytes:
     """orderprocess.report: where a delivery stands in the house."""
     return request_of(

@@ -39,13 +39,15 @@ def order(tx: Transaction, scope: Scope, ident: str) -> dict[str, Any]:
     if row is None:
         raise Unmatched("order", ident, f"there is no order {ident}")
     fulfilments, parcels = facts.fulfilments(tx, row["id"]), facts.parcels(tx, row["id"])
+    returns = facts.returns(tx, row["id"])
     return {
         **shown(row),
         "lines": all_shown(facts.ordered(many(tx, t.order_lines, "order_id", [row["id"]]))),
         "claims": all_shown(facts.claims(tx, row["id"])),
         "fulfilments": _fulfilments(tx, fulfilments),
         "parcels": _parcels(tx, parcels),
-        "documents": all_shown(facts.documents(tx, row)),
+        "returns": all_shown(returns),
+        "documents": all_shown(facts.documents(tx, row, returns=returns)),
         "intents": all_shown(facts.intents(tx, row["id"], fulfilments)),
         "events": all_shown(
             {**event, "payload": shown(event["payload"])} for event in facts.events(tx, row["id"], fulfilments, parcels)

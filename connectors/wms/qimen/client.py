@@ -266,6 +266,7 @@ CALLBACKS: Mapping[str, tuple[str, Callable[[Any, bytes], list[Piece]]]] = {
     "deliveryorder.confirm": ("confirm", _cut_order("deliveryOrder")),
     "orderprocess.report": ("progress", _cut_progress),
     "entryorder.confirm": ("receipt", _cut_order("entryOrder")),
+    "returnorder.confirm": ("return", _cut_order("returnOrder")),
     "inventory.report": ("count", _cut_count),
     "stockchange.report": ("stock_change", _cut_stock_change),
 }

@@ -711,6 +711,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["return_id"], ["returns.id"], name=op.f("fk_return_lines_return_id")),
         sa.PrimaryKeyConstraint("return_id", "n", name=op.f("pk_return_lines")),
     )
+    op.create_index(op.f("ix_return_lines_inbox_id"), "return_lines", ["inbox_id"], unique=False)
     op.create_index(op.f("ix_return_lines_merchant_id"), "return_lines", ["merchant_id"], unique=False)
     op.create_index(
         "ix_return_lines_order_id",

@@ -1,0 +1,189 @@
+"""Goods that came back: facts, booked in full and graded as the warehouse says, whether or not we know who bought them.
+
+That money was given back moves no stock, and goods that came back pay nobody: a refund is the shop's own document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, or_, select, update
+
+from core.errors import Refused, Unmatched, YipanError
+from core.flow import keep_promises
+from core.flow.hear import Spoken, fresh
+from core.flow.tell import Happened, ask_person, tell
+from core.model import Return, ReturnedLine
+from core.rules import posting
+from core.store import inbox
+from core.store import tables as t
+from core.store.keepers import linked_warehouse, owned
+from core.store.ledger import CellKey, Entry, Ledger
+from core.store.store import Transaction, one
+
+Row = Mapping[str, Any]
+NO_ORDER = "{} units of {} came back and no order of ours is named: find out whose they are, and whether to pay them"
+NOT_ORDERED = "{} units of {} came back with this order, which had none: find out where they belong"
+TOO_MANY = "{} units more of {} came back than had left: settle with the warehouse what they are"
+
+
+class Back(NamedTuple):
+    """Units of one item in one condition; order: that they belong to, if it is known."""
+
+    sku: str
+    owner_id: int
+    item_id: int
+    condition: str
+    units: int
+    order: Row | None
+
+
+def take_back(tx: Transaction, batch: Sequence[Spoken]) -> None:
+    """Book returns: increments, keyed by the sender's message id, or "only" where it sends none."""
+    ledger = Ledger(tx)
+    for spoken in fresh(tx, batch):
+        assert isinstance(spoken.noun, Return)
+        error = _take_back(tx, ledger, spoken, spoken.noun)
+        if error:
+            inbox.park(tx, spoken.inbox_id, error)
+        else:
+            inbox.settle(tx, [spoken.inbox_id])
+    keep_promises.after_moves(tx, ledger)
+
+
+def _take_back(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Return) -> YipanError | None:
+    """Book it, or say why it cannot be understood."""
+    warehouse = linked_warehouse(tx, spoken.connection_id, told.warehouse)
+    if warehouse is None:
+        return Unmatched("warehouse", told.warehouse)
+    found = [_back(tx, spoken, told, line, warehouse) for line in told.lines]
+    strange = next((line.sku for line, back in zip(told.lines, found, strict=True) if back is None), None)
+    if strange is not None:
+        return Unmatched("item", strange)
+    backs = [back for back in found if back and back.units]
+    key = f"return:{spoken.connection_id}:{told.event_id or f'{told.ref}:only'}"
+    if ledger.known([key]):
+        return _repeated(tx, ledger, key, told, backs)
+    entries = [e for back in backs for e in _arrive(ledger, warehouse, back)]
+    ledger.book(key, "return", f"inbox:{spoken.inbox_id}", entries, told.happened_at)
+    _keep(tx, spoken, told, warehouse, backs)
+    return None
+
+
+def _back(tx: Transaction, spoken: Spoken, told: Return, line: ReturnedLine, warehouse: int) -> Back | None:
+    """What came back and of which order; None where its SKU is nobody's under that keeper code."""
+    order = _order(tx, spoken.connection_id, told, line)
+    found = owned(tx, warehouse, line.keeper, line.sku)
+    return Back(line.sku, *found, line.condition, line.quantity, order) if found else None
+
+
+def _order(tx: Transaction, connection_id: int, told: Return, line: ReturnedLine) -> Row | None:
+    """The order goods belong to: by our fulfilment's number, else by the waybill, else by the shop's number of it.
+
+    Only what this warehouse had to send; a shop's number that two of its orders share names none.
+    """
+    f, w, o, p = t.fulfilments.c, t.warehouses.c, t.orders.c, t.parcels.c
+    sent = select(f.order_id).join(t.warehouses, w.id == f.warehouse_id).where(w.wms_id == connection_id)
+    named = [ref for ref in (line.order, told.ref) if ref]
+    ways = [sent.where(f.ref.in_(named))]
+    if told.waybill:
+        ways.append(sent.join(t.parcels, p.fulfilment_id == f.id).where(p.waybill == told.waybill))
+    ways.append(select(o.id.label("order_id")).where(o.ref.in_(named), o.id.in_(sent)))
+    for way in ways:
+        ids = set(tx.conn.execute(way.distinct().limit(2)).scalars())
+        if len(ids) == 1:
+            return one(tx, t.orders, id=ids.pop())
+    return None
+
+
+def _repeated(tx: Transaction, ledger: Ledger, key: str, told: Return, backs: Sequence[Back]) -> Refused | None:
+    """Heard before. Without message ids, one that differs cannot be told from a repeat: a person decides."""
+    units: dict[int, int] = {}
+    for back in backs:
+        units[back.item_id] = units.get(back.item_id, 0) + back.units
+    if not told.event_id and units != ledger.arrived(key):
+        return Refused("a second, different return of that number: settle with the warehouse, then replay or dismiss")
+    tx.tally("duplicates_absorbed")
+    return None
+
+
+def _arrive(ledger: Ledger, warehouse: int, back: Back) -> list[Entry]:
+    cell = ledger.cell(CellKey(back.owner_id, back.item_id, warehouse, back.condition))
+    to = "free" if back.condition == "ZP" else "held"
+    return [Entry(cell, account, n) for account, n in posting.inflow(back.units, suspense=cell.suspense, to=to)]
+
+
+def _keep(tx: Transaction, spoken: Spoken, told: Return, warehouse: int, backs: Sequence[Back]) -> None:
+    """Write what came back, on the return and on the lines of its orders, and tell of it."""
+    ident = _head(tx, spoken.connection_id, told, warehouse)
+    r = t.return_lines.c
+    last = tx.conn.execute(select(func.coalesce(func.max(r.n), 0)).where(r.return_id == ident)).scalar_one()
+    rows = [row for back in backs for row in _rows(tx, back, f"return:{ident}")]
+    head = {"return_id": ident, "inbox_id": spoken.inbox_id}
+    tx.add(t.return_lines, [{**head, "n": n, **row} for n, row in enumerate(rows, last + 1)])
+    tell(tx, [_happened(ident, told.ref, row) for row in rows])
+
+
+def _head(tx: Transaction, connection_id: int, told: Return, warehouse: int) -> int:
+    """The return of that number, made when this is the first we hear of it."""
+    known = one(tx, t.returns, connection_id=connection_id, ref=told.ref)
+    if known:
+        tx.set(t.returns, known["id"], final=known["final"] or told.final, waybill=told.waybill or known["waybill"])
+        return int(known["id"])
+    ident = tx.ids.new()
+    how = {"carrier": told.carrier[:200], "waybill": told.waybill[:200], "reason": told.reason[:200]}
+    row = {"id": ident, "connection_id": connection_id, "ref": told.ref, "warehouse_id": warehouse, **how}
+    tx.add(t.returns, [{**row, "final": told.final, "created_at": tx.now}])
+    return ident
+
+
+def _rows(tx: Transaction, back: Back, subject: str) -> list[dict[str, Any]]:
+    """Units by the order line they belong to: of lines with that item, those that sent more than came back first."""
+    merchant = back.order["merchant_id"] if back.order else back.owner_id
+    order_id = back.order["id"] if back.order else None
+    row = {"owner_id": back.owner_id, "merchant_id": merchant, "item_id": back.item_id, "condition": back.condition}
+    shares = _shares(tx, order_id, back) if order_id else []
+    if not shares:
+        why, about = (NOT_ORDERED, f"order:{order_id}") if order_id else (NO_ORDER, subject)
+        kind = "return.not_ordered" if order_id else "return.no_order"
+        ask_person(tx, kind, about, merchant, why.format(back.units, back.sku))
+        return [{**row, "quantity": back.units, "order_id": order_id, "line_id": None}]
+    return [{**row, "quantity": units, "order_id": order_id, "line_id": line} for line, units in shares]
+
+
+def _shares(tx: Transaction, order_id: int, back: Back) -> list[tuple[int, int]]:
+    """(order line, units) of what came back; more than had left goes to the first line, and to a person."""
+    lines = _lines(tx, order_id, back.item_id)
+    shares: dict[int, int] = {}
+    left = back.units
+    for line in lines:
+        units = min(left, max(0, line["shipped"] - line["returned"]))
+        if units:
+            shares[line["id"]] = units
+            left -= units
+    if lines and left:
+        shares[lines[0]["id"]] = shares.get(lines[0]["id"], 0) + left
+        ask_person(tx, "return.too_many", f"order:{order_id}", lines[0]["merchant_id"], TOO_MANY.format(left, back.sku))
+    o = t.order_lines.c
+    for line_id, units in shares.items():
+        tx.conn.execute(update(t.order_lines).where(o.id == line_id).values(returned=o.returned + units))
+    return list(shares.items())
+
+
+def _lines(tx: Transaction, order_id: int, item_id: int) -> list[Row]:
+    """The order's lines that had this item to send, or got it in place of theirs."""
+    ol, o, f, s = t.order_lines.c, t.orders.c, t.fulfilment_lines.c, t.sent_instead.c
+    got = select(f.line_id).join(t.sent_instead, (s.fulfilment_id == f.fulfilment_id) & (s.n == f.n))
+    query = select(t.order_lines, o.merchant_id).join(t.orders, o.id == ol.order_id)
+    mine = or_(ol.item_id == item_id, ol.id.in_(got.where(s.item_id == item_id)))
+    return tx.rows(query.where(ol.order_id == order_id, ol.bears_stock.is_(True), mine).order_by(ol.id))
+
+
+def _happened(return_id: int, ref: str, row: Mapping[str, Any]) -> Happened:
+    """An order's goods came back, or goods of nobody's order did."""
+    payload = {"ref": ref, "units": row["quantity"], "condition": row["condition"]}
+    if row["order_id"] is None:
+        return Happened("goods.returned", row["merchant_id"], {"return": return_id}, f"return:{return_id}", {}, payload)
+    ids = {"order": row["order_id"], "return": return_id}
+    return Happened("order.goods_returned", row["merchant_id"], ids, f"order:{row['order_id']}", {}, payload)
