@@ -148,7 +148,7 @@ def test_every_sign_method_and_spelling_is_believed(twin: qimen.QimenTwin, url: 
     client = client_for(url, sign_method=sign_method, **wire)
     assert client.send_asn([row("asn")])[0].state == "done"
     twin.control("setup", {"sign_method": sign_method, "customer_key": "customerid", "method_prefix": "taobao.qimen."})
-    assert sum(len(client.read_callback(request)) for request in pushes(twin)) == 6
+    assert sum(len(client.read_callback(request)) for request in pushes(twin)) == 7
 
 
 # --- outward ---
@@ -355,6 +355,7 @@ def test_every_push_is_one_document_of_its_kind(twin: qimen.QimenTwin, client: A
         ("receipt", "ASN20261101-1", "entryorder.confirm:ASN20261101-1-1"),
         ("count", "PD000001/1", "inventory.report:PD000001-1"),
         ("count", "PD000002/2", "inventory.report:PD000002-1/2"),
+        ("return", "TH000001", "returnorder.confirm:TH000001-1"),
         ("stock_change", "YD000001", "stockchange.report:M000001"),
     ]
 
@@ -563,6 +564,16 @@ def test_push_is_repeated_until_it_is_kept(house: Erp, twin: qimen.QimenTwin) ->
     house.refusals = 1
     twin.control("adjust", {"warehouse": "WH01", "keeper": "K", "sku": "S", "quantity": 1})
     assert house.heard("count")[0].rows[0].quantity == 1
+
+
+def test_goods_that_come_back_lie_in_the_warehouse_and_are_told(house: Erp, twin: qimen.QimenTwin) -> None:
+    goods = {"warehouse": "WH01", "keeper": "YIPAN01", "sku": "TEA-100", "condition": "CC", "quantity": 2}
+    code = twin.control("return", {**goods, "order": "T20261101-1", "waybill": "SF139"})["code"]
+    told = house.heard("return")[0]
+    (line,) = told.lines
+    assert (told.ref, told.waybill, told.final, line.order) == (code, "SF139", True, "T20261101-1")
+    assert (line.sku, line.keeper, line.condition, line.quantity) == ("TEA-100", "YIPAN01", "CC", 2)
+    assert twin.books()["stock"] == {"WH01|YIPAN01|TEA-100|CC": 2}
 
 
 def test_held_warehouse_picks_nothing_until_it_may_go(house: Erp, twin: qimen.QimenTwin) -> None:

@@ -1,4 +1,4 @@
-"""Orders, parcels and figures."""
+"""Orders, returns, parcels and figures."""
 
 from __future__ import annotations
 
@@ -46,6 +46,12 @@ def resource(ask: Ask, ident: str, how: Resource | None = None) -> dict[str, Any
 def top_up(ask: Ask, ident: str) -> dict[str, Any]:
     """Back what the order is short of, from where it stands."""
     return shown(ask.write(work.top_up, number(ident)))
+
+
+@router.get("/returns", response_model=Page)
+def returns(ask: Ask, ref: Search = "", after: Key = "", limit: Limit = FIRST) -> Any:
+    """Goods that came back, by id of the return: of your orders, and of your goods whoever sold them."""
+    return ask.read(lists.returns, ref, after, limit)
 
 
 @router.get("/parcels", response_model=Page)

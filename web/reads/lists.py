@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import case, or_, select
 
 from connectors.registry import connector
 from core.errors import Misconfigured
@@ -131,6 +131,22 @@ def inbound(tx: Transaction, scope: Scope, after: str = "", limit: int = PAGE) -
     lines = many(tx, t.asn_lines, "asn_id", [int(row["id"]) for row in page["rows"]])
     for row in page["rows"]:
         row["lines"] = all_shown(line for line in lines if line["asn_id"] == int(row["id"]))
+    return page
+
+
+def returns(tx: Transaction, scope: Scope, ref: str = "", after: str = "", limit: int = PAGE) -> dict[str, Any]:
+    """A page of returns by id, with the lines one may see: of one's own orders, and of one's own goods."""
+    r, h, w, o, i = t.return_lines.c, t.returns.c, t.warehouses.c, t.orders.c, t.items.c
+    mine = or_(scope.sees(r.merchant_id), scope.sees(r.owner_id))
+    query = select(t.returns, w.code.label("warehouse")).join(t.warehouses, w.id == h.warehouse_id)
+    query = query.where(h.id.in_(select(r.return_id).where(mine)))
+    page = _page(tx, query.where(h.ref == ref.strip()) if ref.strip() else query, h.id, after, limit)
+    names = (r.return_id, r.n, i.sku, r.condition, r.quantity)
+    order = case((scope.sees(r.merchant_id), o.ref)).label("order")
+    lines = select(*names, order).join(t.items, i.id == r.item_id).join(t.orders, o.id == r.order_id, isouter=True)
+    found = tx.rows(lines.where(mine, r.return_id.in_([int(row["id"]) for row in page["rows"]])).order_by(r.n))
+    for row in page["rows"]:
+        row["lines"] = all_shown(line for line in found if line["return_id"] == int(row["id"]))
     return page
 
 
