@@ -102,7 +102,15 @@ def _sold_by(tx: Transaction, merchant_id: int, skus: Sequence[str]) -> list[Map
 
 def audit(tx: Transaction) -> list[str]:
     """Recompute the ledger from its journals and hold every rule against it; one sentence per breach, [] when clean."""
-    return [*_orphans(tx), *_unbalanced(tx), *_balances(tx), *_overcommitted(tx), *_returned(tx), *_suspense(tx)]
+    return [
+        *_orphans(tx),
+        *_unbalanced(tx),
+        *_balances(tx),
+        *_overcommitted(tx),
+        *_returned(tx),
+        *_instead(tx),
+        *_suspense(tx),
+    ]
 
 
 def post(tx: Transaction, day: str, breaches: Sequence[str]) -> None:
@@ -188,6 +196,19 @@ def _returned(tx: Transaction) -> list[str]:
     said = [f"order line {r['id']}: returned is {r['returned']}, its returns say {r['n']}" for r in wrong]
     last = [f", last by return of inbox:{r['last']}" if r["last"] else "" for r in wrong]
     return [words + by for words, by in zip(said, last, strict=True)]
+
+
+def _instead(tx: Transaction) -> list[str]:
+    """Lines of fulfilments for which more was sent of other items than left in all."""
+    s, f = t.sent_instead.c, t.fulfilment_lines.c
+    of_line = and_(f.fulfilment_id == s.fulfilment_id, f.n == s.n)
+    sent = func.sum(s.quantity)
+    query = select(f.fulfilment_id, f.n, f.shipped, sent.label("sent")).join(t.sent_instead, of_line)
+    query = query.group_by(f.fulfilment_id, f.n, f.shipped).having(sent > f.shipped)
+    return [
+        f"fulfilment {r['fulfilment_id']}, line {r['n']}: {r['sent']} of other items went for it, {r['shipped']} left"
+        for r in tx.rows(query)
+    ]
 
 
 def _suspense(tx: Transaction) -> list[str]:

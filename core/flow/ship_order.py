@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import case, select, update
 
 from core.errors import Refused, Unmatched, YipanError
-from core.flow import cancel_order, end_fulfilment, keep_promises
+from core.flow import cancel_order, end_fulfilment, keep_promises, send_instead
 from core.flow.hear import Spoken, fresh
 from core.flow.release_order import expect_parcel
+from core.flow.send_instead import Instead
 from core.flow.tell import Happened, ask_person, tell
 from core.model import Confirm, ConfirmedLine, Progress, Shipment, ShippedLine
 from core.rules.posting import outflow
 from core.store import inbox
 from core.store import tables as t
-from core.store.ledger import Entry, Ledger
+from core.store.ledger import Entry, Ledger, standing
 from core.store.store import Transaction, many, one
 
 STAGES = ("released", "accepted", "working", "ready")
+STRANGE = (
+    "{!r} is not on {}: settle with the warehouse; if it was sent instead of {}, declare it a substitute, then replay"
+)
 LEFT_THOUGH_CANCELLED = "goods left although the warehouse had cancelled: have the parcel stopped, or ask for it back"
 
 
@@ -50,10 +54,13 @@ def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) 
     if fulfilment is None:
         return Unmatched("fulfilment", confirm.fulfilment)
     lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment["id"]])
-    strange = next((told.sku for told in confirm.lines if _line(lines, told) is None), "")
-    if strange:
-        return Unmatched("item", strange, f"{strange!r} is not on {confirm.fulfilment}: settle with the warehouse")
-    left = _left(lines, confirm)
+    skus = {line["sku"] for line in lines}
+    strange = [told.sku for told in confirm.lines if told.sku not in skus]
+    instead = send_instead.declared(tx, lines, strange) if strange else {}
+    undeclared = next((sku for sku in strange if sku not in instead), None)
+    if undeclared is not None:
+        return Unmatched("item", undeclared, STRANGE.format(undeclared, confirm.fulfilment, ", ".join(sorted(skus))))
+    left = _left(lines, instead, confirm)
     key = f"confirm:{spoken.connection_id}:{confirm.event_id or f'{confirm.fulfilment}:only'}"
     if ledger.known([key]):
         return _repeated(tx, ledger, key, confirm, left)
@@ -61,7 +68,7 @@ def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) 
     ledger.book(key, "ship", f"inbox:{spoken.inbox_id}", entries, confirm.happened_at)
     waybill = _parcels(tx, fulfilment, confirm)
     if fulfilment["final"]:
-        _late(tx, fulfilment, any(units for _, units in left), key)
+        _late(tx, fulfilment, any(gone.units for gone in left), key)
     elif confirm.final:
         _final(tx, ledger, {**fulfilment, "waybill": waybill})
     elif fulfilment["state"] in STAGES:
@@ -69,18 +76,24 @@ def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) 
     return None
 
 
-Left = list[tuple[Mapping[str, Any], int]]
-"""(fulfilment line, base units that left) each."""
+class Gone(NamedTuple):
+    """Base units of an item that left for a fulfilment's line; the item is the line's, or one sent in its place."""
+
+    line: Mapping[str, Any]
+    item_id: int
+    units: int
 
 
-def _left(lines: Sequence[Mapping[str, Any]], confirm: Confirm) -> Left:
+def _left(lines: Sequence[Mapping[str, Any]], instead: Instead, confirm: Confirm) -> list[Gone]:
     """What left, line by line; a line that is told in several rows (lots) is summed."""
-    units: dict[int, int] = {}
+    units: dict[tuple[int, int], int] = defaultdict(int)
     for told in confirm.lines:
         line = _line(lines, told)
-        assert line is not None
-        units[line["n"]] = units.get(line["n"], 0) + told.quantity
-    return [(line, units[line["n"]]) for line in lines if line["n"] in units]
+        found = (line, line["item_id"]) if line else send_instead.stands_for(instead, told)
+        assert found is not None
+        units[found[0]["n"], found[1]] += told.quantity
+    by_n = {line["n"]: line for line in lines}
+    return [Gone(by_n[n], item, some) for (n, item), some in sorted(units.items())]
 
 
 def _line(lines: Sequence[Mapping[str, Any]], told: ConfirmedLine) -> Mapping[str, Any] | None:
@@ -89,29 +102,35 @@ def _line(lines: Sequence[Mapping[str, Any]], told: ConfirmedLine) -> Mapping[st
     return next((line for line in same if str(line["n"]) == told.line), same[0] if same else None)
 
 
-def _repeated(tx: Transaction, ledger: Ledger, key: str, confirm: Confirm, left: Left) -> Refused | None:
+def _repeated(tx: Transaction, ledger: Ledger, key: str, confirm: Confirm, left: Sequence[Gone]) -> Refused | None:
     """Heard before. Without message ids, one that differs cannot be told from a repeat: a person decides."""
     told: dict[int, int] = defaultdict(int)
-    for line, units in left:
-        told[line["item_id"]] += units
-    if not confirm.event_id and {i: n for i, n in told.items() if n} != ledger.arrived(key):
+    for gone in left:
+        told[gone.item_id] += gone.units
+    if not confirm.event_id and {i: n for i, n in told.items() if n} != ledger.left(key):
         return Refused("a second, different final confirmation: settle with the warehouse, then replay or dismiss")
     tx.tally("duplicates_absorbed")
     return None
 
 
-def _leave(tx: Transaction, ledger: Ledger, left: Left) -> list[Entry]:
-    """The entries of goods that left: each line's claim's backed units first, then free, then suspense."""
+def _leave(tx: Transaction, ledger: Ledger, left: Sequence[Gone]) -> list[Entry]:
+    """The entries of goods that left: each line's claim's backed units first, then free, then suspense.
+
+    Where another item was sent, the claim's units come free and the other's free ones leave, else its suspense.
+    """
     entries: list[Entry] = []
-    spent: dict[int, int] = defaultdict(int)
-    for line, units in left:
+    for line, item_id, units in left:
         claim = one(tx, t.claims, id=line["claim_id"])
         assert claim is not None
         cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
-        moves = outflow(units, backed=claim["backed"], free=cell.free - spent[cell.id])
-        spent[cell.id] -= dict(moves).get("free", 0)
-        _note_left(tx, line, claim, units, -dict(moves).get("reserved", 0))
-        entries += [Entry(cell, account, n) for account, n in moves]
+        if item_id == line["item_id"]:
+            moves = outflow(units, backed=claim["backed"], free=standing(cell, "free", entries))
+            _note_left(tx, line, claim, units, -dict(moves).get("reserved", 0))
+            entries += [Entry(cell, account, n) for account, n in moves]
+        else:
+            send_instead.note(tx, line, item_id, units)
+            _note_left(tx, line, claim, units, min(units, claim["backed"]))
+            entries += send_instead.leave(ledger, claim, item_id, units, entries)
     return entries
 
 

@@ -57,6 +57,15 @@ def tracking(tx: Transaction, parcels: Sequence[Row]) -> list[Row]:
     return ordered(many(tx, t.tracking_facts, "parcel_id", [p["id"] for p in parcels]))
 
 
+def sent_instead(tx: Transaction, fulfilments: Sequence[Row]) -> list[Row]:
+    """What left in place of what was ordered, per line of these fulfilments. id: of the fulfilment."""
+    s, f, i = t.sent_instead.c, t.fulfilment_lines.c, t.items.c
+    query = select(s.fulfilment_id.label("id"), s.n, f.line_id, f.sku.label("ordered"), i.sku, s.quantity)
+    query = query.join(t.fulfilment_lines, and_(f.fulfilment_id == s.fulfilment_id, f.n == s.n))
+    query = query.join(t.items, i.id == s.item_id)
+    return tx.rows(query.where(s.fulfilment_id.in_([f["id"] for f in fulfilments])).order_by(s.fulfilment_id, s.n))
+
+
 def returns(tx: Transaction, order_id: int) -> list[Row]:
     """What came back of it, by return and message. id: of the return."""
     r, h, i, w = t.return_lines.c, t.returns.c, t.items.c, t.warehouses.c

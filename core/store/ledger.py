@@ -214,6 +214,12 @@ class Ledger:
                 self._cells[cell.key] = self._by_id[ident] = cell
 
 
+def standing(cell: Cell, account: str, entries: Iterable[Entry]) -> int:
+    """The balance of an account once these entries are booked too."""
+    moved = sum(e.quantity for e in entries if e.cell is cell and e.account == account)
+    return int(getattr(cell, account)) + moved
+
+
 def _check_balanced(key: str, entries: Sequence[Entry]) -> None:
     sums: dict[int, int] = defaultdict(int)
     for cell, _, quantity in entries:

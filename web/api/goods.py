@@ -8,8 +8,11 @@ from fastapi import APIRouter
 
 from core.flow.explain import NEWEST
 from core.store.cells import aware
+from hub.onboard import substitutes as work
+from hub.onboard.form import Code
 from hub.onboard.goods import NewItems, NewListings, add_items, add_listings
 from hub.onboard.inbound import NewInbound, announce_inbound
+from hub.onboard.substitutes import Substitutes
 from web.api.page import FIRST, PROBLEMS, Key, Limit, Moment, Page, Required, Search
 from web.asking import Ask
 from web.reads import lists
@@ -29,6 +32,18 @@ def items(ask: Ask, search: Search = "", after: Key = "", limit: Limit = FIRST) 
 def new_items(ask: Ask, new: NewItems) -> dict[str, int]:
     """Take items in; those there already are laid over."""
     return ask.write(add_items, new)
+
+
+@router.get("/items/{sku:path}/substitutes")
+def substitutes(ask: Ask, sku: str, owner: Code | None = None) -> dict[str, Any]:
+    """What a warehouse may send instead of an item. owner: whose, where the key does not say."""
+    return {"sku": sku, "substitutes": ask.read(work.substitutes, sku, owner)}
+
+
+@router.put("/items/{sku:path}/substitutes")
+def set_substitutes(ask: Ask, sku: str, new: Substitutes) -> dict[str, Any]:
+    """Say what a warehouse may send instead of an item, in place of what was said before."""
+    return {"sku": sku, "substitutes": ask.write(work.set_substitutes, sku, new)}
 
 
 @router.get("/listings", response_model=Page)

@@ -83,10 +83,12 @@ def _matches(search: str) -> Any:
 
 def _fulfilments(tx: Transaction, fulfilments: list[Row]) -> list[dict[str, Any]]:
     lines = many(tx, t.fulfilment_lines, "fulfilment_id", [f["id"] for f in fulfilments])
+    instead = facts.sent_instead(tx, fulfilments)
     return [
         {
             **shown(f),
             "lines": all_shown(line for line in lines if line["fulfilment_id"] == f["id"]),
+            "instead": all_shown(row for row in instead if row["id"] == f["id"]),
         }
         for f in fulfilments
     ]
