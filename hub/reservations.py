@@ -10,12 +10,13 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 from sqlalchemy import func, or_, select
 
 from core.errors import OutOfStock, Unfit, Unmatched, YipanError
+from core.flow.follow_reservation import promise
 from core.flow.reserve_stock import Answer, Reservation, Reserve, Subject, standing
 from core.rules.decide import Want
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction, many, one
-from hub.onboard.form import PRINTED, Code, Form, Ref, Row, find
+from hub.onboard.form import PRINTED, Code, Form, Ref, Row, find, note
 
 LINES, DAYS = 200, 30
 KIND = "api"
@@ -54,6 +55,13 @@ class NewReservation(Form):
         if (self.connection is None) == (not self.warehouses):
             raise ValueError("name a connection or warehouses, and not both")
         return self
+
+
+class Follows(Form):
+    """The order a reservation becomes: the shop's connection, and the shop's own number of it."""
+
+    connection: Code
+    order: Ref
 
 
 class Asked(NamedTuple):
@@ -158,6 +166,25 @@ def reservation(tx: Transaction, scope: Scope, ref: str, merchant: str | None) -
     if found is None:
         raise Unmatched("reservation", ref, f"there is no reservation {ref!r}")
     return found
+
+
+def becomes_order(tx: Transaction, scope: Scope, ref: str, merchant: str | None, follows: Follows) -> dict[str, Any]:
+    """The reservation as it stands, and our id of the order that has taken it over, null until it comes.
+
+    Raises Unmatched for what there is not, Unfit for a shop of another merchant's, Refused for one given back or
+    promised to another order.
+    """
+    wanted = subject(tx, scope, ref, merchant)
+    shop = find(tx, scope, t.connections, follows.connection)
+    if shop["kind"] != "sales" or shop["merchant_id"] != wanted.holder_id:
+        raise Unfit(f"{follows.connection} is no shop of whoever holds {ref}: name one that is")
+    order_id = promise(tx, wanted, shop["id"], follows.order)
+    note(tx, scope, "reservation follows order", ref, connection=follows.connection, order=follows.order)
+    found = in_words(tx, scope, reservation(tx, scope, ref, merchant))
+    return {
+        **found,
+        "order": {"connection": follows.connection, "ref": follows.order, "id": order_id and str(order_id)},
+    }
 
 
 def in_words(tx: Transaction, scope: Scope, found: Reservation) -> dict[str, Any]:

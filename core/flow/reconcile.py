@@ -102,15 +102,8 @@ def _sold_by(tx: Transaction, merchant_id: int, skus: Sequence[str]) -> list[Map
 
 def audit(tx: Transaction) -> list[str]:
     """Recompute the ledger from its journals and hold every rule against it; one sentence per breach, [] when clean."""
-    return [
-        *_orphans(tx),
-        *_unbalanced(tx),
-        *_balances(tx),
-        *_overcommitted(tx),
-        *_returned(tx),
-        *_instead(tx),
-        *_suspense(tx),
-    ]
+    checks = (_orphans, _unbalanced, _balances, _overcommitted, _returned, _instead, _suspense)
+    return [breach for check in checks for breach in check(tx)]
 
 
 def post(tx: Transaction, day: str, breaches: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ from core.store.store import Transaction
 UNITS_MAX = 10**12
 CLAIM = ("id", "kind", "holder_id", "ref", "cell_id", "asked", "backed", "shipped", "soft", "open", "expires_at")
 EXPIRED_AT_ONCE = 500
-State = Literal["reserved", "confirmed", "released"]
+State = Literal["reserved", "confirmed", "released", "ordered"]
 
 
 class Subject(NamedTuple):
@@ -188,11 +188,25 @@ def standing(tx: Transaction, subjects: Sequence[Subject]) -> dict[Subject, Rese
     refs = sorted({s.ref for s in subjects})
     for row in tx.conn.execute(query.where(any_of(tx.conn, c.ref, refs)).order_by(c.id)):
         found.setdefault(Subject(row.holder_id, row.kind, row.ref), []).append(row)
-    return {subject: _stands(subject, found[subject]) for subject in set(subjects) & set(found)}
+    mine = {subject: found[subject] for subject in set(subjects) & set(found)}
+    ordered = _ordered(tx, [subject for subject, rows in mine.items() if not rows[0].open])
+    return {subject: _stands(subject, rows, subject in ordered) for subject, rows in mine.items()}
 
 
-def _stands(subject: Subject, rows: Sequence[Any]) -> Reservation:
-    state: State = "released" if not rows[0].open else "reserved" if rows[0].soft else "confirmed"
+def _ordered(tx: Transaction, over: Sequence[Subject]) -> set[Subject]:
+    """Those of these whose units an order took over."""
+    if not over:
+        return set()
+    h = t.hand_overs.c
+    taken = select(h.holder_id, h.kind, h.ref).where(
+        h.order_id.is_not(None), any_of(tx.conn, h.ref, [s.ref for s in over])
+    )
+    return {Subject(*row) for row in tx.conn.execute(taken)} & set(over)
+
+
+def _stands(subject: Subject, rows: Sequence[Any], ordered: bool) -> Reservation:
+    over: State = "ordered" if ordered else "released"
+    state: State = over if not rows[0].open else "reserved" if rows[0].soft else "confirmed"
     kept = tuple(Kept(r.owner_id, r.item_id, r.warehouse_id, r.asked) for r in rows)
     return Reservation(subject, state, rows[0].expires_at, kept)
 
@@ -205,23 +219,28 @@ def confirm(tx: Transaction, ledger: Ledger, commands: Sequence[Confirm]) -> lis
         stands = known.get(command.subject)
         if stands is None:
             answers.append(_unknown(command.subject))
+        elif stands.state == "ordered":
+            answers.append(stands)
         elif stands.state == "released":
             answers.append(Refused(f"{command.subject.ref} was given back: reserve again, under another ref"))
         else:
             known[command.subject] = stands._replace(state="confirmed", until=None)
             answers.append(known[command.subject])
-    _set(tx, _open_claims(tx, {a.subject for a in answers if isinstance(a, Reservation)}), soft=False)
+    _set(tx, open_claims(tx, {a.subject for a in answers if isinstance(a, Reservation)}), soft=False)
     return answers
 
 
 def release(tx: Transaction, ledger: Ledger, commands: Sequence[Release]) -> list[Answer]:
     """Give these back, once. Answers Unmatched (never reserved)."""
     known = standing(tx, [c.subject for c in commands])
-    _give_back(tx, ledger, set(known))
-    return [
-        known[c.subject]._replace(state="released", until=None) if c.subject in known else _unknown(c.subject)
-        for c in commands
-    ]
+    _release(tx, ledger, set(known))
+    return [_released(known[c.subject]) if c.subject in known else _unknown(c.subject) for c in commands]
+
+
+def _released(stands: Reservation) -> Answer:
+    if stands.state == "ordered":
+        return Refused(f"{stands.subject.ref} became an order: call that off at its shop")
+    return stands._replace(state="released", until=None)
 
 
 def expire(tx: Transaction) -> int:
@@ -229,7 +248,7 @@ def expire(tx: Transaction) -> int:
     c = t.claims.c
     due = select(c.holder_id, c.kind, c.ref).where(c.expires_at <= tx.now).limit(EXPIRED_AT_ONCE)
     ledger = Ledger(tx)
-    return _give_back(tx, ledger, {Subject(*row) for row in tx.conn.execute(due)})
+    return _release(tx, ledger, {Subject(*row) for row in tx.conn.execute(due)})
 
 
 def any_expired(tx: Transaction) -> bool:
@@ -237,21 +256,27 @@ def any_expired(tx: Transaction) -> bool:
     return tx.row(select(t.claims.c.id).where(t.claims.c.expires_at <= tx.now).limit(1)) is not None
 
 
-def _give_back(tx: Transaction, ledger: Ledger, subjects: Collection[Subject]) -> int:
-    """Open claims of these go back to free (or fill negative suspense)."""
-    claims = _open_claims(tx, subjects)
+def _release(tx: Transaction, ledger: Ledger, subjects: Collection[Subject]) -> int:
+    claims = open_claims(tx, subjects)
+    give_back(tx, ledger, claims)
+    keep_promises.after_moves(tx, ledger)
+    return len(claims)
+
+
+def give_back(tx: Transaction, ledger: Ledger, claims: Sequence[Mapping[str, Any]]) -> None:
+    """These claims are over; what they hold goes back to free (or fills negative suspense)."""
     cells = ledger.cells_by_id(c["cell_id"] for c in claims)
     for claim in claims:
         cell = cells[claim["cell_id"]]
         moves = inflow(claim["backed"], suspense=cell.suspense, source="reserved")
         cause = f"{claim['kind']}:{claim['ref']}"
-        ledger.book(f"release:{claim['id']}", "release", cause, [Entry(cell, account, n) for account, n in moves])
+        if moves:
+            ledger.book(f"release:{claim['id']}", "release", cause, [Entry(cell, account, n) for account, n in moves])
     _set(tx, claims, open=False, backed=0)
-    keep_promises.after_moves(tx, ledger)
-    return len(claims)
 
 
-def _open_claims(tx: Transaction, subjects: Collection[Subject]) -> list[Mapping[str, Any]]:
+def open_claims(tx: Transaction, subjects: Collection[Subject]) -> list[Mapping[str, Any]]:
+    """What these reservations hold."""
     c = t.claims.c
     named = select(t.claims).where(any_of(tx.conn, c.ref, sorted({s.ref for s in subjects})), c.open.is_(True))
     rows = tx.rows(named.order_by(c.id)) if subjects else []

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select, tuple_
 
 from core.errors import Unmatched
-from core.flow import cancel_order, change_order, keep_promises, release_order
+from core.flow import cancel_order, change_order, follow_reservation, keep_promises, release_order
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Order
@@ -80,6 +80,7 @@ def _book(
             tx.set(t.orders, draft.row["id"], **{k: v for k, v in draft.row.items() if k not in OURS})
     by_id = {row["id"]: row for row in listings.values()}
     change_order.lay_lines(tx, drafts, by_id)
+    _follow(tx, ledger, drafts)
     back(tx, ledger, [d for d in drafts if d.wants])
     for draft in drafts:
         cancel_order.give_back(tx, ledger, draft.row, list(draft.lines.values()), draft.claims)
@@ -87,6 +88,16 @@ def _book(
     tell(tx, [h for d in drafts if not d.row["closed"] and d.row["status"] not in GONE for h in _news(d)])
     release_order.release(tx, [d.row["id"] for d in drafts])
     keep_promises.after_moves(tx, ledger)
+
+
+def _follow(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
+    """What was reserved for these orders is theirs; the rest of their wishes is decided like any other."""
+    promised = follow_reservation.promised(tx, [d.row for d in drafts])
+    for draft in (d for d in drafts if d.row["id"] in promised):
+        for subject in promised[draft.row["id"]]:
+            made, draft.wants = follow_reservation.take_over(tx, ledger, subject, draft.row, draft.wants)
+            tx.add(t.claims, made)
+            draft.claims += made
 
 
 def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:

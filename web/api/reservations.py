@@ -8,8 +8,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from core.flow.reserve_stock import Command, Confirm, Release
+from hub import reservations as work
 from hub.onboard.form import Code
-from hub.reservations import NewReservation, Number, asked, in_words, kept, reservation, subject
+from hub.reservations import Follows, NewReservation, Number, asked, in_words, kept, reservation, subject
 from web.api.page import PROBLEMS
 from web.asking import Ask, Asker, hall
 
@@ -44,6 +45,12 @@ async def confirm(ask: Ask, request: Request, ref: ByRef, merchant: Holder = Non
 async def release(ask: Ask, request: Request, ref: ByRef, merchant: Holder = None) -> dict[str, Any]:
     """Give it back; once more does no harm."""
     return await _decided(ask, request, Release(await run_in_threadpool(ask.read, subject, ref, merchant)))
+
+
+@router.post("/reservations/{ref:path}/order")
+def becomes_order(ask: Ask, ref: ByRef, follows: Follows, merchant: Holder = None) -> dict[str, Any]:
+    """An order of a shop takes over these units, whether it has come or is still to come; said again, no harm."""
+    return ask.write(work.becomes_order, ref, merchant, follows)
 
 
 async def _decided(ask: Asker, request: Request, command: Command) -> dict[str, Any]:
