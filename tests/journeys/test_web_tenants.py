@@ -13,6 +13,7 @@ from core.store.store import one
 
 THEIRS: dict[str, Any] = {
     "POST /merchants": {"code": "gamma", "name": "x"},
+    "PATCH /merchants/{code}": {"short_policy": "wait"},
     "POST /warehouses": {"code": "W9", "name": "x"},
     "PATCH /warehouses/{code}": {"name": "taken over"},
     "PUT /warehouses/{code}/keepers": [{"owner": "alpha", "code": "X"}],
@@ -22,6 +23,7 @@ THEIRS: dict[str, Any] = {
     "POST /connections/{code}/links": [{"ref": "x", "warehouse": "HZ"}],
     "POST /connections/{code}/{action}": None,
     "POST /items": {"owner": "alpha", "items": [{"sku": "x", "name": "x"}]},
+    "PUT /items/{sku}/substitutes": {"owner": "alpha", "substitutes": []},
     "POST /listings": {"connection": "tmall-alpha", "listings": [{"ref": "x", "item": "SKU-alpha-1"}]},
     "POST /inbound": {"owner": "alpha", "warehouse": "HZ", "lines": [{"sku": "SKU-alpha-1", "quantity": 1}]},
     "POST /reservations": {
@@ -31,6 +33,9 @@ THEIRS: dict[str, Any] = {
     },
     "POST /reservations/{ref}/confirm": None,
     "POST /reservations/{ref}/release": None,
+    "POST /reservations/{ref}/order": {"connection": "tmall-alpha", "order": "x"},
+    "POST /orders/{ident}/resource": {},
+    "POST /orders/{ident}/top-up": None,
     "POST /parked/{kind}/{ident}/{button}": {},
     "POST /keys": {"name": "k", "role": "operator"},
     "POST /users": {"name": "u", "password": "long enough 1", "role": "operator"},
@@ -66,8 +71,9 @@ def filled(path: str, alphas: dict[str, str]) -> str:
     ident = (
         alphas["order"] if path.startswith("/orders") else alphas["document"] if "/parked" in path else alphas["key"]
     )
-    names = {"code": "HZ" if path.startswith("/warehouses") else "tmall-alpha", "ident": ident, "kind": "document"}
-    return path.format(**names, button="replay", action="pause", hint="abcd", ref="R-alpha")
+    codes = {"warehouses": "HZ", "merchants": "alpha"}
+    names = {"code": codes.get(path.split("/")[1], "tmall-alpha"), "ident": ident, "kind": "document"}
+    return path.format(**names, button="replay", action="pause", hint="abcd", ref="R-alpha", sku="SKU-alpha-1")
 
 
 def test_no_route_lets_a_merchant_at_anothers_things(web_pool: Any, alphas: dict[str, str]) -> None:
