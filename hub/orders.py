@@ -40,9 +40,9 @@ def resource(tx: Transaction, scope: Scope, ident: int, how: Resource) -> dict[s
     pool = pools(tx, [order["connection_id"]]).get(order["connection_id"], [])
     if how.warehouses:
         named = _named(tx, scope, how.warehouses, pool)
-        resource_order.move_to(tx, ledger, order, named, merchant["part_backing"])
+        resource_order.move_to(tx, ledger, ident, named, merchant["part_backing"])
     else:
-        resource_order.look_again(tx, ledger, order, pool, merchant["part_backing"])
+        keep_promises.resource(tx, ledger, ident, pool, merchant["part_backing"])
     return _done(tx, ledger, scope, order, "order re-sourced")
 
 

@@ -71,8 +71,13 @@ def _back(tx: Transaction, ledger: Ledger, claims: Sequence[Row], sold_from: Map
     places = (ledger.found(CellKey(c["owner_id"], c["item_id"], h)) for c in claims for h in pool)
     if not any(cell and cell.promisable for cell in places):
         return False
-    order = {"id": first["order_id"]}
-    return resource_order.look_again(tx, ledger, order, pool, first["part_backing"]) > 0
+    return resource(tx, ledger, first["order_id"], pool, first["part_backing"]) > 0
+
+
+def resource(tx: Transaction, ledger: Ledger, order_id: int, pool: Sequence[int], may_part: bool) -> int:
+    """Move an order to where more of it is backed, else back what can be where it stands; the units it got."""
+    gained = resource_order.look_again(tx, ledger, order_id, pool, may_part)
+    return gained or _top_up(tx, ledger, _short_claims(tx, order_id), may_part)
 
 
 def top_up_order(tx: Transaction, ledger: Ledger, order_id: int) -> int:

@@ -17,25 +17,25 @@ from core.store.store import Transaction
 Row = Mapping[str, Any]
 
 
-def look_again(tx: Transaction, ledger: Ledger, order: Row, pool: Sequence[int], may_part: bool = True) -> int:
+def look_again(tx: Transaction, ledger: Ledger, order_id: int, pool: Sequence[int], may_part: bool = True) -> int:
     """Move the order's loose claims to where more of them is backed; the units more, 0 where it stays as it is."""
-    claims = _loose(tx, order["id"])
+    claims = _loose(tx, order_id)
     parts = _decided(ledger, claims, pool, may_part)
     gain: int = sum(p.backed for p in parts) - sum(c["backed"] for c in claims)
     if gain <= 0:
         return 0
-    _move(tx, ledger, order, claims, parts)
+    _move(tx, ledger, order_id, claims, parts)
     return gain
 
 
-def move_to(tx: Transaction, ledger: Ledger, order: Row, warehouses: Sequence[int], may_part: bool = True) -> None:
+def move_to(tx: Transaction, ledger: Ledger, order_id: int, warehouses: Sequence[int], may_part: bool = True) -> None:
     """A person says which warehouses shall make it. Raises Refused where they would back less than is backed now."""
-    claims = _loose(tx, order["id"])
+    claims = _loose(tx, order_id)
     parts = _decided(ledger, claims, warehouses, may_part)
     there, here = sum(p.backed for p in parts), sum(c["backed"] for c in claims)
     if there < here:
         raise Refused(f"those warehouses back {there} of its units, where it is now {here} are: name others")
-    _move(tx, ledger, order, claims, parts)
+    _move(tx, ledger, order_id, claims, parts)
 
 
 def _loose(tx: Transaction, order_id: int) -> list[Row]:
@@ -73,7 +73,7 @@ def _balances(ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want], pool
     return balances
 
 
-def _move(tx: Transaction, ledger: Ledger, order: Row, claims: Sequence[Row], parts: Sequence[Part]) -> None:
+def _move(tx: Transaction, ledger: Ledger, order_id: int, claims: Sequence[Row], parts: Sequence[Part]) -> None:
     given, taken = Counter[int](), Counter[int]()
     for claim in claims:
         given[claim["cell_id"]] += claim["backed"]
@@ -84,8 +84,8 @@ def _move(tx: Transaction, ledger: Ledger, order: Row, claims: Sequence[Row], pa
     entries = [e for ident in sorted({*given, *taken}) for e in _moves(cells[ident], given[ident], taken[ident])]
     if entries:
         inflows_first = sorted(entries, key=lambda e: -e.quantity)
-        ledger.book(f"resource:{tx.ids.new()}", "resource", f"order:{order['id']}", inflows_first)
-    _claim_anew(tx, order, claims, places)
+        ledger.book(f"resource:{tx.ids.new()}", "resource", f"order:{order_id}", inflows_first)
+    _claim_anew(tx, order_id, claims, places)
 
 
 def _moves(cell: Cell, given: int, taken: int) -> list[Entry]:
@@ -95,7 +95,7 @@ def _moves(cell: Cell, given: int, taken: int) -> list[Entry]:
     return [Entry(cell, account, n) for account, n in moves if n]
 
 
-def _claim_anew(tx: Transaction, order: Row, claims: Sequence[Row], places: Mapping[Part, Cell]) -> None:
+def _claim_anew(tx: Transaction, order_id: int, claims: Sequence[Row], places: Mapping[Part, Cell]) -> None:
     """A claim that stays where it was keeps its row; the others end, and new ones begin."""
     c = t.claims.c
     standing = {(one["line_id"], one["cell_id"]): one for one in reversed(claims)}
@@ -106,7 +106,7 @@ def _claim_anew(tx: Transaction, order: Row, claims: Sequence[Row], places: Mapp
             kept.append(claim["id"])
             tx.set(t.claims, claim["id"], asked=claim["shipped"] + part.asked, backed=part.backed)
         else:
-            head = {"id": tx.ids.new(), "kind": "order", "order_id": order["id"], "line_id": part.line}
+            head = {"id": tx.ids.new(), "kind": "order", "order_id": order_id, "line_id": part.line}
             units = {"cell_id": cell.id, "asked": part.asked, "backed": part.backed, "shipped": 0}
             new.append({**head, **units, "soft": all(one["soft"] for one in claims), "open": True})
     over = [claim["id"] for claim in claims if claim["id"] not in kept]

@@ -28,7 +28,7 @@ def takes_back(stage: Any, ref: str, units: int, order: str = "") -> None:
         wms = one(tx, t.connections, code="wms1")
         assert wms
         (ident,) = inbox.keep(tx, wms["id"], 0, [Document(kind="return", ref=ref, body=b"x")]).new
-        return_goods.take_back(tx, [Spoken(ident, wms["id"], 0, noun)])
+        return_goods.take_back(tx, [Spoken("return", ident, wms["id"], 0, noun)])
 
     stage.store.write(work)
 

@@ -6,6 +6,7 @@ pool never promises what is not there, and all that lies in the warehouse is wha
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,15 +18,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import select
 
-from core.errors import OutOfStock
-from core.flow import reconcile, reserve_stock
+from core.errors import OutOfStock, Refused
+from core.flow import follow_reservation, keep_promises, reconcile, reserve_stock
 from core.flow.journeys import decide
 from core.flow.reserve_stock import Answer, Command, Confirm, Release, Reservation, Reserve, Subject
+from core.model import Adjustment, AdjustmentRow
 from core.rules.decide import Want
 from core.store import tables as t
+from core.store.scope import HUB
+from core.store.store import Transaction
+from hub import orders as work
+from hub.orders import Resource
 from tests.worlds import Clock, closed, order, store, unpaid, world
 
 SKUS = ("pen", "ink")
+POLICIES = ("ask", "wait", "resource", "part_ship")
 SHOPS = ("tmall", "vendure", "beta_shop")
 MEMORY = Path("/dev/shm")
 few = st.integers(1, 6)
@@ -59,9 +66,14 @@ class PoolMachine(RuleBasedStateMachine):
         self.asns: list[tuple[str, str, int]] = []
         self.said: list[tuple[str, str, int, bool, str]] = []
         self.lines: list[tuple[str, ...]] = []
+        self.returned: list[tuple[str, str, int, str, str, str]] = []
+        self.hub.store.write(self.ink_may_be_sent_for_pens)
         for sku, warehouse, units in (("pen", "east", 12), ("pen", "west", 6), ("ink", "east", 5)):
             self.hub.counts(sku, units, warehouse)
             self.physics.move(sku, warehouse, units)
+
+    def ink_may_be_sent_for_pens(self, tx: Transaction) -> None:
+        tx.add(t.substitutes, [{"item_id": self.hub.pen, "instead_id": self.hub.ink, "created_at": tx.now}])
 
     def teardown(self) -> None:
         self.open.close()
@@ -122,9 +134,29 @@ class PoolMachine(RuleBasedStateMachine):
         self.hub.sends("send_delivery_order")
         self.hub.sends("send_cancellation")
 
-    @rule(policy=st.sampled_from(["ask", "wait"]))
-    def the_policy_changes(self, policy: str) -> None:
-        self.hub.decides(policy)
+    @rule(policy=st.sampled_from(POLICIES), parts=chance, unback=st.sampled_from(["person", "newest"]))
+    def the_policy_changes(self, policy: str, parts: bool, unback: str) -> None:
+        """What is short or missing already is looked at under the new one."""
+        hub = self.hub
+        hub.decides(policy, part_backing=parts or policy == "part_ship", unback=unback)
+        hub.store.write(lambda tx: [keep_promises.policy_changed(tx, m) for m in (hub.alpha, hub.beta)])
+
+    @precondition(lambda self: self.orders)
+    @rule(data=st.data(), act=st.sampled_from(["top up", "any", "east", "west"]))
+    def a_person_looks_after_an_order(self, data: st.DataObject, act: str) -> None:
+        """It is backed where it stands, or moves to where more of it, or no less, is backed."""
+        ref = data.draw(st.sampled_from(sorted(self.orders)))
+        ident, before = self.hub.order(ref)["id"], sum(backed for _, backed in self.hub.claims(ref))
+        how = Resource(warehouses=(act,) if act in ("east", "west") else ())
+
+        def press(tx: Transaction) -> None:
+            work.top_up(tx, HUB, ident) if act == "top up" else work.resource(tx, HUB, ident, how)
+
+        try:
+            self.hub.store.write(press)
+        except Refused:
+            return
+        assert sum(backed for _, backed in self.hub.claims(ref)) >= before
 
     # warehouses
 
@@ -158,6 +190,51 @@ class PoolMachine(RuleBasedStateMachine):
     def a_confirm_comes_twice(self, data: st.DataObject) -> None:
         ref, sku, units, final, event = data.draw(st.sampled_from(self.said))
         assert self.hub.confirms(ref, (sku, units), final=final, event_id=event) == ["done"]
+
+    @precondition(lambda self: any(line[2] == "pen" for line in self.lines))
+    @rule(data=st.data(), units=st.integers(0, 7), pens=st.integers(0, 2), final=chance)
+    def a_warehouse_sends_ink_for_pens(self, data: st.DataObject, units: int, pens: int, final: bool) -> None:
+        ref, _, _, warehouse, *_ = data.draw(st.sampled_from([line for line in self.lines if line[2] == "pen"]))
+        if any(line[0] == ref and line[2] == "ink" for line in self.lines):
+            return
+        assert self.hub.confirms(ref, ("ink", units), ("pen", pens), final=final) == ["done"]
+        self.physics.move("ink", warehouse, -units)
+        self.physics.move("pen", warehouse, -pens)
+
+    @rule(
+        sku=st.sampled_from(SKUS),
+        warehouse=st.sampled_from(["east", "west"]),
+        units=few,
+        condition=st.sampled_from(["ZP", "CC"]),
+        data=st.data(),
+    )
+    def goods_come_back(self, sku: str, warehouse: str, units: int, condition: str, data: st.DataObject) -> None:
+        """Of an order that is known, or of none; more than left, or of what it never had."""
+        order = data.draw(st.sampled_from([*sorted(self.orders), "nobody's"]))
+        told = (sku, warehouse, units, condition, order, f"B{len(self.returned)}")
+        self.returned.append(told)
+        self.say_what_came_back(*told)
+        self.physics.move(sku if condition == "ZP" else f"{sku} {condition}", warehouse, units)
+
+    def say_what_came_back(self, sku: str, warehouse: str, units: int, condition: str, order: str, event: str) -> None:
+        how = {"warehouse": warehouse.upper(), "order": order, "event_id": event}
+        assert self.hub.takes_back(f"RT{event}", (sku, units, condition), **how) == ["done"]
+
+    @precondition(lambda self: self.returned)
+    @rule(data=st.data())
+    def a_return_comes_twice(self, data: st.DataObject) -> None:
+        self.say_what_came_back(*data.draw(st.sampled_from(self.returned)))
+
+    @rule(sku=st.sampled_from(SKUS), warehouse=st.sampled_from(["east", "west"]), units=few, better=chance)
+    def goods_are_regraded(self, sku: str, warehouse: str, units: int, better: bool) -> None:
+        """Judged anew, be they on the books or not."""
+        event = f"G{next(self.hub._numbers)}"
+        signs = {"ZP": 1 if better else -1, "CC": -1 if better else 1}
+        named = {"sku": sku, "keeper": "ALPHA", "warehouse": warehouse.upper(), "event_id": event}
+        rows = tuple(AdjustmentRow(**named, condition=c, quantity=sign * units) for c, sign in signs.items())
+        assert self.hub.hears(Adjustment(ref=event, rows=rows), at=self.hub.wms) == ["done"]
+        for c, sign in signs.items():
+            self.physics.move(sku if c == "ZP" else f"{sku} {c}", warehouse, sign * units)
 
     @precondition(lambda self: self.lines)
     @rule(data=st.data(), verdict=st.sampled_from(["accepted", "cancelled", "cancel_refused"]))
@@ -211,7 +288,16 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data(), kind=st.sampled_from([Confirm, Release]))
     def a_caller_confirms_or_releases(self, data: st.DataObject, kind: type[Confirm] | type[Release]) -> None:
         (answer,) = self.decides(kind(data.draw(st.sampled_from(self.refs))))
-        assert isinstance(answer, Reservation) or kind is Confirm
+        assert isinstance(answer, Reservation | Refused)
+
+    @precondition(lambda self: self.refs)
+    @rule(data=st.data())
+    def a_reservation_becomes_an_order(self, data: st.DataObject) -> None:
+        """One that is here, or the next one; reserved stays what it was but for what is then kept twice."""
+        hub, ref = self.hub, data.draw(st.sampled_from([*sorted(self.orders), f"O{len(self.orders)}"]))
+        subject, shop = data.draw(st.sampled_from(self.refs)), self.orders.get(ref, ("tmall",))[0]
+        with contextlib.suppress(Refused):
+            hub.store.write(lambda tx: follow_reservation.promise(tx, subject, getattr(hub, shop), ref))
 
     @rule(seconds=st.integers(1, 90))
     def time_passes(self, seconds: int) -> None:
@@ -267,6 +353,23 @@ class PoolMachine(RuleBasedStateMachine):
         for claim in self.hub.rows(loose.where(c.open.is_(True), c.fulfilment_id.is_(None))):
             ready = claim["may_ship"] and claim["backed"] == claim["asked"] - claim["shipped"]
             assert not ready or claim["state"] in ("short", "part_shipped")
+
+    @invariant()
+    def nobody_waits_for_what_is_there(self) -> None:
+        """Whatever freed a unit, it backs the orders of who waits for it: a part of one, or where not allowed, all."""
+        c, o, m, ce = t.claims.c, t.orders.c, t.merchants.c, t.cells.c
+        query = select(
+            c.order_id, c.cell_id, (c.asked - c.shipped - c.backed).label("missing"), m.part_backing, t.cells
+        )
+        query = query.join(t.cells, ce.id == c.cell_id).join(t.orders, o.id == c.order_id)
+        query = query.join(t.merchants, m.id == o.merchant_id)
+        waits: dict[int, dict[int, int]] = {}
+        for claim in self.hub.rows(query.where(t.is_short, m.short_policy != "ask")):
+            there = max(0, claim["free"] + min(0, claim["suspense"]))
+            assert not (claim["part_backing"] and there)
+            cells = waits.setdefault(claim["order_id"], {})
+            cells[claim["cell_id"]] = cells.get(claim["cell_id"], there) - claim["missing"]
+        assert not any(all(left >= 0 for left in cells.values()) for cells in waits.values())
 
     @invariant()
     def what_is_cancelled_holds_nothing(self) -> None:

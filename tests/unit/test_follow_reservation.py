@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from core.errors import Refused, Unmatched
 from core.flow import follow_reservation, reserve_stock
-from core.flow.funnel import decide
+from core.flow.journeys import decide
 from core.flow.reserve_stock import Answer, Command, Confirm, Release, Reservation, Reserve, Subject
 from core.rules.decide import Want
 from core.store import tables as t

@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from core.errors import Refused, Unfit, Unmatched
 from core.flow import reserve_stock, ship_order
-from core.flow.funnel import decide
+from core.flow.journeys import decide
 from core.flow.reserve_stock import Release, Reserve, Subject
 from core.rules.decide import Want
 from core.store import tables as t
