@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from core.flow import cancel_order, keep_promises, move_stock, publish_stock, reconcile, ship_order
 from core.flow.publish_stock import Said
-from core.model import Confirm, ConfirmedLine, Snapshot, SnapshotRow
+from core.model import Adjustment, AdjustmentRow, Confirm, ConfirmedLine, Snapshot, SnapshotRow
 from core.rules.levels import Shelf, form
 from core.store import outbox
 from core.store import tables as t
@@ -165,6 +165,34 @@ def test_who_asks_is_not_topped_up_by_itself_but_by_a_person(hub: World) -> None
     assert hub.claims("A") == [(5, 5)]
     assert hub.order("A")["state"] == "released"
     assert hub.worklist() == []
+
+
+def test_an_order_of_5_with_3_available_books_no_entry_where_parts_are_not_allowed(hub: World) -> None:
+    hub.decides("wait", part_backing=False)
+    hub.counts("pen", 3)
+    hub.takes(order("A", ("pen", 5)))
+    assert (hub.claims("A"), hub.entries("reserve")) == ([(5, 0)], [])
+    assert hub.cell(hub.pen) == {"free": 3}
+    assert hub.order("A")["state"] == "short"
+    assert hub.audit() == []
+
+
+def test_re_sourcing_before_release_is_one_journal_w1_gives_3_back_and_w2_reserves_5(hub: World) -> None:
+    hub.decides("resource")
+    hub.counts("pen", 3)
+    hub.takes(order("A", ("pen", 5)))
+    hub.counts("pen", 5, "west")
+    assert sorted(hub.entries("resource")) == [("free", -5), ("free", 3), ("reserved", -3), ("reserved", 5)]
+    assert (hub.cell(hub.pen), hub.cell(hub.pen, hub.west)) == ({"free": 3}, {"reserved": 5})
+    assert hub.audit() == []
+
+
+def test_who_ships_in_part_releases_3_of_5_and_leaves_2_waiting(hub: World) -> None:
+    hub.decides("part_ship")
+    hub.counts("pen", 3)
+    hub.takes(order("A", ("pen", 5)))
+    assert (hub.claims("A"), len(hub.fulfilments("A"))) == ([(3, 3), (2, 0)], 1)
+    assert hub.cell(hub.pen) == {"reserved": 3}
 
 
 def test_while_suspense_is_negative_less_is_promised(hub: World) -> None:
@@ -353,6 +381,37 @@ def test_only_the_fulfilments_own_warehouse_is_heard(hub: World) -> None:
     assert hub.cell(hub.pen) == {"reserved": 5}
 
 
+def test_5_of_a_declared_substitute_free_what_was_ordered_and_leave_from_free_then_suspense(hub: World) -> None:
+    hub.store.write(
+        lambda tx: tx.add(t.substitutes, [{"item_id": hub.pen, "instead_id": hub.ink, "created_at": tx.now}])
+    )
+    fulfilment = released_5(hub)
+    hub.counts("ink", 4)
+    hub.confirms(fulfilment, ("ink", 5))
+    assert hub.entries("ship") == [("reserved", -5), ("free", 5), ("free", -4), ("suspense", -1), ("world", 5)]
+    assert (hub.line("A")["item_id"], hub.line("A")["shipped"]) == (hub.pen, 5)
+    kept = hub.row(t.sent_instead, fulfilment_id=hub.fulfilments("A")[0]["id"])
+    assert (kept["item_id"], kept["quantity"]) == (hub.ink, 5)
+    assert len(missing(hub)) == 1
+
+
+# came back
+
+
+def test_a_return_graded_defective_is_held_then_regraded_and_money_back_is_not_goods_back(hub: World) -> None:
+    hub.confirms(released_5(hub), ("pen", 5))
+    hub.takes(closed("A", ("pen", 5)))
+    assert hub.cell(hub.pen) == {}
+    assert hub.takes_back("RT1", ("pen", 1, "CC"), order="A") == ["done"]
+    assert hub.entries("return") == [("world", -1), ("held", 1)]
+    named = {"sku": "pen", "keeper": "ALPHA", "warehouse": "EAST", "event_id": "G1"}
+    rows = tuple(AdjustmentRow(**named, condition=c, quantity=n) for c, n in (("CC", -1), ("ZP", 1)))  # type: ignore[arg-type]
+    assert hub.hears(Adjustment(ref="G1", rows=rows), at=hub.wms) == ["done"]
+    assert hub.entries("regrade") == [("held", -1), ("free", 1)]
+    assert (hub.cell(hub.pen), hub.line("A")["returned"]) == ({"free": 1}, 1)
+    assert hub.audit() == []
+
+
 # counted
 
 
@@ -373,6 +432,16 @@ def test_count_minus_5_with_free_2_and_reserved_8_takes_2_free_and_3_suspense_th
     assert hub.order("A")["state"] == "short"
     assert hub.entries("unback") == [("reserved", -3), ("suspense", 3)]
     assert "stock.missing" not in hub.worklist()
+    assert hub.audit() == []
+
+
+def test_count_minus_5_is_unbacked_at_once_newest_first_where_the_owner_leaves_it_to_us(hub: World) -> None:
+    hub.decides("wait", unback="newest")
+    hub.counts("pen", 10)
+    hub.takes(order("A", ("pen", 8), holds=("remark",)))
+    hub.counts("pen", -5)
+    assert hub.entries("unback") == [("reserved", -3), ("suspense", 3)]
+    assert (hub.cell(hub.pen), hub.claims("A"), hub.worklist()) == ({"reserved": 5}, [(8, 5)], [])
     assert hub.audit() == []
 
 

@@ -60,17 +60,6 @@ def resources(hub: World, ref: str, *warehouses: str, scope: Scope = HUB) -> dic
 # part or nothing
 
 
-def test_an_order_of_5_with_3_available_books_no_entry_where_parts_are_not_allowed(hub: World) -> None:
-    hub.decides("wait", part_backing=False)
-    hub.counts("pen", 3)
-    hub.takes(order("A", ("pen", 5)))
-    assert hub.claims("A") == [(5, 0)]
-    assert hub.entries("reserve") == []
-    assert hub.cell(hub.pen) == {"free": 3}
-    assert hub.order("A")["state"] == "short"
-    assert hub.audit() == []
-
-
 def test_what_is_left_to_others_goes_to_the_next_order_that_it_backs_whole(hub: World) -> None:
     hub.decides("wait", part_backing=False)
     hub.counts("pen", 3)
