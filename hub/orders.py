@@ -17,7 +17,9 @@ from core.store.scope import Scope
 from core.store.store import Transaction, one
 from hub.onboard.form import Code, Form, Row, find, note
 
-RELEASED = "its warehouses were told of all of it: only what none was told of can move; have it called off there first"
+RELEASED = (
+    "nothing of it can move: what there is of it, its warehouses were told of, and they have to let go of it first"
+)
 
 
 class Resource(Form):

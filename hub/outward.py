@@ -139,8 +139,7 @@ def _value(tx: Transaction, row: Row) -> Model | None:
 
 def _cancellation(tx: Transaction, ids: Mapping[str, int]) -> Cancellation | None:
     if "fulfilment" not in ids:
-        order = one(tx, t.orders, id=ids["order"])
-        return Cancellation(ref=order["ref"], reason="out of stock") if order and order["state"] == "short" else None
+        return _cancellation_at_shop(tx, ids["order"])
     fulfilment = one(tx, t.fulfilments, id=ids["fulfilment"])
     if fulfilment is None or fulfilment["state"] != "cancelling" or _never_told(tx, ids):
         return None
@@ -152,6 +151,15 @@ def _cancellation(tx: Transaction, ids: Mapping[str, int]) -> Cancellation | Non
         keeper=line["keeper"],
         reason="the order was called off",
     )
+
+
+def _cancellation_at_shop(tx: Transaction, order_id: int) -> Cancellation | None:
+    """None where goods came meanwhile, or its merchant would rather wait."""
+    o, m = t.orders.c, t.merchants.c
+    query = select(o.ref, o.state, m.short_policy).join(t.merchants, m.id == o.merchant_id).where(o.id == order_id)
+    order = tx.row(query)
+    asks = order is not None and order["state"] == "short" and order["short_policy"] == keep_promises.ASK
+    return Cancellation(ref=order["ref"], reason="out of stock") if order and asks else None
 
 
 def _sale(tx: Transaction, order_id: int) -> Sale | None:

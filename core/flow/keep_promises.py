@@ -9,17 +9,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, select, update
 
 from core.flow import release_order, resource_order
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.ledger import Cell, CellKey, Entry, Ledger
 from core.store.pools import pools
-from core.store.store import Transaction, many
+from core.store.store import Transaction, many, one
 
 ASK, RESOURCE = "ask", "resource"
 NEWEST = "newest"
+ASKED = "order.short/send_cancellation"
 Row = Mapping[str, Any]
 
 
@@ -168,3 +169,14 @@ def policy_changed(tx: Transaction, merchant_id: int) -> None:
     ledger.sunk |= set(tx.conn.execute(missing).scalars())
     after_moves(tx, ledger)
     release_order.release(tx, [row["order_id"] for row in short])
+    _stop_asking(tx, merchant_id, [row["order_id"] for row in short])
+
+
+def _stop_asking(tx: Transaction, merchant_id: int, orders: Sequence[int]) -> None:
+    """Who waits from now on does not want its shops asked to cancel any more."""
+    merchant = one(tx, t.merchants, id=merchant_id)
+    w = t.worklist.c
+    if merchant and merchant["short_policy"] != ASK:
+        asked = any_of(tx.conn, w.subject, [f"order:{ident}" for ident in sorted(set(orders))])
+        done = update(t.worklist).where(w.kind == ASKED, asked, w.done_at.is_(None)).values(done_at=tx.now)
+        tx.conn.execute(done)

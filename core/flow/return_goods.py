@@ -24,8 +24,8 @@ from core.store.store import Transaction, one
 
 Row = Mapping[str, Any]
 NO_ORDER = "{} units of {} came back and no order of ours is named: find out whose they are, and whether to pay them"
-NOT_ORDERED = "{} units of {} came back with this order, which had none: find out where they belong"
-TOO_MANY = "{} units more of {} came back than had left: settle with the warehouse what they are"
+NOT_ORDERED = "{} units of {} came back with order {}, which had none: find out where they belong"
+TOO_MANY = "{} units more of {} came back with order {} than had left: settle with the warehouse what they are"
 
 
 class Back(NamedTuple):
@@ -74,8 +74,17 @@ def _take_back(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Return) ->
 def _back(tx: Transaction, spoken: Spoken, told: Return, line: ReturnedLine, warehouse: int) -> Back | None:
     """What came back and of which order; None where its SKU is nobody's under that keeper code."""
     order = _order(tx, spoken.connection_id, told, line)
-    found = owned(tx, warehouse, line.keeper, line.sku)
+    found = (_sent(tx, order, line) if order else None) or owned(tx, warehouse, line.keeper, line.sku)
     return Back(line.sku, *found, line.condition, line.quantity, order) if found else None
+
+
+def _sent(tx: Transaction, order: Row, line: ReturnedLine) -> tuple[int, int] | None:
+    """(owner, item) that SKU was to our warehouses in this order; None where they were told of no such thing."""
+    f, li, i = t.fulfilments.c, t.fulfilment_lines.c, t.items.c
+    query = select(i.owner_id, i.id).join(t.fulfilment_lines, li.item_id == i.id)
+    query = query.join(t.fulfilments, f.id == li.fulfilment_id).where(f.order_id == order["id"], li.sku == line.sku)
+    row = tx.row(query.where(li.keeper == line.keeper) if line.keeper else query)
+    return (row["owner_id"], row["id"]) if row else None
 
 
 def _order(tx: Transaction, connection_id: int, told: Return, line: ReturnedLine) -> Row | None:
@@ -85,11 +94,10 @@ def _order(tx: Transaction, connection_id: int, told: Return, line: ReturnedLine
     """
     f, w, o, p = t.fulfilments.c, t.warehouses.c, t.orders.c, t.parcels.c
     sent = select(f.order_id).join(t.warehouses, w.id == f.warehouse_id).where(w.wms_id == connection_id)
-    named = [ref for ref in (line.order, told.ref) if ref]
-    ways = [sent.where(f.ref.in_(named))]
+    ways = [sent.where(f.ref.in_([line.order, told.ref]))]
     if told.waybill:
         ways.append(sent.join(t.parcels, p.fulfilment_id == f.id).where(p.waybill == told.waybill))
-    ways.append(select(o.id.label("order_id")).where(o.ref.in_(named), o.id.in_(sent)))
+    ways.append(select(o.id.label("order_id")).where(o.ref == line.order, o.id.in_(sent)))
     for way in ways:
         ids = set(tx.conn.execute(way.distinct().limit(2)).scalars())
         if len(ids) == 1:
@@ -119,7 +127,7 @@ def _keep(tx: Transaction, spoken: Spoken, told: Return, warehouse: int, backs: 
     ident = _head(tx, spoken.connection_id, told, warehouse)
     r = t.return_lines.c
     last = tx.conn.execute(select(func.coalesce(func.max(r.n), 0)).where(r.return_id == ident)).scalar_one()
-    rows = [row for back in backs for row in _rows(tx, back, f"return:{ident}")]
+    rows = [row for back in backs for row in _rows(tx, back, f"return:{ident}:{back.item_id}")]
     head = {"return_id": ident, "inbox_id": spoken.inbox_id}
     tx.add(t.return_lines, [{**head, "n": n, **row} for n, row in enumerate(rows, last + 1)])
     tell(tx, [_happened(ident, told.ref, row) for row in rows])
@@ -143,18 +151,17 @@ def _rows(tx: Transaction, back: Back, subject: str) -> list[dict[str, Any]]:
     merchant = back.order["merchant_id"] if back.order else back.owner_id
     order_id = back.order["id"] if back.order else None
     row = {"owner_id": back.owner_id, "merchant_id": merchant, "item_id": back.item_id, "condition": back.condition}
-    shares = _shares(tx, order_id, back) if order_id else []
+    shares = _shares(tx, back.order, back, subject) if back.order else []
     if not shares:
-        why, about = (NOT_ORDERED, f"order:{order_id}") if order_id else (NO_ORDER, subject)
-        kind = "return.not_ordered" if order_id else "return.no_order"
-        ask_person(tx, kind, about, merchant, why.format(back.units, back.sku))
+        kind, why = ("return.not_ordered", NOT_ORDERED) if back.order else ("return.no_order", NO_ORDER)
+        ask_person(tx, kind, subject, merchant, why.format(back.units, back.sku, back.order and back.order["ref"]))
         return [{**row, "quantity": back.units, "order_id": order_id, "line_id": None}]
     return [{**row, "quantity": units, "order_id": order_id, "line_id": line} for line, units in shares]
 
 
-def _shares(tx: Transaction, order_id: int, back: Back) -> list[tuple[int, int]]:
+def _shares(tx: Transaction, order: Row, back: Back, subject: str) -> list[tuple[int, int]]:
     """(order line, units) of what came back; more than had left goes to the first line, and to a person."""
-    lines = _lines(tx, order_id, back.item_id)
+    lines = _lines(tx, order["id"], back.item_id)
     shares: dict[int, int] = {}
     left = back.units
     for line in lines:
@@ -164,7 +171,8 @@ def _shares(tx: Transaction, order_id: int, back: Back) -> list[tuple[int, int]]
             left -= units
     if lines and left:
         shares[lines[0]["id"]] = shares.get(lines[0]["id"], 0) + left
-        ask_person(tx, "return.too_many", f"order:{order_id}", lines[0]["merchant_id"], TOO_MANY.format(left, back.sku))
+        why = TOO_MANY.format(left, back.sku, order["ref"])
+        ask_person(tx, "return.too_many", subject, order["merchant_id"], why)
     o = t.order_lines.c
     for line_id, units in shares.items():
         tx.conn.execute(update(t.order_lines).where(o.id == line_id).values(returned=o.returned + units))
@@ -173,11 +181,10 @@ def _shares(tx: Transaction, order_id: int, back: Back) -> list[tuple[int, int]]
 
 def _lines(tx: Transaction, order_id: int, item_id: int) -> list[Row]:
     """The order's lines that had this item to send, or got it in place of theirs."""
-    ol, o, f, s = t.order_lines.c, t.orders.c, t.fulfilment_lines.c, t.sent_instead.c
+    ol, f, s = t.order_lines.c, t.fulfilment_lines.c, t.sent_instead.c
     got = select(f.line_id).join(t.sent_instead, (s.fulfilment_id == f.fulfilment_id) & (s.n == f.n))
-    query = select(t.order_lines, o.merchant_id).join(t.orders, o.id == ol.order_id)
     mine = or_(ol.item_id == item_id, ol.id.in_(got.where(s.item_id == item_id)))
-    return tx.rows(query.where(ol.order_id == order_id, ol.bears_stock.is_(True), mine).order_by(ol.id))
+    return tx.rows(select(t.order_lines).where(ol.order_id == order_id, ol.bears_stock.is_(True), mine).order_by(ol.id))
 
 
 def _happened(return_id: int, ref: str, row: Mapping[str, Any]) -> Happened:

@@ -168,6 +168,22 @@ def test_a_number_two_shops_use_names_no_order(hub: World) -> None:
     assert hub.worklist() == ["return.no_order"]
 
 
+def test_the_number_of_a_return_is_not_taken_for_an_orders(hub: World) -> None:
+    shipped(hub)
+    hub.takes_back("A", ("pen", 1))
+    assert (returned(hub), hub.worklist()) == ([0], ["return.no_order"])
+
+
+def test_the_order_says_whose_goods_they_are_where_two_owners_share_a_keeper_code(hub: World) -> None:
+    shipped(hub)
+    pen = {"owner_id": hub.beta, "sku": "pen", "name": "pen"}
+    hub.store.write(lambda tx: tx.add(t.items, [{"id": tx.ids.new(), **pen, "created_at": tx.now}]))
+    hub.store.write(lambda tx: tx.add(t.keepers, [{"owner_id": hub.beta, "warehouse_id": hub.east, "code": "ALPHA"}]))
+    assert hub.takes_back("RT1", ("pen", 1)) == ["parked"]
+    assert hub.takes_back("RT2", ("pen", 1), order="A") == ["done"]
+    assert (returned(hub), hub.cell(hub.pen)) == ([1], {"free": 1})
+
+
 def test_an_order_no_warehouse_there_had_to_send_is_not_meant(hub: World) -> None:
     hub.takes(order("A", ("pen", 1)))
     hub.takes_back("RT1", ("pen", 1), order="A")

@@ -205,7 +205,7 @@ def test_what_a_warehouse_was_told_of_does_not_move_by_itself_nor_by_hand(hub: W
     hub.releases("A")
     hub.counts("pen", 9, "west")
     assert places(hub, "A") == [("east", 5, 5)]
-    with pytest.raises(Refused, match="told of all of it"):
+    with pytest.raises(Refused, match="nothing of it can move"):
         resources(hub, "A")
     assert hub.entries("resource") == []
 
@@ -394,7 +394,9 @@ def test_a_changed_policy_holds_for_what_is_short_already(hub: World) -> None:
     hub.takes(order("A", ("pen", 5)))
     hub.counts("pen", 3)
     assert places(hub, "A") == [("east", 5, 0)]
+    assert hub.worklist() == ["order.short/send_cancellation"]
     change(hub, short_policy="wait")
+    assert hub.worklist() == []
     assert places(hub, "A") == [("east", 5, 3)]
     hub.counts("pen", 1)
     assert places(hub, "A") == [("east", 5, 4)]
