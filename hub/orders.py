@@ -17,9 +17,7 @@ from core.store.scope import Scope
 from core.store.store import Transaction, one
 from hub.onboard.form import Code, Form, Row, find, note
 
-RELEASED = (
-    "nothing of it can move: what there is of it, its warehouses were told of, and they have to let go of it first"
-)
+RELEASED = "nothing of it can move: its warehouses were told of what there is of it, and have to let go of it first"
 
 
 class Resource(Form):
