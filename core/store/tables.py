@@ -14,9 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
-    false,
     text,
-    true,
 )
 
 from core.store.database import Blob, Id, Json, Utc, only_where, room_for_changes
@@ -52,8 +50,8 @@ def _units(name: str) -> Column[Any]:
     return Column(name, Id, nullable=False, server_default="0")
 
 
-def _flag(name: str, default: bool | None = None) -> Column[Any]:
-    return Column(name, Boolean, nullable=False, server_default={None: None, True: true(), False: false()}[default])
+def _flag(name: str, default: str | None = None) -> Column[Any]:
+    return Column(name, Boolean, nullable=False, server_default=text(default) if default else None)
 
 
 def _when(name: str, null: bool = False) -> Column[Any]:
@@ -77,7 +75,7 @@ merchants = _table(
     _text("code"),
     _text("name"),
     _text("short_policy", default="ask"),
-    _flag("part_backing", default=True),
+    _flag("part_backing", default="true"),
     _text("unback", default="person"),
     _when("created_at"),
     UniqueConstraint("code"),

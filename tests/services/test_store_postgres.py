@@ -44,6 +44,8 @@ def hub(tmp_path: Path, shared_postgres_url: str, request: pytest.FixtureRequest
         built = world(it, clock)
         if request.function.__module__.endswith(("test_order_versions", "test_tracking")):
             built.counts("pen", 20)
+        if request.function.__module__.endswith("test_short_orders"):
+            built.decides("wait")
         yield built
 
 

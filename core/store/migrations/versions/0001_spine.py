@@ -66,7 +66,7 @@ def upgrade() -> None:
         sa.Column("code", sa.String(length=200), nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("short_policy", sa.String(length=200), server_default="ask", nullable=False),
-        sa.Column("part_backing", sa.Boolean(), server_default=sa.text("1"), nullable=False),
+        sa.Column("part_backing", sa.Boolean(), server_default=sa.text("(true)"), nullable=False),
         sa.Column("unback", sa.String(length=200), server_default="person", nullable=False),
         sa.Column("created_at", database.Utc(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_merchants")),
