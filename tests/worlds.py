@@ -19,7 +19,7 @@ from uuid import uuid4
 from sqlalchemy import Select, select
 
 from connectors.registry import connector
-from core.flow import move_stock, reconcile, release_order
+from core.flow import audit_ledger, move_stock, release_order
 from core.flow.hear import Spoken
 from core.flow.journeys import decide
 from core.model import (
@@ -313,7 +313,7 @@ class World:
     def audit(self) -> list[str]:
         """Every breach of the ledger's rules."""
         with self.store.read() as tx:
-            return reconcile.audit(tx)
+            return audit_ledger.audit(tx)
 
     def tally(self, name: str) -> int:
         """A counter."""

@@ -113,10 +113,10 @@ def replay(ids: list[int]) -> None:
 @app.command()
 def audit() -> None:
     """Hold the ledger against its journals; exit code 1 when a rule is broken."""
-    from core.flow import reconcile
+    from core.flow import audit_ledger
 
     with _store() as store, store.read() as tx:
-        breaches = reconcile.audit(tx)
+        breaches = audit_ledger.audit(tx)
     typer.echo("\n".join(breaches) or "clean")
     raise typer.Exit(1 if breaches else 0)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from core.flow import reconcile, reserve_stock
+from core.flow import audit_ledger, reserve_stock
 from core.store import inbox, outbox
 from core.store.store import Store
 from workers.hints import LANES
@@ -60,7 +60,7 @@ class Clock:
         if day != self._audited:
             self._audited = day
             with self._store.read() as tx:
-                breaches = reconcile.audit(tx)
+                breaches = audit_ledger.audit(tx)
             for breach in breaches:
                 log.error("audit_breach", breach=breach)
-            self._store.write(lambda tx: reconcile.post(tx, day, breaches))
+            self._store.write(lambda tx: audit_ledger.post(tx, day, breaches))

@@ -6,7 +6,16 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from core.flow import move_stock, reconcile, reserve_stock, return_goods, ship_order, take_order, track_parcel
+from core.flow import (
+    compare_stock,
+    link_items,
+    move_stock,
+    reserve_stock,
+    return_goods,
+    ship_order,
+    take_order,
+    track_parcel,
+)
 from core.flow.hear import Spoken
 from core.flow.reserve_stock import Confirm, Release, Reserve
 from core.store.ledger import Ledger
@@ -27,8 +36,8 @@ DOCUMENTS: dict[str, Callable[[Transaction, Sequence[Spoken]], None]] = {
     "count": move_stock.adjust,
     "stock_change": move_stock.adjust,
     "tracking": track_parcel.track_parcels,
-    "stock": reconcile.compare,
-    "item": reconcile.link_items,
+    "stock": compare_stock.compare,
+    "item": link_items.link_items,
 }
 """Document kind → the journey that books several of them and settles their inbox rows."""
 BESIDE = frozenset({"tracking", "stock", "item"})

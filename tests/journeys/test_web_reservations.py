@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import select, update
 
-from core.flow import reconcile
+from core.flow import audit_ledger
 from core.store import tables as t
 from workers.clock import Clock
 
@@ -42,7 +42,7 @@ def accounts(stage: Any) -> tuple[int, int]:
 
 def breaches(stage: Any) -> list[str]:
     with stage.store.read() as tx:
-        return reconcile.audit(tx)
+        return audit_ledger.audit(tx)
 
 
 def test_what_is_kept_is_shown_and_asked_again_is_not_kept_twice(five: Any) -> None:

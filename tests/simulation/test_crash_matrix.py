@@ -23,7 +23,7 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import case, func, select
 
-from core.flow import reconcile
+from core.flow import audit_ledger
 from core.store import tables as t
 from core.store.store import Store, Transaction
 from core.store.vault import Vault
@@ -97,7 +97,7 @@ class Teller:
         with self.copy() as url:
             assert self.tell(url, stop)["end"] == -signal.SIGKILL
             with opened(url) as tx:
-                assert reconcile.audit(tx) == []
+                assert audit_ledger.audit(tx) == []
             assert self.tell(url, late=RESTARTED_S)["end"] == 0
             ended_well(url, self.notes)
 
@@ -123,7 +123,7 @@ def opened(url: str) -> Iterator[Transaction]:
 def ended_well(url: str, notes: Path) -> None:
     """Nothing is left to do, everything was decided and done once, and the books are right."""
     with opened(url) as tx:
-        assert reconcile.audit(tx) == []
+        assert audit_ledger.audit(tx) == []
         assert count(tx, t.outbox.c.state) <= {"done", "moot"}
         assert count(tx, t.inbox.c.state) == {"done"}
         orders_decided_once(tx)

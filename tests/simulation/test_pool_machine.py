@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import select
 
 from core.errors import OutOfStock, Refused
-from core.flow import follow_reservation, keep_promises, reconcile, reserve_stock
+from core.flow import audit_ledger, follow_reservation, keep_promises, reserve_stock
 from core.flow.journeys import decide
 from core.flow.reserve_stock import Answer, Command, Confirm, Release, Reservation, Reserve, Subject
 from core.model import Adjustment, AdjustmentRow
@@ -314,8 +314,8 @@ class PoolMachine(RuleBasedStateMachine):
     def the_books_hold(self) -> None:
         self.look()
         with self.hub.store.read() as tx:
-            breaches = [b for b in reconcile.audit(tx) if "units in suspense" not in b]
-            assert reconcile.overcommitted_units(tx) == 0
+            breaches = [b for b in audit_ledger.audit(tx) if "units in suspense" not in b]
+            assert audit_ledger.overcommitted_units(tx) == 0
         assert breaches == []
 
     @invariant()

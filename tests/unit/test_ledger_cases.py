@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from core.flow import cancel_order, keep_promises, move_stock, publish_stock, reconcile, ship_order
+from core.flow import audit_ledger, cancel_order, keep_promises, move_stock, publish_stock, ship_order
 from core.flow.publish_stock import Said
 from core.model import Adjustment, AdjustmentRow, Confirm, ConfirmedLine, Snapshot, SnapshotRow
 from core.rules.levels import Shelf, form
@@ -807,7 +807,7 @@ def test_the_audit_finds_a_claim_that_is_backed_by_nothing(hub: World) -> None:
     by = f"last by reserve of order:{hub.order('A')['id']}"
     assert hub.audit() == [f"cell {cell['id']}: open claims are backed by 4, reserved is 5, {by}"]
     with hub.store.read() as tx:
-        assert reconcile.overcommitted_units(tx) == 1
+        assert audit_ledger.overcommitted_units(tx) == 1
 
 
 def test_the_database_itself_refuses_an_overdrawn_balance(hub: World) -> None:

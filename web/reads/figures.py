@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select
 
-from core.flow.reconcile import overcommitted_units
+from core.flow.audit_ledger import overcommitted_units
 from core.store import tables as t
 from core.store.outbox import OPEN
 from core.store.scope import Scope

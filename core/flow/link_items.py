@@ -1,0 +1,34 @@
+"""An ERP's items are linked to ours by their SKUs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import or_, select
+
+from core.flow.hear import Spoken, fresh
+from core.model import Catalogue
+from core.store import inbox
+from core.store import tables as t
+from core.store.database import insert_or_skip
+from core.store.store import Transaction
+
+
+def link_items(tx: Transaction, batch: Sequence[Spoken]) -> None:
+    """Link an ERP's items to ours by SKU: the merchant's own, and those its listings sell."""
+    for spoken in fresh(tx, batch):
+        assert isinstance(spoken.noun, Catalogue)
+        refs = {item.sku: item.ref for item in spoken.noun.items}
+        rows = [
+            {"connection_id": spoken.connection_id, "kind": "item", "ref": refs[r["sku"]], "ours": str(r["id"])}
+            for r in sold_by(tx, spoken.merchant_id, list(refs))
+        ]
+        insert_or_skip(tx.conn, t.links, rows, returning="ref")
+        inbox.settle(tx, [spoken.inbox_id])
+
+
+def sold_by(tx: Transaction, merchant_id: int, skus: Sequence[str]) -> list[Mapping[str, Any]]:
+    i, li, c = t.items.c, t.listings.c, t.connections.c
+    listed = select(li.item_id).join(t.connections, c.id == li.connection_id).where(c.merchant_id == merchant_id)
+    return tx.rows(select(i.id, i.sku).where(i.sku.in_(skus), or_(i.owner_id == merchant_id, i.id.in_(listed))))
