@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from connectors.spi import Outcome, Outgoing
 from core.errors import Broken, InDoubt, Later, Throttled, YipanError
-from core.flow import cancel_order, keep_promises, move_stock, publish_stock, release_order, ship_order
+from core.flow import cancel_order, keep_promises, move_stock, publish_stock, release_order, ship_order, transfer_stock
 from core.flow.publish_stock import Said
 from core.model import Cancellation, Model, Sale, SaleLine, Shipment
 from core.store import outbox
@@ -130,7 +130,9 @@ def _value(tx: Transaction, row: Row) -> Model | None:
         "send_booking": lambda: release_order.booking(tx, ids["fulfilment"], doubted),
         "send_delivery_order": lambda: release_order.delivery_order(tx, ids["fulfilment"], doubted),
         "send_shipment": lambda: _shipment(tx, row),
-        "send_asn": lambda: move_stock.asn(tx, ids["asn"]),
+        "send_asn": lambda: (
+            move_stock.asn(tx, ids["asn"]) if "asn" in ids else transfer_stock.notice(tx, ids["transfer"])
+        ),
         "send_cancellation": lambda: _cancellation(tx, ids),
         "send_sale": lambda: _sale(tx, ids["order"]),
     }

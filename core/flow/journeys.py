@@ -15,9 +15,11 @@ from core.flow import (
     ship_order,
     take_order,
     track_parcel,
+    transfer_stock,
 )
 from core.flow.hear import Spoken
 from core.flow.reserve_stock import Confirm, Release, Reserve
+from core.flow.transfer_stock import Transfer
 from core.store.ledger import Ledger
 from core.store.store import Transaction
 
@@ -25,6 +27,7 @@ COMMANDS: dict[type, Callable[[Transaction, Ledger, Any], Sequence[Any]]] = {
     Reserve: reserve_stock.reserve,
     Confirm: reserve_stock.confirm,
     Release: reserve_stock.release,
+    Transfer: transfer_stock.transfer,
 }
 """Command → the journey that decides several of them: one answer each, in order."""
 DOCUMENTS: dict[str, Callable[[Transaction, Sequence[Spoken]], None]] = {

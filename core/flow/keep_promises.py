@@ -142,7 +142,7 @@ def take_back(tx: Transaction, ledger: Ledger, cell: Cell) -> int:
     Moves reserved to suspense, as much as is missing there, and leaves those orders short. Returns the units.
     """
     c = t.claims.c
-    loose = and_(c.cell_id == cell.id, c.open.is_(True), c.fulfilment_id.is_(None), c.backed > 0)
+    loose = and_(c.cell_id == cell.id, c.open.is_(True), c.fulfilment_id.is_(None), c.backed > 0, c.kind != "transfer")
     short: list[int] = []
     total = 0
     for claim in tx.rows(select(t.claims).where(loose).order_by(c.id.desc())):

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select, update
 
-from core.errors import Refused, Unmatched
-from core.flow import keep_promises, regrade_goods
+from core.errors import Refused, Unmatched, YipanError
+from core.flow import carry_transfer, keep_promises, regrade_goods
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Adjustment, AdjustmentRow, Asn, AsnLine, Receipt, ReceivedLine
@@ -93,11 +93,13 @@ def receive(tx: Transaction, batch: Sequence[Spoken]) -> None:
         receipt = spoken.noun
         assert isinstance(receipt, Receipt)
         row = _asn_of(tx, receipt.asn, spoken.connection_id)
-        unknown = _unknown_sku(tx, row, receipt.lines) if row else ""
-        if row is None or unknown:
-            inbox.park(tx, spoken.inbox_id, Unmatched("item", unknown) if unknown else Unmatched("asn", receipt.asn))
-            continue
-        error = _receive(tx, ledger, spoken, receipt, row)
+        error: YipanError | None
+        if row is None:
+            error = carry_transfer.arrival_told(tx, ledger, spoken, receipt)
+        elif unknown := _unknown_sku(tx, row, receipt.lines):
+            error = Unmatched("item", unknown)
+        else:
+            error = _receive(tx, ledger, spoken, receipt, row)
         if error:
             inbox.park(tx, spoken.inbox_id, error)
         else:
@@ -257,4 +259,5 @@ def _ours(tx: Transaction, ref: str, connection_id: int) -> bool:
     f, w, a = t.fulfilments, t.warehouses, t.asns
     fulfilment = select(f.c.id).join(w, w.c.id == f.c.warehouse_id).where(f.c.ref == ref, w.c.wms_id == connection_id)
     announced = select(a.c.id).join(w, w.c.id == a.c.warehouse_id).where(a.c.ref == ref, w.c.wms_id == connection_id)
-    return tx.row(fulfilment) is not None or tx.row(announced) is not None
+    known = tx.row(fulfilment) is not None or tx.row(announced) is not None
+    return known or carry_transfer.named_by(tx, ref, connection_id)

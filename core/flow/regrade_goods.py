@@ -1,16 +1,33 @@
-"""Goods judged anew: what a warehouse tells as so many less in one condition and as many more in another."""
+"""Goods judged anew, by a person or by a warehouse: so many less in one condition and as many more in another."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
 
-from core.errors import Unmatched
+from sqlalchemy import func, select
+
+from core.errors import Refused, Unmatched
+from core.flow import keep_promises
 from core.flow.hear import Spoken
 from core.model import Adjustment, AdjustmentRow
 from core.rules import posting
+from core.store import tables as t
 from core.store.keepers import linked_warehouse, owned
 from core.store.ledger import Cell, CellKey, Entry, Ledger
 from core.store.store import Transaction
+
+
+class Judged(NamedTuple):
+    """So many base units of a cell are of another condition. key: the business key of who said so."""
+
+    key: str
+    cause: str
+    origin: CellKey
+    condition: str
+    units: int
+
 
 Pair = tuple[int, int]
 """The places of two rows in their document: where units leave, where they come."""
@@ -47,10 +64,41 @@ def regrade(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Adjustment, p
     if ledger.known([key]):
         tx.tally("duplicates_absorbed")
         return None
-    origin, goal = (ledger.cell(CellKey(*found, warehouse, row.condition)) for row in (less, more))
-    entries = _entries(origin, goal, more.quantity)
-    ledger.book(key, "regrade", f"inbox:{spoken.inbox_id}", entries, less.happened_at or told.happened_at)
+    origin = CellKey(*found, warehouse, less.condition)
+    judged = Judged(key, f"inbox:{spoken.inbox_id}", origin, more.condition, more.quantity)
+    book(ledger, judged, less.happened_at or told.happened_at)
     return None
+
+
+def book(ledger: Ledger, judged: Judged, happened_at: datetime | None = None) -> None:
+    """One journal: out of one condition, the units that the books lack there out of suspense, and into the other."""
+    origin = ledger.cell(judged.origin)
+    goal = ledger.cell(judged.origin._replace(condition=judged.condition))
+    ledger.book(judged.key, "regrade", judged.cause, _entries(origin, goal, judged.units), happened_at)
+
+
+def judge(tx: Transaction, ledger: Ledger, judged: Judged) -> bool:
+    """A person judged goods anew; False where that was said before. Raises Refused where the key stands for another."""
+    if ledger.known([judged.key]):
+        if _moved(tx, judged.key) != _would_move(judged):
+            raise Refused("this ref stands for another regrade already: choose another ref")
+        return False
+    book(ledger, judged)
+    keep_promises.after_moves(tx, ledger)
+    return True
+
+
+def _would_move(judged: Judged) -> dict[CellKey, int]:
+    return {judged.origin: -judged.units, judged.origin._replace(condition=judged.condition): judged.units}
+
+
+def _moved(tx: Transaction, key: str) -> dict[CellKey, int]:
+    """Units per cell of the journal of this key."""
+    e, j, ce = t.entries.c, t.journals.c, t.cells.c
+    place = (ce.owner_id, ce.item_id, ce.warehouse_id, ce.condition)
+    query = select(*place, func.sum(e.quantity).label("n")).join(t.cells, ce.id == e.cell_id)
+    rows = tx.conn.execute(query.join(t.journals, j.id == e.journal_id).where(j.key == key).group_by(*place))
+    return {CellKey(*row[:4]): int(row[4]) for row in rows}
 
 
 def _entries(origin: Cell, goal: Cell, units: int) -> list[Entry]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import case, select, update
 
 from core.errors import Refused, Unmatched, YipanError
-from core.flow import cancel_order, end_fulfilment, keep_promises, send_instead
+from core.flow import cancel_order, carry_transfer, end_fulfilment, keep_promises, send_instead
 from core.flow.hear import Spoken, fresh
 from core.flow.release_order import expect_parcel
 from core.flow.send_instead import Instead
@@ -52,7 +52,7 @@ def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) 
     """Book it, or say why it cannot be understood."""
     fulfilment = _of_warehouse(tx, confirm.fulfilment, spoken.connection_id)
     if fulfilment is None:
-        return Unmatched("fulfilment", confirm.fulfilment)
+        return carry_transfer.departure_told(tx, ledger, spoken, confirm)
     lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment["id"]])
     skus = {line["sku"] for line in lines}
     strange = [told.sku for told in confirm.lines if told.sku not in skus]

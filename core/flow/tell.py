@@ -98,9 +98,11 @@ def _leave_to_people(tx: Transaction, left: Sequence[tuple[Happened, Route]]) ->
         ask_person(tx, f"{happened.type}/{route.ability}", happened.subject, happened.merchant_id, reason)
 
 
-def ask_person(tx: Transaction, kind: str, subject: str, merchant_id: int | None, reason: str) -> None:
-    """Put it on the worklist, or back on it."""
-    row = {"kind": kind, "subject": subject, "merchant_id": merchant_id, "reason": reason, "fix": "done"}
+def ask_person(
+    tx: Transaction, kind: str, subject: str, merchant_id: int | None, reason: str, fix: str = "done"
+) -> None:
+    """Put it on the worklist, or back on it. fix: what its buttons do."""
+    row = {"kind": kind, "subject": subject, "merchant_id": merchant_id, "reason": reason, "fix": fix}
     if not insert_or_skip(tx.conn, t.worklist, [{"id": tx.ids.new(), **row, "created_at": tx.now}]):
         w = t.worklist.c
         again = update(t.worklist).where(w.kind == kind, w.subject == subject, w.done_at.is_not(None))

@@ -22,12 +22,13 @@ class AsnLine(Model):
 class Asn(Model):
     """Advance shipping notice: goods on their way. `ref` is ours; `warehouse` is our id, linked by the mapping.
 
-    keeper: how that warehouse knows the owner (Qimen ownerCode).
+    keeper: how that warehouse knows the owner (Qimen ownerCode). reason: why goods come.
     """
 
     ref: Ref
     warehouse: Ref
     keeper: Ref
+    reason: Literal["other", "transfer"] = "other"
     created_at: Time
     expected_at: Time | None = None
     lines: tuple[AsnLine, ...]

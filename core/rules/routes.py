@@ -17,7 +17,7 @@ class Route(Model):
 
     to: Literal["shop", "wms", "courier", "erp"]
     ability: str
-    key: Literal["order", "fulfilment", "asn"]
+    key: Literal["order", "fulfilment", "asn", "transfer"]
 
 
 class Routes(RootModel[dict[str, tuple[Route, ...]]]):

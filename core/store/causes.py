@@ -66,6 +66,18 @@ def _asns(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
     return {r["id"]: Cause("asn", r["ref"] if r["mine"] else None) for r in tx.rows(query)}
 
 
+def _transfers(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
+    tr = t.transfers.c
+    query = select(tr.id, tr.ref, scope.sees(tr.owner_id).label("mine")).where(any_of(tx.conn, tr.id, ids))
+    return {r["id"]: Cause("transfer", r["ref"] if r["mine"] else None) for r in tx.rows(query)}
+
+
+def _counts(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
+    co = t.counts.c
+    query = select(co.id, co.ref, scope.sees(co.owner_id).label("mine")).where(any_of(tx.conn, co.id, ids))
+    return {r["id"]: Cause("stock_take", r["ref"] if r["mine"] else None) for r in tx.rows(query)}
+
+
 def _documents(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
     """A warehouse speaks of everybody's fulfilments and returns: whose they are decides who sees their number."""
     i, c, f = t.inbox.c, t.connections.c, t.fulfilments.c
@@ -91,5 +103,7 @@ LOOKS: Mapping[str, Callable[[Transaction, Scope, list[int]], dict[int, Cause]]]
     "order": _orders,
     "fulfilment": _fulfilments,
     "asn": _asns,
+    "transfer": _transfers,
+    "stock_take": _counts,
     "inbox": _documents,
 }

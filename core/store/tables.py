@@ -77,6 +77,7 @@ merchants = _table(
     _text("short_policy", default="ask"),
     _flag("part_backing", default="true"),
     _text("unback", default="person"),
+    Column("count_limit", Id, nullable=False, server_default="10"),
     _when("created_at"),
     UniqueConstraint("code"),
 )
@@ -428,6 +429,57 @@ asn_lines = _table(
     _units("quantity"),
     _units("received"),
 )
+
+# goods moved between warehouses, and counted
+transfers = _table(
+    "transfers",
+    _id(),
+    _text("number"),
+    _to("merchants", "owner_id"),
+    _text("ref"),
+    _to("warehouses", "from_id"),
+    _to("warehouses", "to_id"),
+    _text("state", size=20),
+    _when("created_at"),
+    UniqueConstraint("number"),
+    UniqueConstraint("owner_id", "ref"),
+)
+"""number: ours, as warehouses are told of it; ref: the asker's own."""
+transfer_lines = _table(
+    "transfer_lines",
+    Column("transfer_id", Id, ForeignKey("transfers.id"), primary_key=True),
+    Column("n", Id, primary_key=True),
+    _to("items"),
+    _text("sku"),
+    _to("claims"),
+    *(_units(u) for u in ("quantity", "departed", "arrived", "lost", "came_back")),
+    UniqueConstraint("transfer_id", "item_id"),
+)
+"""One line an item. On the way is what departed less what arrived, was lost or came back, while that is above 0."""
+counts = _table(
+    "counts",
+    _id(),
+    _to("merchants", "owner_id"),
+    _to("warehouses"),
+    _text("ref"),
+    _text("state", size=20),
+    _when("counted_at"),
+    _text("asked_by"),
+    _text("decided_by", null=True),
+    _text("reason", null=True, size=2000),
+    _when("created_at"),
+    _when("decided_at", null=True),
+    UniqueConstraint("owner_id", "ref"),
+)
+count_lines = _table(
+    "count_lines",
+    Column("count_id", Id, ForeignKey("counts.id"), primary_key=True),
+    Column("n", Id, primary_key=True),
+    Column("cell_id", Id, nullable=False, index=True),
+    _units("counted"),
+    _units("expected"),
+)
+"""expected: on hand as the books had it when the cell was counted, as far as was known when the count was decided."""
 
 returns = _table(
     "returns",

@@ -68,6 +68,7 @@ def upgrade() -> None:
         sa.Column("short_policy", sa.String(length=200), server_default="ask", nullable=False),
         sa.Column("part_backing", sa.Boolean(), server_default=sa.text("(true)"), nullable=False),
         sa.Column("unback", sa.String(length=200), server_default="person", nullable=False),
+        sa.Column("count_limit", database.Id, server_default="10", nullable=False),
         sa.Column("created_at", database.Utc(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_merchants")),
         sa.UniqueConstraint("code", name=op.f("uq_merchants_code")),
@@ -468,6 +469,24 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_comparisons_connection_id"), "comparisons", ["connection_id"], unique=False)
     op.create_table(
+        "counts",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("owner_id", database.Id, nullable=False),
+        sa.Column("warehouse_id", database.Id, nullable=False),
+        sa.Column("ref", sa.String(length=200), nullable=False),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("counted_at", database.Utc(), nullable=False),
+        sa.Column("asked_by", sa.String(length=200), nullable=False),
+        sa.Column("decided_by", sa.String(length=200), nullable=True),
+        sa.Column("reason", sa.String(length=2000), nullable=True),
+        sa.Column("created_at", database.Utc(), nullable=False),
+        sa.Column("decided_at", database.Utc(), nullable=True),
+        sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_counts_owner_id")),
+        sa.ForeignKeyConstraint(["warehouse_id"], ["warehouses.id"], name=op.f("fk_counts_warehouse_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_counts")),
+        sa.UniqueConstraint("owner_id", "ref", name=op.f("uq_counts_owner_id_ref")),
+    )
+    op.create_table(
         "fulfilments",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
         sa.Column("ref", sa.String(length=200), nullable=False),
@@ -595,6 +614,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("listing_id", name=op.f("pk_shelves")),
     )
     op.create_table(
+        "transfers",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("number", sa.String(length=200), nullable=False),
+        sa.Column("owner_id", database.Id, nullable=False),
+        sa.Column("ref", sa.String(length=200), nullable=False),
+        sa.Column("from_id", database.Id, nullable=False),
+        sa.Column("to_id", database.Id, nullable=False),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("created_at", database.Utc(), nullable=False),
+        sa.ForeignKeyConstraint(["from_id"], ["warehouses.id"], name=op.f("fk_transfers_from_id")),
+        sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_transfers_owner_id")),
+        sa.ForeignKeyConstraint(["to_id"], ["warehouses.id"], name=op.f("fk_transfers_to_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_transfers")),
+        sa.UniqueConstraint("number", name=op.f("uq_transfers_number")),
+        sa.UniqueConstraint("owner_id", "ref", name=op.f("uq_transfers_owner_id_ref")),
+    )
+    op.create_table(
         "asn_lines",
         sa.Column("asn_id", database.Id, nullable=False),
         sa.Column("n", database.Id, nullable=False),
@@ -670,6 +706,17 @@ def upgrade() -> None:
         sqlite_where=sa.text("open and asked > backed + shipped"),
         postgresql_where=sa.text("open and asked > backed + shipped"),
     )
+    op.create_table(
+        "count_lines",
+        sa.Column("count_id", database.Id, nullable=False),
+        sa.Column("n", database.Id, nullable=False),
+        sa.Column("cell_id", database.Id, nullable=False),
+        sa.Column("counted", database.Id, server_default="0", nullable=False),
+        sa.Column("expected", database.Id, server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["count_id"], ["counts.id"], name=op.f("fk_count_lines_count_id")),
+        sa.PrimaryKeyConstraint("count_id", "n", name=op.f("pk_count_lines")),
+    )
+    op.create_index(op.f("ix_count_lines_cell_id"), "count_lines", ["cell_id"], unique=False)
     op.create_table(
         "parcels",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
@@ -762,4 +809,22 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["parcel_id"], ["parcels.id"], name=op.f("fk_tracking_facts_parcel_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tracking_facts")),
         sa.UniqueConstraint("parcel_id", "key", name=op.f("uq_tracking_facts_parcel_id_key")),
+    )
+    op.create_table(
+        "transfer_lines",
+        sa.Column("transfer_id", database.Id, nullable=False),
+        sa.Column("n", database.Id, nullable=False),
+        sa.Column("item_id", database.Id, nullable=False),
+        sa.Column("sku", sa.String(length=200), nullable=False),
+        sa.Column("claim_id", database.Id, nullable=False),
+        sa.Column("quantity", database.Id, server_default="0", nullable=False),
+        sa.Column("departed", database.Id, server_default="0", nullable=False),
+        sa.Column("arrived", database.Id, server_default="0", nullable=False),
+        sa.Column("lost", database.Id, server_default="0", nullable=False),
+        sa.Column("came_back", database.Id, server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["claim_id"], ["claims.id"], name=op.f("fk_transfer_lines_claim_id")),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_transfer_lines_item_id")),
+        sa.ForeignKeyConstraint(["transfer_id"], ["transfers.id"], name=op.f("fk_transfer_lines_transfer_id")),
+        sa.PrimaryKeyConstraint("transfer_id", "n", name=op.f("pk_transfer_lines")),
+        sa.UniqueConstraint("transfer_id", "item_id", name=op.f("uq_transfer_lines_transfer_id_item_id")),
     )

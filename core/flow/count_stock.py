@@ -1,0 +1,179 @@
+"""Stock-takes by persons: counted against the books of that moment, booked at once or once another agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, case, func, or_, select, update
+
+from core.errors import Refused, Unfit
+from core.flow import keep_promises
+from core.flow.tell import Happened, ask_person, settle, tell
+from core.rules import posting
+from core.store import tables as t
+from core.store.ledger import Cell, CellKey, Entry, Ledger
+from core.store.store import Transaction, many, one
+
+LIES = ("free", "reserved", "held", "suspense")
+"""The accounts of what lies in the warehouse."""
+APPROVE = "approve"
+WAITS = "{ref} differs by {units} units from the books: approve or reject it"
+NEWER = "{ref}: a later stock-take of the same cell is booked already: count again"
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a person counted. lines: (item id, condition, base units that lie there). by: who says so."""
+
+    owner_id: int
+    warehouse_id: int
+    ref: str
+    counted_at: datetime
+    lines: tuple[tuple[int, str, int], ...]
+    by: str
+
+
+def count(tx: Transaction, ledger: Ledger, counted: Counted) -> int:
+    """Our id of it: booked where it differs by no more than its owner allows, else it waits; said again, no harm.
+
+    Raises Unfit for a moment to come or a cell named twice, Refused where the ref stands for something else or a
+    later stock-take of a cell is booked.
+    """
+    known = one(tx, t.counts, owner_id=counted.owner_id, ref=counted.ref)
+    if known:
+        return _repeated(tx, ledger, known, counted)
+    if counted.counted_at > tx.now:
+        raise Unfit(f"{counted.ref}: it cannot have been counted at {counted.counted_at.isoformat()}, that is to come")
+    units = {CellKey(counted.owner_id, i, counted.warehouse_id, c): n for i, c, n in counted.lines}
+    if len(units) != len(counted.lines):
+        raise Unfit(f"{counted.ref}: an item in one condition is named twice: add its units up")
+    row = _keep(tx, ledger, counted, units)
+    merchant = one(tx, t.merchants, id=counted.owner_id)
+    assert merchant is not None
+    off = sum(abs(line["counted"] - line["expected"]) for line in lines_of(tx, row["id"]))
+    if off <= merchant["count_limit"]:
+        _book(tx, ledger, row, counted.by)
+    else:
+        said = WAITS.format(ref=row["ref"], units=off)
+        ask_person(tx, "stock_take", f"stock_take:{row['id']}", row["owner_id"], said, APPROVE)
+    keep_promises.after_moves(tx, ledger)
+    return int(row["id"])
+
+
+def _repeated(tx: Transaction, ledger: Ledger, known: Row, counted: Counted) -> int:
+    lines = {line["cell_id"]: line["counted"] for line in lines_of(tx, known["id"])}
+    keys = {ident: cell.key for ident, cell in ledger.cells_by_id(lines).items() if ident in lines}
+    stands = {(keys[i].item_id, keys[i].condition, n) for i, n in lines.items()}
+    same = (known["warehouse_id"], known["counted_at"]) == (counted.warehouse_id, counted.counted_at)
+    if not same or stands != set(counted.lines):
+        raise Refused(f"{counted.ref} stands for another stock-take already: choose another ref")
+    return int(known["id"])
+
+
+def _keep(tx: Transaction, ledger: Ledger, counted: Counted, units: Mapping[CellKey, int]) -> Row:
+    ledger.open(units)
+    row = {
+        "id": tx.ids.new(),
+        "owner_id": counted.owner_id,
+        "warehouse_id": counted.warehouse_id,
+        "ref": counted.ref,
+        "state": "waiting",
+        "counted_at": counted.counted_at,
+        "asked_by": counted.by,
+        "created_at": tx.now,
+    }
+    tx.add(t.counts, [row])
+    cells = [ledger.cell(key) for key in units]
+    _refuse_older(tx, row, [cell.id for cell in cells])
+    there = on_hand_at(tx, [cell.id for cell in cells], row["counted_at"])
+    lines = [
+        {"count_id": row["id"], "n": n, "cell_id": c.id, "counted": units[c.key], "expected": there.get(c.id, 0)}
+        for n, c in enumerate(cells, 1)
+    ]
+    tx.add(t.count_lines, lines)
+    return row
+
+
+def lines_of(tx: Transaction, count_id: int) -> list[Row]:
+    """Its lines, as they stand."""
+    return many(tx, t.count_lines, "count_id", [count_id])
+
+
+def on_hand_at(tx: Transaction, cells: Sequence[int], at: datetime) -> dict[int, int]:
+    """Cell → units the books say lay there then.
+
+    That is what was recorded up to then, and what stock-takes of up to then found, whenever they were booked.
+    """
+    e, j = t.entries.c, t.journals.c
+    then = or_(and_(j.kind != "count", j.recorded_at <= at), and_(j.kind == "count", j.happened_at <= at))
+    units = func.sum(case((e.account.in_(LIES), e.quantity), else_=0)).label("n")
+    query = select(e.cell_id, units).join(t.journals, j.id == e.journal_id).where(e.cell_id.in_(list(cells)), then)
+    return {row["cell_id"]: int(row["n"]) for row in tx.rows(query.group_by(e.cell_id))}
+
+
+def _refuse_older(tx: Transaction, row: Row, cells: Sequence[int]) -> None:
+    """What a later stock-take found would be found once more."""
+    li, co = t.count_lines.c, t.counts.c
+    later = (
+        select(co.id)
+        .join(t.count_lines, li.count_id == co.id)
+        .where(li.cell_id.in_(list(cells)), co.state == "booked", co.counted_at > row["counted_at"])
+    )
+    if tx.row(later.limit(1)):
+        raise Refused(NEWER.format(**row))
+
+
+def approve(tx: Transaction, ledger: Ledger, row: Row, by: str) -> None:
+    """Book it, against the books of its moment as they are known now; once more does no harm.
+
+    Raises Refused where it was rejected, or a later stock-take of a cell is booked.
+    """
+    if row["state"] == "rejected":
+        raise Refused(f"{row['ref']} was rejected: count again")
+    if row["state"] == "waiting":
+        lines = lines_of(tx, row["id"])
+        _refuse_older(tx, row, [line["cell_id"] for line in lines])
+        _expect_anew(tx, row, lines)
+        _book(tx, ledger, row, by)
+        keep_promises.after_moves(tx, ledger)
+
+
+def _expect_anew(tx: Transaction, row: Row, lines: Sequence[Row]) -> None:
+    there = on_hand_at(tx, [line["cell_id"] for line in lines], row["counted_at"])
+    li = t.count_lines.c
+    for line in lines:
+        mine = (li.count_id == row["id"]) & (li.n == line["n"])
+        tx.conn.execute(update(t.count_lines).where(mine).values(expected=there.get(line["cell_id"], 0)))
+
+
+def _book(tx: Transaction, ledger: Ledger, row: Row, by: str) -> None:
+    lines = lines_of(tx, row["id"])
+    cells = ledger.cells_by_id(line["cell_id"] for line in lines)
+    entries = [e for li in lines for e in _difference(cells[li["cell_id"]], li["counted"] - li["expected"])]
+    ledger.book(f"count:{row['id']}", "count", f"stock_take:{row['id']}", entries, row["counted_at"])
+    _decide(tx, row, "booked", by)
+
+
+def _difference(cell: Cell, units: int) -> list[Entry]:
+    account = "free" if cell.key.condition == "ZP" else "held"
+    moves = posting.count(units, account=account, balance=getattr(cell, account), suspense=cell.suspense)
+    return [Entry(cell, account, n) for account, n in moves]
+
+
+def reject(tx: Transaction, row: Row, reason: str, by: str) -> None:
+    """Nothing of it is booked; once more does no harm. Raises Refused where it is booked already."""
+    if row["state"] == "booked":
+        raise Refused(f"{row['ref']} is booked already: count again, and what differs is booked the other way")
+    if row["state"] == "waiting":
+        _decide(tx, row, "rejected", by, reason)
+
+
+def _decide(tx: Transaction, row: Row, state: str, by: str, reason: str | None = None) -> None:
+    tx.set(t.counts, row["id"], state=state, decided_by=by, decided_at=tx.now, reason=reason)
+    settle(tx, f"stock_take:{row['id']}")
+    ids, subject = {"stock_take": row["id"]}, f"stock_take:{row['id']}"
+    tell(tx, [Happened(f"stock_take.{state}", row["owner_id"], ids, subject, {}, {"ref": row["ref"], "by": by})])
