@@ -9,10 +9,12 @@ from typing import Any
 from sqlalchemy import case, select, update
 
 from core.errors import Refused, Unfit, Unmatched
+from core.flow.count_stock import APPROVE
 from core.store import inbox, outbox
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction
+from hub import counts
 from hub.onboard.form import Form, Ref, note
 from hub.onboard.goods import NewLink, NewListing, NewListings, add_links, add_listings
 from hub.onboard.warehouses import link
@@ -106,8 +108,12 @@ def _tasks(tx: Transaction, scope: Scope, limit: int) -> list[dict[str, Any]]:
     w = t.worklist.c
     names = (w.id, w.kind.label("what"), w.subject.label("ref"), w.reason, w.fix, w.created_at.label("since"))
     rows = tx.rows(select(*names).where(w.done_at.is_(None), scope.sees(w.merchant_id)).order_by(w.id).limit(limit))
-    more = {"connection": None, "problem": None, "missing": None, "buttons": ["done"]}
-    return [{"kind": "task", **row, **more} for row in rows]
+    more = {"connection": None, "problem": None, "missing": None}
+    return [{"kind": "task", **row, **more, "buttons": _task_buttons(row)} for row in rows]
+
+
+def _task_buttons(row: Row) -> list[str]:
+    return ["approve", "reject"] if row["fix"] == APPROVE else ["done"]
 
 
 def _find(tx: Transaction, scope: Scope, kind: str, ident: int) -> Row:
@@ -134,7 +140,7 @@ def _one_intent(scope: Scope, ident: int) -> Any:
 def _one_task(scope: Scope, ident: int) -> Any:
     w = t.worklist.c
     state = case((w.done_at.is_(None), "parked"), else_="done").label("state")
-    return select(w.id, state).where(w.id == ident, scope.sees(w.merchant_id))
+    return select(w.id, w.subject, w.fix, state).where(w.id == ident, scope.sees(w.merchant_id))
 
 
 def _replay(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
@@ -192,7 +198,23 @@ def _dismiss_intent(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
     tx.lanes.update([lane["lane"]] if lane else [])
 
 
+def _approve(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
+    counts.approve(tx, scope, _stock_take(row))
+
+
+def _reject(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
+    counts.reject(tx, scope, _stock_take(row), counts.Rejection())
+
+
+def _stock_take(row: Row) -> int:
+    if row["fix"] != APPROVE:
+        raise Refused("this task is nothing to approve or reject: press done once it is")
+    return int(row["subject"].removeprefix("stock_take:"))
+
+
 def _task_done(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
+    if row["fix"] == APPROVE:
+        raise Refused("this stock-take waits for a decision: approve or reject it")
     tx.set(t.worklist, row["id"], done_at=tx.now)
 
 
@@ -200,5 +222,5 @@ Button = Callable[[Transaction, Scope, Row, Fix], None]
 BUTTONS: dict[str, dict[str, Button]] = {
     "document": {"link": _link, "replay": _replay, "dismiss": _dismiss_document},
     "intent": {"link": _link_intent, "retry": _retry, "dismiss": _dismiss_intent},
-    "task": {"done": _task_done},
+    "task": {"done": _task_done, "approve": _approve, "reject": _reject},
 }

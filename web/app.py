@@ -18,6 +18,7 @@ from web import health
 from web.api import routers
 from web.asking import Hall
 from web.callbacks import Callbacks, Doorway
+from web.console.moves import router as console_of_moves
 from web.console.pages import router as console
 from web.console.session import Sessions, Throttle
 from web.console.show import show_problem
@@ -58,6 +59,7 @@ def create_app(
     for router in routers():
         app.include_router(router, prefix=API)
     app.include_router(console)
+    app.include_router(console_of_moves)
     add_problems(app, show_problem)
     return app
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import StrictBool, model_validator
+from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from core.errors import Unfit
 from core.flow import keep_promises
@@ -15,6 +15,7 @@ from hub.onboard.form import Code, Form, Name, Row, find, note, refuse_twice
 
 Short = Literal["ask", "wait", "resource", "part_ship"]
 Unback = Literal["person", "newest"]
+Units = Annotated[StrictInt, Field(ge=0, le=10**9)]
 NO_PARTS = "part_ship sends what is backed of an order, so it needs part_backing: allow it, or choose another policy"
 
 
@@ -23,6 +24,7 @@ class NewMerchant(Form):
     stands, `resource` it to any warehouse of its pool that gets goods, or `part_ship` what is there and wait for the
     rest. part_backing: whether such an order keeps what there is of it, or leaves it to others until all is there.
     unback: promises of an owner's goods that turn out missing are taken back by a `person`, or at once, `newest` first.
+    count_limit: units by which a stock-take may differ from the books in all to be booked without a second person.
     """
 
     code: Code
@@ -30,6 +32,7 @@ class NewMerchant(Form):
     short_policy: Short = "ask"
     part_backing: StrictBool = True
     unback: Unback = "person"
+    count_limit: Units = 10
 
     @model_validator(mode="after")
     def _parts_that_ship_are_backed(self) -> Self:
@@ -45,6 +48,7 @@ class MerchantChange(Form):
     short_policy: Short | None = None
     part_backing: StrictBool | None = None
     unback: Unback | None = None
+    count_limit: Units | None = None
 
 
 def add_merchant(tx: Transaction, scope: Scope, new: NewMerchant) -> Row:

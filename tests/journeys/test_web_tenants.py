@@ -34,6 +34,36 @@ THEIRS: dict[str, Any] = {
     "POST /reservations/{ref}/confirm": None,
     "POST /reservations/{ref}/release": None,
     "POST /reservations/{ref}/order": {"connection": "tmall-alpha", "order": "x"},
+    "POST /transfers": {
+        "ref": "T9",
+        "owner": "alpha",
+        "from": "HZ",
+        "to": "SH",
+        "lines": [{"sku": "SKU-alpha-1", "quantity": 1}],
+    },
+    "POST /transfers/{ref}/departures": {"ref": "1", "lines": [{"sku": "SKU-alpha-1", "quantity": 1}]},
+    "POST /transfers/{ref}/arrivals": {"ref": "1", "lines": [{"sku": "SKU-alpha-1", "quantity": 1}]},
+    "POST /transfers/{ref}/close": {"reason": "x"},
+    "POST /transfers/{ref}/cancel": None,
+    "POST /counts": {
+        "ref": "C9",
+        "owner": "alpha",
+        "warehouse": "HZ",
+        "counted_at": "2026-01-05T08:00:00Z",
+        "lines": [{"sku": "SKU-alpha-1", "quantity": 1}],
+    },
+    "POST /counts/{ident}/approve": None,
+    "POST /counts/{ident}/reject": None,
+    "POST /regrades": {
+        "ref": "G9",
+        "owner": "alpha",
+        "warehouse": "HZ",
+        "sku": "SKU-alpha-1",
+        "quantity": 1,
+        "from": "ZP",
+        "to": "CC",
+        "reason": "x",
+    },
     "POST /orders/{ident}/resource": {},
     "POST /orders/{ident}/top-up": None,
     "POST /parked/{kind}/{ident}/{button}": {},
@@ -57,20 +87,26 @@ def alphas(web_pool: Any) -> dict[str, str]:
     web_pool.stock_up("alpha", "SKU-alpha-1", 5)
     asked = {"ref": "R-alpha", "warehouses": ["HZ"], "lines": [{"sku": "SKU-alpha-1", "quantity": 1}]}
     web_pool.did("POST", "/reservations", asked, by="alpha")
+    web_pool.did("POST", "/warehouses", {"code": "SH", "name": "上海仓"})
+    web_pool.did("PUT", "/warehouses/SH/keepers", [{"owner": "alpha", "code": "OWN-A"}])
+    moves = {"ref": "R-alpha", "from": "HZ", "to": "SH", "lines": [{"sku": "SKU-alpha-1", "quantity": 1}]}
+    web_pool.did("POST", "/transfers", moves, by="alpha")
+    line = {"sku": "SKU-alpha-1", "quantity": 100}
+    found = {"ref": "C-alpha", "warehouse": "HZ", "counted_at": "2026-01-05T08:00:00Z", "lines": [line]}
+    count = web_pool.did("POST", "/counts", found, by="alpha")
     order = web_pool.sell("alpha", "ORDER-alpha-1")
     web_pool.sell("alpha", "ORDER-alpha-short", 50)
     with web_pool.store.read() as tx:
         document, key = one(tx, t.inbox, ref="ORDER-alpha-1"), one(tx, t.api_keys, name="alpha")
     assert document and key
     web_pool.store.write(lambda tx: tx.set(t.inbox, document["id"], state="parked", reason="x", fix="replay"))
-    return {"order": order, "document": str(document["id"]), "key": str(key["id"])}
+    return {"order": order, "document": str(document["id"]), "key": str(key["id"]), "count": count["id"]}
 
 
 def filled(path: str, alphas: dict[str, str]) -> str:
     """The path, naming alpha's things."""
-    ident = (
-        alphas["order"] if path.startswith("/orders") else alphas["document"] if "/parked" in path else alphas["key"]
-    )
+    idents = {"orders": alphas["order"], "parked": alphas["document"], "counts": alphas["count"]}
+    ident = idents.get(path.split("/")[1], alphas["key"])
     codes = {"warehouses": "HZ", "merchants": "alpha"}
     names = {"code": codes.get(path.split("/")[1], "tmall-alpha"), "ident": ident, "kind": "document"}
     return path.format(**names, button="replay", action="pause", hint="abcd", ref="R-alpha", sku="SKU-alpha-1")

@@ -11,6 +11,7 @@ from core.store import schema
 from core.store.database import alone
 from core.store.tables import metadata
 from tests.unit import test_schema
+from tests.unit.test_counts import *  # noqa: F403
 from tests.unit.test_explain import *  # noqa: F403
 from tests.unit.test_follow_reservation import *  # noqa: F403
 from tests.unit.test_inbox import *  # noqa: F403
@@ -25,6 +26,7 @@ from tests.unit.test_tracking import (
     test_facts_out_of_order_and_doubled_show_the_newest_and_deliver_once,  # noqa: F401
     test_one_message_of_two_merchants_parcels_reaches_each_merchants_own_order,  # noqa: F401
 )
+from tests.unit.test_transfers import *  # noqa: F403
 from tests.worlds import Clock, World, store, world
 
 
@@ -46,6 +48,8 @@ def hub(tmp_path: Path, shared_postgres_url: str, request: pytest.FixtureRequest
             built.counts("pen", 20)
         if request.function.__module__.endswith("test_short_orders"):
             built.decides("wait")
+        if request.function.__module__.endswith("test_transfers"):
+            built.counts("pen", 10)
         yield built
 
 
