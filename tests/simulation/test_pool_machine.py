@@ -29,6 +29,7 @@ from core.store.scope import HUB
 from core.store.store import Transaction
 from hub import orders as work
 from hub.orders import Resource
+from tests.simulation.moves import Moves
 from tests.worlds import Clock, closed, order, store, unpaid, world
 
 SKUS = ("pen", "ink")
@@ -50,7 +51,7 @@ class Physics:
         self.there[(sku, warehouse)] = self.there.get((sku, warehouse), 0) + units
 
 
-class PoolMachine(RuleBasedStateMachine):
+class PoolMachine(Moves, RuleBasedStateMachine):
     """One pool, three shops, two warehouses."""
 
     def __init__(self) -> None:
