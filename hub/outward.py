@@ -133,6 +133,7 @@ def _value(tx: Transaction, row: Row) -> Model | None:
         "send_asn": lambda: (
             move_stock.asn(tx, ids["asn"]) if "asn" in ids else transfer_stock.notice(tx, ids["transfer"])
         ),
+        "send_stockout": lambda: transfer_stock.stockout(tx, ids["transfer"]),
         "send_cancellation": lambda: _cancellation(tx, ids),
         "send_sale": lambda: _sale(tx, ids["order"]),
     }

@@ -13,7 +13,7 @@ from core.errors import Refused, Unfit, YipanError
 from core.flow import keep_promises, reserve_stock
 from core.flow.reserve_stock import Confirm, Reserve, Subject
 from core.flow.tell import Happened, ask_person, settle, tell
-from core.model import Asn, AsnLine
+from core.model import Asn, AsnLine, Stockout
 from core.rules.decide import Want
 from core.rules.posting import inflow
 from core.store import tables as t
@@ -21,6 +21,7 @@ from core.store.ledger import CellKey, Entry, Ledger
 from core.store.store import Transaction, many, one
 
 KIND = "transfer"
+ENDED = ("closed", "cancelled")
 LEAVES, COMES = "transfer.accepted", "transfer.announced"
 BY_HAND = "{number}: this warehouse is on no connection: tell it by hand, then book what it says"
 CALLED_OFF = "{number} was called off: make sure that it does not leave, and that nobody waits for it"
@@ -156,23 +157,27 @@ def on_the_way(line: Row) -> int:
     return int(line["departed"] - line["arrived"] - line["lost"] - line["came_back"])
 
 
+def stockout(tx: Transaction, transfer_id: int) -> Stockout | None:
+    """What the warehouse it leaves is told; None when nothing shall leave any more."""
+    row = one(tx, t.transfers, id=transfer_id)
+    if row is None or row["state"] in ENDED:
+        return None
+    goal = one(tx, t.warehouses, id=row["to_id"])
+    return Stockout(**_told(tx, row, "from_id"), goal=goal["name"] if goal else "")
+
+
 def notice(tx: Transaction, transfer_id: int) -> Asn | None:
     """What the warehouse it goes to is told; None when nothing more will come."""
     row = one(tx, t.transfers, id=transfer_id)
-    if row is None or row["state"] in ("closed", "cancelled"):
-        return None
-    keeper = one(tx, t.keepers, owner_id=row["owner_id"], warehouse_id=row["to_id"])
-    return Asn(
-        ref=row["number"],
-        reason="transfer",
-        warehouse=str(row["to_id"]),
-        keeper=keeper["code"] if keeper else "",
-        created_at=row["created_at"],
-        lines=tuple(
-            AsnLine(line=str(line["n"]), sku=line["sku"], quantity=line["quantity"])
-            for line in lines_of(tx, transfer_id)
-        ),
-    )
+    return None if row is None or row["state"] in ENDED else Asn(**_told(tx, row, "to_id"), reason="transfer")
+
+
+def _told(tx: Transaction, row: Row, side: str) -> dict[str, Any]:
+    """What either warehouse is told of it, the one on this side in its words."""
+    keeper = one(tx, t.keepers, owner_id=row["owner_id"], warehouse_id=row[side])
+    lines = [AsnLine(line=str(li["n"]), sku=li["sku"], quantity=li["quantity"]) for li in lines_of(tx, row["id"])]
+    named = {"ref": row["number"], "warehouse": str(row[side]), "keeper": keeper["code"] if keeper else ""}
+    return {**named, "created_at": row["created_at"], "lines": tuple(lines)}
 
 
 def call_off(tx: Transaction, ledger: Ledger, row: Row) -> None:

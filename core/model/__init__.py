@@ -19,6 +19,7 @@ from core.model.fulfilment import (
     ReturnedLine,
     Shipment,
     ShippedLine,
+    Stockout,
 )
 from core.model.item import Catalogue, CatalogueItem
 from core.model.order import Order, OrderLine, Sale, SaleLine
@@ -45,6 +46,7 @@ OUTWARD: dict[str, type[Model]] = {
     "shipment": Shipment,
     "delivery_order": DeliveryOrder,
     "asn": Asn,
+    "stockout": Stockout,
     "cancellation": Cancellation,
     "booking": Booking,
     "sale": Sale,
@@ -87,6 +89,7 @@ __all__ = [
     "ShippedLine",
     "Snapshot",
     "SnapshotRow",
+    "Stockout",
     "Time",
     "TrackedRow",
     "Tracking",

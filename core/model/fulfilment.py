@@ -12,7 +12,7 @@ from core.model.stock import Condition, Lot, check_lots
 
 
 class AsnLine(Model):
-    """One announced item, in base units."""
+    """One item that is announced, or shall leave, in base units."""
 
     line: Ref
     sku: Ref
@@ -31,6 +31,20 @@ class Asn(Model):
     reason: Literal["other", "transfer"] = "other"
     created_at: Time
     expected_at: Time | None = None
+    lines: tuple[AsnLine, ...]
+
+
+class Stockout(Model):
+    """Goods a warehouse shall send to another one. `ref` is ours; `warehouse` is our id, linked by the mapping.
+
+    keeper: how that warehouse knows the owner; goal: what the other is called.
+    """
+
+    ref: Ref
+    warehouse: Ref
+    keeper: Ref
+    goal: str
+    created_at: Time
     lines: tuple[AsnLine, ...]
 
 

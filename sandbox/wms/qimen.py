@@ -44,14 +44,17 @@ SECRETS = {"secret": "a-secret-of-the-wms-twin"}
 REFS = {"fetch_stock": ["TEA-100", "CUP-01"]}
 ABILITIES = {
     "deliveryorder.create": "send_delivery_order",
+    "stockout.create": "send_stockout",
     "entryorder.create": "send_asn",
     "order.cancel": "send_cancellation",
     "stock.query": "fetch_stock",
     "deliveryorder.query": "probe",
+    "stockout.query": "probe",
     "entryorder.query": "probe",
 }
 SAYS = {
     "deliveryorder.confirm": "confirm",
+    "stockout.confirm": "confirm",
     "orderprocess.report": "progress",
     "entryorder.confirm": "receipt",
     "returnorder.confirm": "return",
@@ -122,12 +125,13 @@ class Clockwork:
 class QimenTwin:
     """The warehouse and its books."""
 
-    write_abilities = ("send_delivery_order", "send_asn", "send_cancellation")
+    write_abilities = ("send_delivery_order", "send_stockout", "send_asn", "send_cancellation")
 
     def __init__(self, faults: Faults, **options: Any) -> None:
         self.setup = Setup(**options)
         self.stock: Counter[Cell] = Counter()
         self.deliveries: dict[str, Job] = {}
+        self.stockouts: dict[str, Job] = {}
         self.receipts: dict[str, Job] = {}
         self.shorted = 0
         self._numbers = 0
@@ -138,10 +142,12 @@ class QimenTwin:
         self._pusher = Pusher(faults, _heard)
         self._answers: dict[str, Callable[[Any], dict[str, Any]]] = {
             "deliveryorder.create": self._create_delivery,
+            "stockout.create": self._create_stockout,
             "entryorder.create": self._create_receipt,
             "order.cancel": self._cancel,
             "stock.query": self._query_stock,
             "deliveryorder.query": self._query_delivery,
+            "stockout.query": self._query_stockout,
             "entryorder.query": self._query_receipt,
         }
         self._controls: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -203,6 +209,7 @@ class QimenTwin:
         return {
             "stock": {"|".join(cell): units for cell, units in sorted(self.stock.items())},
             "deliveries": {code: _shown(job, "shipped") for code, job in self.deliveries.items()},
+            "stockouts": {code: _shown(job, "shipped") for code, job in self.stockouts.items()},
             "receipts": {code: _shown(job, "received") for code, job in self.receipts.items()},
             "idle": self._work.idle and not self._held and self._pusher.idle,
             "waybills_doubled": sum(times > 1 for times in waybills.values()),
@@ -249,6 +256,13 @@ class QimenTwin:
             self._advance_later(job, STEPS)
         return {"createTime": china_now(), "deliveryOrderId": job.number}
 
+    def _create_stockout(self, root: Any) -> dict[str, Any]:
+        job = self._new_job(root, "deliveryOrder", self.stockouts, "DB", "stockout")
+        if not self._lost("send_stockout"):
+            self.stockouts[job.code] = job
+            self._work.later(self.setup.pick_s, partial(self._unless_held, partial(self._send_away, job)))
+        return {"createTime": china_now(), "deliveryOrderId": job.number}
+
     def _create_receipt(self, root: Any) -> dict[str, Any]:
         job = self._new_job(root, "entryOrder", self.receipts, "RK")
         if not self._lost("send_asn"):
@@ -256,13 +270,13 @@ class QimenTwin:
             self._work.later(self.setup.receive_s, partial(self._unless_held, partial(self._receive, job)))
         return {"entryOrderId": job.number}
 
-    def _new_job(self, root: Any, block: str, known: dict[str, Job], letters: str) -> Job:
+    def _new_job(self, root: Any, block: str, known: dict[str, Job], letters: str, form: str = "") -> Job:
         head, rows = root.find(block), root.findall("orderLines/orderLine")
-        check_filled(head, HEAD[block])
+        check_filled(head, HEAD[form or block])
         if not rows:
             raise No("单据明细不能为空")
         for row in rows:
-            check_filled(row, LINE[block])
+            check_filled(row, LINE[form or block])
         code, warehouse = head.findtext(f"{block}Code"), head.findtext("warehouseCode")
         if warehouse not in self.setup.warehouses:
             raise No(f"仓库编码{warehouse}不存在")
@@ -309,7 +323,7 @@ class QimenTwin:
     def _locked(self, keeper: str) -> Counter[Cell]:
         """Units that open deliveries wait for."""
         locked: Counter[Cell] = Counter()
-        for job in self.deliveries.values():
+        for job in (*self.deliveries.values(), *self.stockouts.values()):
             for line in job.lines if job.status in OPEN else ():
                 if keeper in ("", line.keeper):
                     locked[(job.warehouse, "", line.sku, "ZP")] += line.planned - line.moved
@@ -318,6 +332,10 @@ class QimenTwin:
     def _query_delivery(self, root: Any) -> dict[str, Any]:
         check_filled(root, ("orderCode", "page", "pageSize"))
         return self._found(self.deliveries, root.findtext("orderCode"), "deliveryOrder")
+
+    def _query_stockout(self, root: Any) -> dict[str, Any]:
+        check_filled(root, ("orderCode", "page", "pageSize"))
+        return self._found(self.stockouts, root.findtext("orderCode"), "deliveryOrder")
 
     def _query_receipt(self, root: Any) -> dict[str, Any]:
         check_filled(root, ("entryOrderCode", "page", "pageSize"))
@@ -379,6 +397,15 @@ class QimenTwin:
             left[job.cell(line)] -= units[-1]
         return units
 
+    def _send_away(self, job: Job) -> None:
+        """What there is leaves for another warehouse, in one go."""
+        units = self._at_hand(job)
+        for line, moved in zip(job.lines, units, strict=True):
+            self.stock[job.cell(line)] -= moved
+            line.moved += moved
+        job.status = _ended(job)
+        self._say("stockout.confirm", confirm_of(job, units, True, "DBCK"))
+
     def _receive(self, job: Job) -> None:
         if job.status == "CANCELED":
             return
@@ -398,7 +425,7 @@ class QimenTwin:
     def _change(self, body: dict[str, Any]) -> dict[str, Any]:
         """Stock changed for a reason of the warehouse; one that names a known order only tells it once more."""
         order = body.get("order_code") or self._number("YD")
-        known = order in self.deliveries or order in self.receipts
+        known = any(order in told for told in (self.deliveries, self.stockouts, self.receipts))
         units = body["quantity"] if known else self._book(body)
         self._say("stockchange.report", change_of(order, self._number("M"), _cell_of(body), units))
         return {"quantity": units, "order_code": order}
@@ -467,6 +494,8 @@ def effects(twin: QimenTwin, ability: str) -> int:
     match ability:
         case "send_delivery_order":
             return len(twin.deliveries)
+        case "send_stockout":
+            return len(twin.stockouts)
         case "send_asn":
             return len(twin.receipts)
         case _:
@@ -477,10 +506,12 @@ def callbacks(twin: QimenTwin) -> list[dict[str, Any]]:
     """One signed sample of everything this WMS says."""
     lines = [Line("1", "TEA-100", "YIPAN01", 2, 2), Line("2", "CUP-01", "YIPAN01", 1, 1)]
     sent = Job("FF20261101-1", "CK000001", "WH01", "YIPAN01", lines, "SF", "SF1390000000001", "DELIVERED")
+    away = Job("T20261101", "DB000001", "WH01", "YIPAN01", lines, status="DELIVERED")
     come = Job("ASN20261101-1", "RK000001", "WH01", "YIPAN01", lines, status="FULFILLED")
     cell = ("WH01", "YIPAN01", "TEA-100", "ZP")
     samples = [
         ("deliveryorder.confirm", confirm_of(sent, [2, 1], True)),
+        ("stockout.confirm", confirm_of(away, [2, 1], True, "DBCK")),
         ("orderprocess.report", progress_of(Job("FF20261101-1", "CK000001", "WH01", "YIPAN01", lines, status="PICK"))),
         ("entryorder.confirm", receipt_of(come)),
         ("inventory.report", count_of("PD000001", cell, -1)),

@@ -22,10 +22,12 @@ HEAD = {
         *("deliveryOrderCode", "orderType", "warehouseCode", "createTime", "placeOrderTime", "operateTime", "shopNick"),
         *("logisticsCode", *(f"{who}/{name}" for who in ("senderInfo", "receiverInfo") for name in PARTY)),
     ),
+    "stockout": ("deliveryOrderCode", "orderType", "warehouseCode", "createTime"),
     "entryOrder": ("entryOrderCode", "ownerCode", "warehouseCode"),
 }
 LINE = {
     "deliveryOrder": ("ownerCode", "itemCode", "planQty", "actualPrice"),
+    "stockout": ("ownerCode", "itemCode", "planQty"),
     "entryOrder": ("ownerCode", "itemCode", "planQty"),
 }
 CLOCK = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
@@ -71,8 +73,8 @@ class Job:
         return (self.warehouse, line.keeper, line.sku, "ZP")
 
 
-def confirm_of(job: Job, units: list[int], final: bool) -> bytes:
-    """deliveryorder.confirm: increments, one package if anything left."""
+def confirm_of(job: Job, units: list[int], final: bool, order_type: str = "JYCK") -> bytes:
+    """deliveryorder.confirm, or stockout.confirm: increments, one package if anything left with a courier."""
     job.said += 1
     moved = [(line, n) for line, n in zip(job.lines, units, strict=True) if n or final]
     package = {
@@ -86,13 +88,13 @@ def confirm_of(job: Job, units: list[int], final: bool) -> bytes:
             "deliveryOrderCode": job.code,
             "deliveryOrderId": job.number,
             "warehouseCode": job.warehouse,
-            "orderType": "JYCK",
+            "orderType": order_type,
             "status": job.status,
             "outBizCode": f"{job.code}-{job.said}",
             "confirmType": 0 if final else 1,
             "orderConfirmTime": china_now(),
         },
-        packages={"package": [package] if sum(units) else []},
+        packages={"package": [package] if sum(units) and job.carrier else []},
         orderLines={"orderLine": [_confirmed(line, n) for line, n in moved]},
     )
 

@@ -20,7 +20,7 @@ from connectors.spi import Connection, Outgoing, Request
 from connectors.wire.http import Http, Outbound
 from connectors.wire.signing import VECTORS, top_sign
 from core.errors import InDoubt, NotAuthorised, Refused, Throttled, Unavailable, Unfit
-from core.model import Asn, Cancellation, Confirm, DeliveryOrder, Document
+from core.model import Asn, Cancellation, Confirm, DeliveryOrder, Document, Stockout
 from mappings.language import load
 from sandbox.twin import Answer, Call, Faults, Server
 from sandbox.wms import qimen
@@ -30,7 +30,7 @@ CONNECTOR = connector("wms/qimen")
 VECTORS_OF_QIMEN = json.loads((Path(sandbox.contract.__file__).parent / "vectors" / "qimen.json").read_text("utf-8"))
 FIXTURES = CONNECTOR.mappings / "fixtures" / "built"
 LINKS = {("warehouse", "wh-east"): "WH01"}
-NOUNS = {"delivery_order": DeliveryOrder, "asn": Asn, "cancellation": Cancellation}
+NOUNS = {"delivery_order": DeliveryOrder, "stockout": Stockout, "asn": Asn, "cancellation": Cancellation}
 ASN = "<entryOrder>%s</entryOrder><orderLines><orderLine><itemCode>A</itemCode></orderLine></orderLines>"
 
 
@@ -148,7 +148,7 @@ def test_every_sign_method_and_spelling_is_believed(twin: qimen.QimenTwin, url: 
     client = client_for(url, sign_method=sign_method, **wire)
     assert client.send_asn([row("asn")])[0].state == "done"
     twin.control("setup", {"sign_method": sign_method, "customer_key": "customerid", "method_prefix": "taobao.qimen."})
-    assert sum(len(client.read_callback(request)) for request in pushes(twin)) == 7
+    assert sum(len(client.read_callback(request)) for request in pushes(twin)) == 8
 
 
 # --- outward ---
@@ -168,6 +168,22 @@ def test_announced_goods_arrive_as_they_were_told(twin: qimen.QimenTwin, client:
     twin.hold()
     assert client.send_asn([row("asn")])[0].ref == "RK000001"
     assert [line["planned"] for line in twin.books()["receipts"]["ASN20261101-1"]["lines"]] == [100, 40]
+
+
+def test_goods_for_another_warehouse_are_told_and_looked_up(twin: qimen.QimenTwin, client: Any) -> None:
+    twin.hold()
+    assert client.probe("send_stockout", row("stockout")).state == "absent"
+    assert client.send_stockout([row("stockout")])[0].ref == "DB000001"
+    assert client.probe("send_stockout", row("stockout")).ref == "DB000001"
+    assert [line["planned"] for line in twin.books()["stockouts"]["T20261101"]["lines"]] == [10, 4]
+
+
+def test_goods_that_left_for_another_warehouse_are_confirmed(twin: qimen.QimenTwin, house: Erp) -> None:
+    twin.control("setup", {"stock": {"WH01|YIPAN01|TEA-100|ZP": 8, "WH01|YIPAN01|CUP-01|ZP": 4}})
+    house.client.send_stockout([row("stockout")])
+    (found,) = house.heard("confirm")
+    assert (found.fulfilment, found.final, found.parcels) == ("T20261101", True, ())
+    assert [(line.sku, line.quantity) for line in found.lines] == [("TEA-100", 8), ("CUP-01", 4)]
 
 
 def test_cancellation_stops_what_is_not_yet_packed(twin: qimen.QimenTwin, client: Any) -> None:
@@ -351,6 +367,7 @@ def test_every_push_is_one_document_of_its_kind(twin: qimen.QimenTwin, client: A
     found = [(d.kind, d.ref, d.event_id) for request in pushes(twin) for d in client.read_callback(request)]
     assert found == [
         ("confirm", "FF20261101-1", "deliveryorder.confirm:FF20261101-1-1"),
+        ("confirm", "T20261101", "stockout.confirm:T20261101-1"),
         ("progress", "FF20261101-1", None),
         ("receipt", "ASN20261101-1", "entryorder.confirm:ASN20261101-1-1"),
         ("count", "PD000001/1", "inventory.report:PD000001-1"),

@@ -183,6 +183,11 @@ def test_asked_again_it_stands_and_with_other_content_it_is_refused(hub: World) 
 
 def test_both_warehouses_are_told(hub: World) -> None:
     number = moving(hub)
+    assert [i["payload"]["transfer"] for i in hub.sends("send_stockout")] == [transfer(hub)["id"]]
+    with hub.store.read() as tx:
+        leaves = transfer_stock.stockout(tx, transfer(hub)["id"])
+    assert leaves is not None
+    assert (leaves.ref, leaves.warehouse, leaves.goal) == (number, str(hub.east), "west")
     assert [i["payload"]["transfer"] for i in hub.sends("send_asn")] == [transfer(hub)["id"]]
     with hub.store.read() as tx:
         said = transfer_stock.notice(tx, transfer(hub)["id"])

@@ -44,11 +44,13 @@ class Write:
 
 
 _DELIVERY = ("deliveryorder.query", "orderCode", "deliveryOrder")
+_STOCKOUT = ("stockout.query", "orderCode", "deliveryOrder")
 _RECEIPT = ("entryorder.query", "entryOrderCode", "entryOrder")
 WRITES = {
     "send_delivery_order": Write(
         "deliveryorder.create", "deliveryOrderId", "deliveryOrder/deliveryOrderCode", *_DELIVERY
     ),
+    "send_stockout": Write("stockout.create", "deliveryOrderId", "deliveryOrder/deliveryOrderCode", *_STOCKOUT),
     "send_asn": Write("entryorder.create", "entryOrderId", "entryOrder/entryOrderCode", *_RECEIPT),
     "send_cancellation": Write("order.cancel", "", "orderCode", *_DELIVERY),
 }
@@ -71,6 +73,10 @@ class Qimen:
     def send_asn(self, batch: Sequence[Outgoing], step: str = "") -> list[Outcome]:
         """entryorder.create: one ASN a call."""
         return [self._send("send_asn", row) for row in batch]
+
+    def send_stockout(self, batch: Sequence[Outgoing], step: str = "") -> list[Outcome]:
+        """stockout.create: one transfer a call."""
+        return [self._send("send_stockout", row) for row in batch]
 
     def send_cancellation(self, batch: Sequence[Outgoing], step: str = "") -> list[Outcome]:
         """order.cancel: success means stopped, failure that it could not be stopped any more."""
@@ -264,6 +270,7 @@ def _only(root: Any, code: str) -> Piece:
 
 CALLBACKS: Mapping[str, tuple[str, Callable[[Any, bytes], list[Piece]]]] = {
     "deliveryorder.confirm": ("confirm", _cut_order("deliveryOrder")),
+    "stockout.confirm": ("confirm", _cut_order("deliveryOrder")),
     "orderprocess.report": ("progress", _cut_progress),
     "entryorder.confirm": ("receipt", _cut_order("entryOrder")),
     "returnorder.confirm": ("return", _cut_order("returnOrder")),
