@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from core.errors import Refused, Unfit, Unmatched
 from core.flow import count_stock, regrade_goods
-from core.flow.count_stock import Counted
+from core.flow.count_stock import Counted, Taken
 from core.flow.regrade_goods import Judged
 from core.model.stock import Condition
 from core.store import tables as t
@@ -63,15 +63,16 @@ class NewRegrade(Form):
     reason: Reason
 
 
-def add_count(tx: Transaction, scope: Scope, new: NewCount) -> int:
-    """Our id of it. Raises Unmatched for what there is not, and whatever `count_stock.count` does."""
+def add_count(tx: Transaction, scope: Scope, new: NewCount) -> Taken:
+    """How it was taken. Raises Unmatched for what there is not, and whatever `count_stock.count` does."""
     ledger = Ledger(tx)
     owner, warehouse_id = owner_of(tx, scope, new.owner), _kept(tx, scope, new.warehouse, new.owner)
     lines = tuple((item_id(tx, scope, owner["code"], li.sku), li.condition, li.quantity) for li in new.lines)
     counted = Counted(owner["id"], warehouse_id, new.ref, new.counted_at, lines, scope.actor)
-    ident = count_stock.count(tx, ledger, counted)
-    note(tx, scope, "stock counted", new.ref, warehouse=new.warehouse, lines=len(lines))
-    return ident
+    taken = count_stock.count(tx, ledger, counted)
+    if not taken.repeated:
+        note(tx, scope, "stock counted", new.ref, warehouse=new.warehouse, lines=len(lines))
+    return taken
 
 
 def _kept(tx: Transaction, scope: Scope, warehouse: str, owner: str | None) -> int:

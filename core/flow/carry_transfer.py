@@ -16,8 +16,8 @@ from core.errors import Refused, Unmatched, YipanError
 from core.flow import reserve_stock
 from core.flow.hear import Spoken
 from core.flow.tell import ask_person
-from core.flow.transfer_stock import ended, happened, lines_of, note_line, on_the_way, open_claims
-from core.model import Confirm, Receipt
+from core.flow.transfer_stock import ENDED, ended, happened, lines_of, note_line, on_the_way, open_claims
+from core.model import Confirm, Progress, Receipt
 from core.rules import posting
 from core.store import tables as t
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -26,6 +26,8 @@ from core.store.store import Transaction, one
 LATE = "{number} had ended, and goods left all the same: see that they are received, or sent back"
 MISSING = "{number}: {units} units left and did not arrive: find out, then close it"
 SURPLUS = "{number}: more arrived than was on the way: have both warehouses counted"
+STANDS_STILL = "{number}: a warehouse says {code}: find out, then call it off or close it"
+STOPPED = ("cancelled", "exception")
 Row = Mapping[str, Any]
 Units = dict[tuple[int, str], int]
 """(item id, condition) → base units."""
@@ -68,6 +70,18 @@ def arrival_told(tx: Transaction, ledger: Ledger, spoken: Spoken, receipt: Recei
         arrive(tx, ledger, row, Told(in_key(row, message), cause, units, receipt.final, receipt.happened_at))
     except (Refused, Unmatched) as error:
         return error
+    return None
+
+
+def progress_told(tx: Transaction, spoken: Spoken, progress: Progress) -> YipanError | None:
+    """A step inside a warehouse moves nothing; where it will not go on, a person is asked."""
+    sides = ("from_id", "to_id")
+    row = next((r for s in sides if (r := _of_warehouse(tx, progress.fulfilment, s, spoken.connection_id))), None)
+    if row is None:
+        return Unmatched("fulfilment", progress.fulfilment)
+    if progress.stage in STOPPED and row["state"] not in ENDED:
+        said = STANDS_STILL.format(number=row["number"], code=progress.code)
+        ask_person(tx, "transfer.stopped", f"transfer:{row['id']}", row["owner_id"], said)
     return None
 
 
@@ -121,7 +135,7 @@ def depart(tx: Transaction, ledger: Ledger, row: Row, told: Told) -> None:
     if told.final:
         reserve_stock.give_back(tx, ledger, open_claims(tx, row))
     ledger.flush()
-    late = row["state"] in ("closed", "cancelled") and any(told.units.values())
+    late = row["state"] in ENDED and any(told.units.values())
     _follow(tx, row, "transfer.departed", told)
     if late:
         ask_person(tx, "transfer.left_late", f"transfer:{row['id']}", row["owner_id"], LATE.format(**row))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import and_, case, func, or_, select, update
 
@@ -37,15 +37,23 @@ class Counted:
     by: str
 
 
-def count(tx: Transaction, ledger: Ledger, counted: Counted) -> int:
-    """Our id of it: booked where it differs by no more than its owner allows, else it waits; said again, no harm.
+class Taken(NamedTuple):
+    """Our id of a stock-take that stands. repeated: it was told before."""
+
+    id: int
+    repeated: bool = False
+
+
+def count(tx: Transaction, ledger: Ledger, counted: Counted) -> Taken:
+    """Take it: booked where it differs by no more than its owner allows, else it waits; said again, no harm.
 
     Raises Unfit for a moment to come or a cell named twice, Refused where the ref stands for something else or a
     later stock-take of a cell is booked.
     """
     known = one(tx, t.counts, owner_id=counted.owner_id, ref=counted.ref)
     if known:
-        return _repeated(tx, ledger, known, counted)
+        _refuse_other(tx, ledger, known, counted)
+        return Taken(known["id"], repeated=True)
     if counted.counted_at > tx.now:
         raise Unfit(f"{counted.ref}: it cannot have been counted at {counted.counted_at.isoformat()}, that is to come")
     units = {CellKey(counted.owner_id, i, counted.warehouse_id, c): n for i, c, n in counted.lines}
@@ -61,17 +69,16 @@ def count(tx: Transaction, ledger: Ledger, counted: Counted) -> int:
         said = WAITS.format(ref=row["ref"], units=off)
         ask_person(tx, "stock_take", f"stock_take:{row['id']}", row["owner_id"], said, APPROVE)
     keep_promises.after_moves(tx, ledger)
-    return int(row["id"])
+    return Taken(row["id"])
 
 
-def _repeated(tx: Transaction, ledger: Ledger, known: Row, counted: Counted) -> int:
+def _refuse_other(tx: Transaction, ledger: Ledger, known: Row, counted: Counted) -> None:
     lines = {line["cell_id"]: line["counted"] for line in lines_of(tx, known["id"])}
     keys = {ident: cell.key for ident, cell in ledger.cells_by_id(lines).items() if ident in lines}
     stands = {(keys[i].item_id, keys[i].condition, n) for i, n in lines.items()}
     same = (known["warehouse_id"], known["counted_at"]) == (counted.warehouse_id, counted.counted_at)
     if not same or stands != set(counted.lines):
         raise Refused(f"{counted.ref} stands for another stock-take already: choose another ref")
-    return int(known["id"])
 
 
 def _keep(tx: Transaction, ledger: Ledger, counted: Counted, units: Mapping[CellKey, int]) -> Row:
@@ -89,7 +96,7 @@ def _keep(tx: Transaction, ledger: Ledger, counted: Counted, units: Mapping[Cell
     tx.add(t.counts, [row])
     cells = [ledger.cell(key) for key in units]
     _refuse_older(tx, row, [cell.id for cell in cells])
-    there = on_hand_at(tx, [cell.id for cell in cells], row["counted_at"])
+    there = on_hand_at(tx, [cell.id for cell in cells], counted.counted_at)
     lines = [
         {"count_id": row["id"], "n": n, "cell_id": c.id, "counted": units[c.key], "expected": there.get(c.id, 0)}
         for n, c in enumerate(cells, 1)

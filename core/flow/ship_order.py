@@ -193,7 +193,8 @@ def note_progress(tx: Transaction, batch: Sequence[Spoken]) -> None:
         assert isinstance(spoken.noun, Progress)
         fulfilment = _of_warehouse(tx, spoken.noun.fulfilment, spoken.connection_id)
         if fulfilment is None:
-            inbox.park(tx, spoken.inbox_id, Unmatched("fulfilment", spoken.noun.fulfilment))
+            error = carry_transfer.progress_told(tx, spoken, spoken.noun)
+            inbox.park(tx, spoken.inbox_id, error) if error else inbox.settle(tx, [spoken.inbox_id])
             continue
         _progress(tx, ledger, fulfilment, spoken.noun)
         inbox.settle(tx, [spoken.inbox_id])

@@ -158,22 +158,23 @@ def on_the_way(line: Row) -> int:
 
 
 def stockout(tx: Transaction, transfer_id: int) -> Stockout | None:
-    """What the warehouse it leaves is told; None when nothing shall leave any more."""
+    """What the warehouse it leaves is told; None once something left, or nothing shall."""
     row = one(tx, t.transfers, id=transfer_id)
-    if row is None or row["state"] in ENDED:
-        return None
-    goal = one(tx, t.warehouses, id=row["to_id"])
-    return Stockout(**_told(tx, row, "from_id"), goal=goal["name"] if goal else "")
+    told = _told(tx, row, "from_id", "departed")
+    goal = one(tx, t.warehouses, id=row["to_id"]) if row else None
+    return Stockout(**told, goal=goal["name"] if goal else "") if told else None
 
 
 def notice(tx: Transaction, transfer_id: int) -> Asn | None:
-    """What the warehouse it goes to is told; None when nothing more will come."""
-    row = one(tx, t.transfers, id=transfer_id)
-    return None if row is None or row["state"] in ENDED else Asn(**_told(tx, row, "to_id"), reason="transfer")
+    """What the warehouse it goes to is told; None once something arrived, or nothing shall."""
+    told = _told(tx, one(tx, t.transfers, id=transfer_id), "to_id", "arrived")
+    return Asn(**told, reason="transfer") if told else None
 
 
-def _told(tx: Transaction, row: Row, side: str) -> dict[str, Any]:
-    """What either warehouse is told of it, the one on this side in its words."""
+def _told(tx: Transaction, row: Row | None, side: str, moved: str) -> dict[str, Any]:
+    """What the warehouse on this side is told, in its words; {} where it need not be told any more."""
+    if row is None or row["state"] in ENDED or any(line[moved] for line in lines_of(tx, row["id"])):
+        return {}
     keeper = one(tx, t.keepers, owner_id=row["owner_id"], warehouse_id=row[side])
     lines = [AsnLine(line=str(li["n"]), sku=li["sku"], quantity=li["quantity"]) for li in lines_of(tx, row["id"])]
     named = {"ref": row["number"], "warehouse": str(row[side]), "keeper": keeper["code"] if keeper else ""}

@@ -49,6 +49,16 @@ def test_a_small_difference_is_booked_at_once(thirty: Any) -> None:
     assert breaches(thirty) == []
 
 
+def test_told_again_it_stands_and_other_content_is_a_conflict(thirty: Any) -> None:
+    at = {"counted_at": datetime.now(UTC).isoformat()}
+    first = counts(thirty, 25, **at)
+    again = counts(thirty, 25, **at)
+    assert (again.status_code, again.json()) == (200, first.json())
+    other = counts(thirty, 24, **at)
+    assert (other.status_code, "another ref" in other.json()["detail"]) == (409, True)
+    assert cells(thirty) == {"ZP": (25, 0)}
+
+
 def test_a_large_one_waits_for_somebody_else(thirty: Any) -> None:
     waits = counts(thirty, 5).json()
     assert waits["state"] == "waiting"

@@ -196,6 +196,25 @@ def test_both_warehouses_are_told(hub: World) -> None:
     assert [(li.sku, li.quantity) for li in said.lines] == [("pen", 10)]
 
 
+def test_what_has_moved_already_is_not_told_again(hub: World) -> None:
+    number = moving(hub)
+    hub.confirms(number, ("pen", 4), final=False)
+    hub.receives(number, ("pen", 4), final=False)
+    with hub.store.read() as tx:
+        ident = transfer(hub)["id"]
+        assert (transfer_stock.stockout(tx, ident), transfer_stock.notice(tx, ident)) == (None, None)
+
+
+def test_steps_inside_a_warehouse_move_nothing_and_where_it_stops_a_person_is_asked(hub: World) -> None:
+    number = moving(hub)
+    assert hub.answers(number, "working") == ["done"]
+    assert "transfer.stopped" not in hub.worklist()
+    assert hub.answers(number, "cancelled") == ["done"]
+    assert "transfer.stopped" in hub.worklist()
+    assert hub.answers("T404", "working") == ["parked"]
+    assert hub.cell(hub.pen) == {"reserved": 10}
+
+
 def test_increments_in_parts_and_defective_units_are_held(hub: World) -> None:
     number = moving(hub)
     hub.confirms(number, ("pen", 4), final=False)

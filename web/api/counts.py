@@ -13,6 +13,7 @@ from web.asking import Ask
 from web.reads import moves
 from web.reads.shape import number
 
+BEFORE: dict[int | str, dict[str, Any]] = {200: {"description": "It was said before, and stands"}}
 router = APIRouter(tags=["stock-takes"], responses=PROBLEMS)
 
 
@@ -22,10 +23,13 @@ def counts(ask: Ask, state: Search = "", after: Key = "", limit: Limit = FIRST) 
     return ask.read(moves.counts, state, after, limit)
 
 
-@router.post("/counts", status_code=201)
-def count(ask: Ask, new: NewCount) -> dict[str, Any]:
+@router.post("/counts", status_code=201, responses=BEFORE)
+def count(ask: Ask, response: Response, new: NewCount) -> dict[str, Any]:
     """Say what lies there. A small difference is booked at once, a larger one waits for someone else to approve it."""
-    return ask.read(moves.count, ask.write(work.add_count, new))
+    taken = ask.write(work.add_count, new)
+    if taken.repeated:
+        response.status_code = 200
+    return ask.read(moves.count, taken.id)
 
 
 @router.post("/counts/{ident}/approve")
@@ -42,7 +46,7 @@ def reject(ask: Ask, ident: str, rejection: Rejection | None = None) -> dict[str
     return ask.read(moves.count, number(ident))
 
 
-@router.post("/regrades", status_code=201, responses={200: {"description": "It was said before"}})
+@router.post("/regrades", status_code=201, responses=BEFORE)
 def regrade(ask: Ask, response: Response, new: NewRegrade) -> dict[str, Any]:
     """Judge goods anew: one journal out of one condition and into another."""
     found = ask.write(work.regrade, new)
