@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -266,3 +267,24 @@ def test_a_rotated_token_is_shown_once_and_works(op: TestClient) -> None:
     path = re.search(r"<code>(/callbacks/[^<]+)</code>", page)
     assert path and op.post(path[1], content=b"{", headers={"content-type": "application/json"}).status_code == 200
     assert path[1] not in op.get("/connections").text
+
+
+def test_transfers_are_listed_and_a_stock_take_is_approved_by_its_button(op: TestClient, web_pool: Any) -> None:
+    web_pool.stock_up("alpha", "SKU-alpha-1", 30)
+    web_pool.did("POST", "/warehouses", {"code": "SH", "name": "上海仓"})
+    web_pool.did("PUT", "/warehouses/SH/keepers", [{"owner": "alpha", "code": "OWN-A"}])
+    lines = [{"sku": "SKU-alpha-1", "quantity": 7}]
+    web_pool.did("POST", "/transfers", {"ref": "M-1", "from": "HZ", "to": "SH", "lines": lines}, by="alpha")
+    now = datetime.now(UTC).isoformat()
+    found = {"ref": "C-1", "warehouse": "HZ", "counted_at": now, "lines": lines}
+    ident = web_pool.did("POST", "/counts", found, by="alpha")["id"]
+    page = op.get("/transfers").text
+    assert "M-1" in page and "HZ → SH" in page and "accepted" in page
+    assert "C-1" in page and "-23" in page
+    after = op.post(f"/counts/{ident}/approve", data={"csrf": csrf(page)}).text
+    assert "C-1" not in after
+    assert web_pool.did("GET", "/counts")["rows"][0]["decided_by"] == "op"
+    assert op.post(f"/counts/{ident}/nothing", data={"csrf": csrf(page)}).status_code == 404
+    op.post("/logout", data={"csrf": csrf(op.get("/").text)})
+    log_in(op, "bob")
+    assert "M-1" not in op.get("/transfers").text
