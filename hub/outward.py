@@ -141,6 +141,8 @@ def _value(tx: Transaction, row: Row) -> Model | None:
 
 
 def _cancellation(tx: Transaction, ids: Mapping[str, int]) -> Cancellation | None:
+    if "transfer" in ids:
+        return transfer_stock.cancellation(tx, ids["transfer"], ids["warehouse"])
     if "fulfilment" not in ids:
         return _cancellation_at_shop(tx, ids["order"])
     fulfilment = one(tx, t.fulfilments, id=ids["fulfilment"])
@@ -375,7 +377,9 @@ def _finish(tx: Transaction, job: Job, ref: str, *, stopped: bool = True, counte
 
 
 def _call_off(tx: Transaction, ids: Mapping[str, int], stopped: bool) -> None:
-    """Book the answer to a cancellation, and look at its order again."""
+    """Book the answer to a cancellation, and look at its order again. A transfer ended when it was called off."""
+    if "transfer" in ids:
+        return
     ledger = Ledger(tx)
     if "fulfilment" in ids:
         cancel_order.verdict(tx, ledger, ids["fulfilment"], stopped)

@@ -13,7 +13,7 @@ from core.errors import Refused, Unfit, YipanError
 from core.flow import keep_promises, reserve_stock
 from core.flow.reserve_stock import Confirm, Reserve, Subject
 from core.flow.tell import Happened, ask_person, settle, tell
-from core.model import Asn, AsnLine, Stockout
+from core.model import Asn, AsnLine, Cancellation, Stockout
 from core.rules.decide import Want
 from core.rules.posting import inflow
 from core.store import tables as t
@@ -22,9 +22,12 @@ from core.store.store import Transaction, many, one
 
 KIND = "transfer"
 ENDED = ("closed", "cancelled")
-LEAVES, COMES = "transfer.accepted", "transfer.announced"
-BY_HAND = "{number}: this warehouse is on no connection: tell it by hand, then book what it says"
-CALLED_OFF = "{number} was called off: make sure that it does not leave, and that nobody waits for it"
+LEAVES, COMES, OFF = "transfer.accepted", "transfer.announced", "transfer.cancelled"
+BY_HAND = {
+    LEAVES: "{number} leaves {warehouse}, which is on no connection: tell it by hand, then book what it says",
+    COMES: "{number} comes to {warehouse}, which is on no connection: tell it by hand, then book what it says",
+    OFF: "{number} was called off, and {warehouse} is on no connection: see that it does not go on with it",
+}
 Row = Mapping[str, Any]
 
 
@@ -122,24 +125,27 @@ def _keep(tx: Transaction, ledger: Ledger, command: Transfer) -> int:
         for n, (item, units) in enumerate(_summed(command), 1)
     ]
     tx.add(t.transfer_lines, lines)
-    for type_, warehouse_id in ((LEAVES, command.from_id), (COMES, command.to_id)):
-        _tell(tx, row, type_, warehouse_id)
+    _tell(tx, row, LEAVES, "from_id")
+    _tell(tx, row, COMES, "to_id")
     return ident
 
 
-def _tell(tx: Transaction, row: Row, type_: str, warehouse_id: int) -> None:
-    """Tell a warehouse of it, by its connection or by a person."""
-    warehouse = one(tx, t.warehouses, id=warehouse_id)
+def _tell(tx: Transaction, row: Row, type_: str, side: str) -> None:
+    """Tell the warehouse on this side of it, by its connection or by a person."""
+    warehouse = one(tx, t.warehouses, id=row[side])
     assert warehouse is not None
-    happened(tx, row, type_, {"wms": warehouse["wms_id"]})
+    ids, subject = {"transfer": row["id"], "warehouse": warehouse["id"]}, f"transfer:{row['id']}"
+    said, cause = {"number": row["number"]}, warehouse["code"] if type_ == OFF else ""
+    tell(tx, [Happened(type_, row["owner_id"], ids, subject, {"wms": warehouse["wms_id"]}, said, cause)])
     if warehouse["wms_id"] is None:
-        ask_person(tx, type_, f"transfer:{row['id']}", row["owner_id"], BY_HAND.format(**row))
+        words = BY_HAND[type_].format(number=row["number"], warehouse=warehouse["code"])
+        ask_person(tx, f"{type_}/{side.removesuffix('_id')}", subject, row["owner_id"], words)
 
 
-def happened(tx: Transaction, row: Row, type_: str, who: Mapping[str, Any] | None = None, **said: Any) -> None:
-    """Remember an event of this transfer. who: role → connection id."""
+def happened(tx: Transaction, row: Row, type_: str, **said: Any) -> None:
+    """Remember an event of this transfer, of which nobody else is told."""
     ids, subject = {"transfer": row["id"]}, f"transfer:{row['id']}"
-    tell(tx, [Happened(type_, row["owner_id"], ids, subject, who or {}, {"number": row["number"], **said})])
+    tell(tx, [Happened(type_, row["owner_id"], ids, subject, {}, {"number": row["number"], **said})])
 
 
 def lines_of(tx: Transaction, transfer_id: int) -> list[Row]:
@@ -181,6 +187,27 @@ def _told(tx: Transaction, row: Row | None, side: str, moved: str) -> dict[str, 
     return {**named, "created_at": row["created_at"], "lines": tuple(lines)}
 
 
+def cancellation(tx: Transaction, transfer_id: int, warehouse_id: int) -> Cancellation | None:
+    """What a warehouse is told of a transfer that was called off; None where it never heard of it, or goods moved."""
+    row = one(tx, t.transfers, id=transfer_id)
+    if row is None or row["state"] != "cancelled":
+        return None
+    leaves = warehouse_id == row["from_id"]
+    ability = "send_stockout" if leaves else "send_asn"
+    told = one(tx, t.outbox, ability=ability, subject=f"transfer:{transfer_id}")
+    if told is None or told["state"] == "moot":
+        return None
+    keeper = one(tx, t.keepers, owner_id=row["owner_id"], warehouse_id=warehouse_id)
+    return Cancellation(
+        ref=row["number"],
+        their_ref=told["their_ref"],
+        warehouse=str(warehouse_id),
+        keeper=keeper["code"] if keeper else "",
+        of="stockout" if leaves else "asn",
+        reason="the transfer was called off",
+    )
+
+
 def call_off(tx: Transaction, ledger: Ledger, row: Row) -> None:
     """Nothing of it shall move: what was reserved is free again; once more does no harm.
 
@@ -193,10 +220,8 @@ def call_off(tx: Transaction, ledger: Ledger, row: Row) -> None:
     reserve_stock.give_back(tx, ledger, open_claims(tx, row))
     tx.set(t.transfers, row["id"], state="cancelled")
     settle(tx, f"transfer:{row['id']}")
-    happened(tx, row, "transfer.cancelled")
-    ask_person(
-        tx, "transfer.cancelled", f"transfer:{row['id']}", row["owner_id"], CALLED_OFF.format(number=row["number"])
-    )
+    for side in ("from_id", "to_id"):
+        _tell(tx, row, OFF, side)
     keep_promises.after_moves(tx, ledger)
 
 

@@ -146,13 +146,14 @@ class DeliveryOrder(Model):
 class Cancellation(Model):
     """Stop this. For a warehouse `ref` is our fulfilment, `their_ref` theirs; for a shop `ref` is the shop's order.
 
-    warehouse is our id, linked by the mapping.
+    warehouse is our id, linked by the mapping. of: what the warehouse shall stop.
     """
 
     ref: Ref
     their_ref: str = ""
     warehouse: str = ""
     keeper: str = ""
+    of: Literal["delivery", "stockout", "asn"] = "delivery"
     reason: str = ""
 
 

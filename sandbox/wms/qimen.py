@@ -297,7 +297,7 @@ class QimenTwin:
     def _cancel(self, root: Any) -> dict[str, Any]:
         check_filled(root, ("warehouseCode", "orderCode"))
         code = root.findtext("orderCode")
-        job = self.deliveries.get(code) or self.receipts.get(code)
+        job = self._known(code, root.findtext("orderType"))
         if job is None or job.warehouse != root.findtext("warehouseCode"):
             raise No(f"单据{code}不存在")
         if job.status not in ("ACCEPT", "PICK", "CANCELED"):
@@ -305,6 +305,13 @@ class QimenTwin:
         if not self._lost("send_cancellation"):
             job.status = "CANCELED"
         return {}
+
+    def _known(self, code: str, order_type: str | None) -> Job | None:
+        """A transfer leaves one warehouse and comes to another under one code: its type says which is meant."""
+        books = {"DBCK": [self.stockouts], "DBRK": [self.receipts]}.get(
+            order_type or "", [self.deliveries, self.receipts]
+        )
+        return next((jobs[code] for jobs in books if code in jobs), None)
 
     def _query_stock(self, root: Any) -> dict[str, Any]:
         check_filled(root, ("itemCode", "page", "pageSize"))
@@ -399,6 +406,8 @@ class QimenTwin:
 
     def _send_away(self, job: Job) -> None:
         """What there is leaves for another warehouse, in one go."""
+        if job.status == "CANCELED":
+            return
         units = self._at_hand(job)
         for line, moved in zip(job.lines, units, strict=True):
             self.stock[job.cell(line)] -= moved

@@ -123,7 +123,7 @@ def test_called_off_before_it_left_and_what_leaves_all_the_same_is_booked(ten: A
 def test_each_warehouse_is_told_by_its_connection_or_by_a_person(ten: Any) -> None:
     asks(ten)
     tasks = {row["what"]: row["reason"] for row in ten.did("GET", "/parked")["rows"]}
-    assert "tell it by hand" in tasks["transfer.announced"]
+    assert "tell it by hand" in tasks["transfer.announced/to"]
 
 
 def test_a_merchant_moves_its_own_goods_and_a_warehouse_only_looks(ten: Any) -> None:

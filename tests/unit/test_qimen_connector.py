@@ -178,6 +178,18 @@ def test_goods_for_another_warehouse_are_told_and_looked_up(twin: qimen.QimenTwi
     assert [line["planned"] for line in twin.books()["stockouts"]["T20261101"]["lines"]] == [10, 4]
 
 
+def test_either_side_of_a_transfer_is_cancelled_and_looked_up_by_its_type(twin: qimen.QimenTwin, client: Any) -> None:
+    twin.hold()
+    client.send_stockout([row("stockout")])
+    client.send_asn([row("asn", ref="T20261101", reason="transfer")])
+    for of, book in (("stockout", "stockouts"), ("asn", "receipts")):
+        stop = row("cancellation", ref="T20261101", their_ref="", of=of)
+        assert client.probe("send_cancellation", stop).state == "absent"
+        assert client.send_cancellation([stop])[0].state == "done"
+        assert client.probe("send_cancellation", stop).state == "done"
+        assert twin.books()[book]["T20261101"]["status"] == "CANCELED"
+
+
 def test_goods_that_left_for_another_warehouse_are_confirmed(twin: qimen.QimenTwin, house: Erp) -> None:
     twin.control("setup", {"stock": {"WH01|YIPAN01|TEA-100|ZP": 8, "WH01|YIPAN01|CUP-01|ZP": 4}})
     house.client.send_stockout([row("stockout")])

@@ -292,11 +292,37 @@ def test_called_off_before_anything_left_it_is_free_again(hub: World) -> None:
     calls_off(hub)
     assert hub.cell(hub.pen) == {"free": 10}
     assert transfer(hub)["state"] == "cancelled"
-    assert "transfer.cancelled" in hub.worklist()
     with hub.store.read() as tx:
         assert transfer_stock.notice(tx, transfer(hub)["id"]) is None
     assert asks(hub, "M1", (hub.pen, 10)) == Accepted(int(number[1:]), repeated=True)
     assert hub.audit() == []
+
+
+def stops(hub: World) -> list[tuple[str, str, str]]:
+    """(what, at which warehouse, their number) of the cancellations that are said."""
+    said = []
+    for row in hub.sends("send_cancellation"):
+        with hub.store.read() as tx:
+            value = transfer_stock.cancellation(tx, row["payload"]["transfer"], row["payload"]["warehouse"])
+        said += [(value.of, value.warehouse, value.ref)] if value else []
+    return said
+
+
+def test_both_warehouses_that_were_told_are_told_that_it_was_called_off(hub: World) -> None:
+    number = moving(hub)
+    hub.sends("send_stockout")
+    hub.sends("send_asn")
+    calls_off(hub)
+    first = stops(hub)
+    assert sorted(first + stops(hub)) == [("asn", str(hub.west), number), ("stockout", str(hub.east), number)]
+
+
+def test_a_warehouse_that_is_on_no_connection_is_told_by_a_person(hub: World) -> None:
+    hub.store.write(lambda tx: tx.set(t.warehouses, hub.west, wms_id=None))
+    moving(hub)
+    assert hub.worklist() == ["transfer.announced/to"]
+    calls_off(hub)
+    assert hub.worklist() == ["transfer.cancelled/to"]
 
 
 def test_what_has_moved_is_not_called_off(hub: World) -> None:

@@ -54,6 +54,11 @@ WRITES = {
     "send_asn": Write("entryorder.create", "entryOrderId", "entryOrder/entryOrderCode", *_RECEIPT),
     "send_cancellation": Write("order.cancel", "", "orderCode", *_DELIVERY),
 }
+CANCELLATIONS = {
+    "DBCK": Write("order.cancel", "", "orderCode", *_STOCKOUT),
+    "DBRK": Write("order.cancel", "", "orderCode", *_RECEIPT),
+}
+"""orderType → how the order of a cancellation is looked up, where that is no delivery order."""
 
 
 class Qimen:
@@ -84,7 +89,7 @@ class Qimen:
 
     def probe(self, ability: str, row: Outgoing, step: str = "") -> Outcome:
         """Looks the order up by our code. A cancellation has arrived when its order is CANCELED."""
-        write = WRITES[ability]
+        write = CANCELLATIONS.get(child_text(row.body, "orderType"), WRITES[ability])
         code = child_text(row.body, write.code)
         answer = self._ask("probe", write.query, _query(write.asks, code, row.body), reads=True)
         error = self._failure(answer)
