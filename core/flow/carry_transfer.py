@@ -137,6 +137,7 @@ def depart(tx: Transaction, ledger: Ledger, row: Row, told: Told) -> None:
     ledger.flush()
     late = row["state"] in ENDED and any(told.units.values())
     _follow(tx, row, "transfer.departed", told)
+    _ask_after(tx, row)
     if late:
         ask_person(tx, "transfer.left_late", f"transfer:{row['id']}", row["owner_id"], LATE.format(**row))
 
@@ -204,8 +205,11 @@ def _come(ledger: Ledger, row: Row, item_id: int, condition: str, units: int, on
     return [Entry(good, "transit", n) if account == "inbound" else Entry(cell, account, n) for account, n in moves]
 
 
-def _ask_after(tx: Transaction, row: Row, final: bool) -> None:
-    """A person is asked after units that will not arrive any more, and those that were never said to leave."""
+def _ask_after(tx: Transaction, row: Row, final: bool = False) -> None:
+    """A person is asked after units that will not arrive any more, and those that are not said to have left.
+
+    final: nothing more will arrive.
+    """
     ways = [on_the_way(line) for line in lines_of(tx, row["id"])]
     missing = sum(n for n in ways if n > 0)
     if final and missing:

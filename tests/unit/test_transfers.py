@@ -266,6 +266,17 @@ def test_an_arrival_heard_before_its_departure_comes_to_the_same(hub: World) -> 
     assert hub.audit() == []
 
 
+def test_more_arrived_early_than_leaves_in_all_and_a_person_is_asked(hub: World) -> None:
+    number = moving(hub)
+    hub.receives(number, ("pen", 12))
+    assert "transfer.surplus" not in hub.worklist()
+    hub.confirms(number, ("pen", 10))
+    assert hub.cell(hub.pen, hub.west) == {"free": 12}
+    assert "transfer.surplus" in hub.worklist()
+    assert transfer(hub)["state"] == "closed"
+    assert hub.audit() == []
+
+
 def test_arriving_units_fill_what_is_missing_first(hub: World) -> None:
     hub.counts("pen", -2, "west")
     number = moving(hub)
