@@ -72,7 +72,8 @@ class Source:
 
     def rules(self, warehouse_id: int | None) -> bool:
         """Whether it is the stock authority there."""
-        return warehouse_id in self.places and authority_of(self.places[warehouse_id]) == self.connection_id
+        place = self.places.get(warehouse_id or 0)
+        return place is not None and authority_of(place) == self.connection_id
 
     def limits(self, warehouse_id: int) -> Limits:
         """The limits of a warehouse it rules."""
@@ -83,7 +84,8 @@ class Source:
 
 def authority_of(warehouse: Row) -> int | None:
     """The one connection whose figures may be booked there: the one it was given, else its WMS."""
-    return warehouse["authority_id"] or warehouse["wms_id"]
+    found: int | None = warehouse["authority_id"] or warehouse["wms_id"]
+    return found
 
 
 def source(tx: Transaction, connection_id: int) -> Source:

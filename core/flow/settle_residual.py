@@ -119,7 +119,7 @@ def _decide(tx: Transaction, held: Books, line: Compared) -> State:
     if warehouse_id is None or not held.source.rules(warehouse_id) or len(line.goods) < 1:
         return "reported" if line.residual else "agrees"
     last = line.before
-    before = last and Before(last["residual"], last["state"], last["as_of"], last["first_as_of"])
+    before = Before(last["residual"], last["state"], last["as_of"], last["first_as_of"]) if last else None
     quiet = not (before and before.goes_on(line.residual)) or not unsettled.why(tx, line.goods, line.subject.condition)
     sole = len(line.goods) == 1 and holder in (0, line.goods[0].owner_id)
     limits = held.source.limits(warehouse_id)

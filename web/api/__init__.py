@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from web.api import access, connections, goods, orders, parked, parties, reservations
+from web.api import access, connections, goods, orders, parked, parties, reconcile, reservations
 
 
 def routers() -> list[APIRouter]:
     """All doors of the API."""
-    return [m.router for m in (parties, connections, goods, reservations, orders, parked, access)]
+    return [m.router for m in (parties, connections, goods, reservations, orders, parked, reconcile, access)]
