@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from core.errors import Unavailable
 from core.flow import mend_shops, publish_stock
 from core.flow.reconcile import reconcile, unexplained
 from core.model import Snapshot, SnapshotRow
 from core.store import tables as t
 from core.store.scope import HUB, Scope
+from hub import reconcile as work
 from hub.onboard.warehouses import Arrangement, arrange_warehouse
+from hub.wiring import Hub
 from tests.worlds import Clock, World, minutes, order, store, world
 
 
@@ -224,3 +228,31 @@ def test_the_bound_is_a_new_one_each_day(hub: World) -> None:
     passes(hub, 86400)
     showing(hub, 25)
     assert hub.store.write(lambda tx: mend_shops.mend(tx, 1)) == 1
+
+
+def test_shops_are_read_and_what_is_off_is_told_again(hub: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shop that cannot be read is passed over."""
+
+    def shown_by(wired: Any, refs: list[str]) -> dict[str, int]:
+        if wired.row["code"] == "beta_shop":
+            raise Unavailable("nobody answers")
+        return {"pen": 25, "pen-box": 3} if wired.row["code"] == "tmall" else {"pen": 20}
+
+    monkeypatch.setattr(work, "shown_by", shown_by)
+    monkeypatch.setattr(Hub, "wired", lambda self, tx, ident: Named({"code": codes[ident], "id": ident}))
+    monkeypatch.setattr(Hub, "may_call", lambda self, wired, lane: True)
+    codes = {hub.tmall: "tmall", hub.vendure: "vendure", hub.beta_shop: "beta_shop"}
+    hub.counts("pen", 20)
+    told(hub)
+    showing(hub, 0, "tmall")
+    assert work.look(Hub(hub.store)) == 2
+    assert [listing(hub, shop)["shown"] for shop in ("tmall", "vendure", "beta_shop")] == [25, 20, None]
+    assert work.mend(Hub(hub.store)) == 1
+    assert hub.row(t.marks)["listing_id"] == listing(hub, "tmall")["listing_id"]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A connection that knows its name and no more."""
+
+    row: Mapping[str, Any]
