@@ -11,7 +11,6 @@ from core.flow import saleable, unsettled
 from core.flow.expect_stock import Goods
 from core.store import tables as t
 from core.store.database import any_of
-from core.store.outbox import OPEN
 from core.store.scope import Scope
 from core.store.store import Transaction
 
@@ -180,7 +179,7 @@ def _unheard(tx: Transaction) -> dict[int, Any]:
     """Connection id → until when all its orders are known; None where some wait to be understood."""
     cu, i = t.cursors.c, t.inbox.c
     rows = tx.rows(select(cu.connection_id, cu.read_until).where(cu.ability == "fetch_orders"))
-    waits = select(i.connection_id).where(i.kind == "order", i.state.in_(("waiting", "parked"))).distinct()
+    waits = select(i.connection_id).where(i.kind == "order", unsettled.is_open).distinct()
     unread = set(tx.conn.execute(waits).scalars())
     return {r["connection_id"]: None if r["connection_id"] in unread else r["read_until"] for r in rows}
 
@@ -200,7 +199,7 @@ def _under_way(tx: Transaction, rows: Sequence[Row]) -> dict[int, str]:
     for row in rows:
         if row["item_id"] in items or row["id"] in own:
             found[row["id"]] = "marked"
-    for intent in tx.rows(select(o.payload, o.state).where(o.ability == "send_stock", o.state.in_(OPEN))):
+    for intent in tx.rows(select(o.payload, o.state).where(o.ability == "send_stock", unsettled.is_wanted)):
         state = intent["state"] if intent["state"] in ("in_doubt", "parked") else "being_told"
         found |= dict.fromkeys(intent["payload"]["listings"], state)
     return found

@@ -82,13 +82,12 @@ def before(tx: Transaction, connection_id: int, skus: Collection[str]) -> dict[S
 
 def settle(tx: Transaction, held: Books, lines: Sequence[Compared]) -> None:
     """Keep these comparisons, book what repeated, ask about what is too much; what comes late is passed over."""
-    for line in lines:
-        if line.before and line.figure.as_of <= line.before["as_of"]:
-            tx.tally("snapshots_late")
-            continue
-        row = _row(tx, held, line)
-        _forget(tx, line, row)
-        tx.add(t.comparisons, [row])
+    timely = [i for i in lines if i.before is None or i.figure.as_of > i.before["as_of"]]
+    tx.tally("snapshots_late", len(lines) - len(timely))
+    rows = [(line, _row(tx, held, line)) for line in timely]
+    _forget(tx, rows)
+    tx.add(t.comparisons, [row for _, row in rows])
+    for line, row in rows:
         if row["state"] == "booked":
             _book(tx, held.ledger, row, line.goods[0])
         elif row["state"] == "asked":
@@ -127,15 +126,19 @@ def _decide(tx: Transaction, held: Books, line: Compared) -> State:
     return snapshots.decide(line.residual, line.expected.on_hand, at, before, limits, sole=sole, quiet=quiet)
 
 
-def _forget(tx: Transaction, line: Compared, row: Row) -> None:
+def _forget(tx: Transaction, rows: Sequence[tuple[Compared, Row]]) -> None:
     """Of what was compared before only the first of a residual, and what was booked, is of use from now on."""
-    last = line.before
-    if last is None:
-        return
-    if last["state"] == "asked" and row["state"] != "asked":
-        settle_task(tx, f"comparison:{last['first_id']}")
-    if last["state"] in ("agrees", "reported") or (last["id"] != last["first_id"] and last["state"] in OPEN):
-        tx.conn.execute(delete(t.comparisons).where(t.comparisons.c.id == last["id"]))
+    old = [(line.before, row) for line, row in rows if line.before]
+    for last, row in old:
+        if last["state"] == "asked" and row["state"] != "asked":
+            settle_task(tx, f"comparison:{last['first_id']}")
+    gone = [
+        last["id"]
+        for last, _ in old
+        if last["state"] in ("agrees", "reported") or (last["id"] != last["first_id"] and last["state"] in OPEN)
+    ]
+    if gone:
+        tx.conn.execute(delete(t.comparisons).where(any_of(tx.conn, t.comparisons.c.id, gone)))
 
 
 def _ask(tx: Transaction, row: Row, line: Compared) -> None:

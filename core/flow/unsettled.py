@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, select, text
 
 from core.flow.expect_stock import TOLD, Goods, authority_of
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.store import Transaction, many
 
+is_open = text("(inbox.state = 'waiting' or inbox.state = 'parked')")
+"""Whether a document is not booked yet, in the words of the indexes of those that are not."""
+is_wanted = text("outbox.state in ('waiting', 'sending', 'in_doubt', 'parked')")
+"""Whether an intent is open, in the words of its index."""
 PHYSICAL = ("confirm", "receipt", "return", "count", "stock_change", "callback")
 UNSURE = ("sending", "in_doubt", "parked")
 Row = Mapping[str, Any]
@@ -30,7 +34,7 @@ def _document(tx: Transaction, goods: Collection[Goods], condition: str) -> str:
     i = t.inbox.c
     warehouses = many(tx, t.warehouses, "id", sorted({g.warehouse_id for g in goods}))
     speakers = sorted({c for w in warehouses for c in (w["wms_id"], authority_of(w)) if c})
-    query = select(i.id, i.kind, i.ref, i.state).where(i.state.in_(("waiting", "parked")), i.kind.in_(PHYSICAL))
+    query = select(i.id, i.kind, i.ref, i.state).where(is_open, i.kind.in_(PHYSICAL))
     for row in tx.rows(query.where(any_of(tx.conn, i.connection_id, speakers)).order_by(i.id)):
         moved = _named(tx, row)
         whole = row["state"] == "parked"
@@ -63,8 +67,10 @@ def _call(tx: Transaction, goods: Collection[Goods], condition: str) -> str:
     """A call about fulfilments or ASNs of these goods whose outcome nobody knows, or that was refused."""
     o = t.outbox.c
     keys = sorted({key for one in goods for key in _keys(tx, one, condition)})
-    query = select(o.ability, o.key, o.state).where(o.state.in_(UNSURE), any_of(tx.conn, o.key, keys))
-    row = tx.row(query.order_by(o.id).limit(1))
+    warehouses = many(tx, t.warehouses, "id", sorted({g.warehouse_id for g in goods}))
+    theirs = any_of(tx.conn, o.connection_id, sorted({w["wms_id"] for w in warehouses if w["wms_id"]}))
+    query = select(o.ability, o.key, o.state).where(is_wanted, theirs, any_of(tx.conn, o.key, keys))
+    row = tx.row(query.where(o.state.in_(UNSURE)).order_by(o.id).limit(1))
     return f"{row['ability']} of {row['key']} is {row['state']}" if row else ""
 
 

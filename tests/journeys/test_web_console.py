@@ -65,7 +65,7 @@ class Tags(HTMLParser):
             self.wrong.append(tag)
 
 
-PAGES = ("/", "/orders", "/stock", "/parked", "/connections")
+PAGES = ("/", "/orders", "/stock", "/reconcile", "/parked", "/connections")
 
 
 def test_nobody_sees_a_page_without_logging_in(people: TestClient) -> None:

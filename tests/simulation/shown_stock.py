@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from core.flow import settle_residual
 from core.flow.expect_stock import Subject, books, source
 from core.model import Snapshot, SnapshotRow
 from core.store import tables as t
@@ -40,6 +41,20 @@ def may_lie_there(hub: Any, sku: str, warehouse: str, units: int) -> bool:
         return held.expected(held.meant(subject), "ZP", tx.now).residual(units)
 
     return hub.store.write(work) == 0
+
+
+def set_limits(tx: Transaction) -> None:
+    """Residuals of up to 6 units are booked, however few lie there."""
+    tx.conn.execute(t.warehouses.update().values(residual_max_units=6, residual_max_percent=10**6))
+
+
+def decide(hub: Any, accept: bool) -> None:
+    """A person accepts or dismisses every residual there is."""
+    w = t.worklist.c
+    press = settle_residual.accept if accept else settle_residual.dismiss
+    for task in hub.rows(select(w.subject).where(w.kind == settle_residual.TASK, w.done_at.is_(None))):
+        hub.store.write(lambda tx, task=task: press(tx, int(task["subject"].partition(":")[2])))
+    assert hub.rows(select(w.id).where(w.kind == settle_residual.TASK, w.done_at.is_(None))) == []
 
 
 def ago(now: datetime, minutes: int) -> datetime:

@@ -69,6 +69,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.lines: list[tuple[str, ...]] = []
         self.returned: list[tuple[str, str, int, str, str, str]] = []
         self.hub.store.write(self.ink_may_be_sent_for_pens)
+        self.hub.store.write(shown_stock.set_limits)
         for sku, warehouse, units in (("pen", "east", 12), ("pen", "west", 6), ("ink", "east", 5)):
             self.hub.counts(sku, units, warehouse)
             self.physics.move(sku, warehouse, units)
@@ -263,7 +264,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(sku=st.sampled_from(SKUS), warehouse=st.sampled_from(["east", "west"]), lie=st.integers(-12, 12), late=chance)
     def a_warehouse_shows_its_stock(self, sku: str, warehouse: str, lie: int, late: bool) -> None:
-        """Once or twice, the truth or not: the truth moves nothing, a lie told twice is booked or asked about."""
+        """Once or twice, the truth or not: the truth moves nothing, a lie told twice is booked or decided on."""
         hub, true = self.hub, self.physics.there.get((sku, warehouse), 0)
         assert hub.clock is not None
         before = len(list(shown_stock.booked(hub)))
@@ -271,6 +272,7 @@ class PoolMachine(RuleBasedStateMachine):
         for _ in range(2):
             assert shown_stock.shows(hub, sku, warehouse, true + lie, as_of) in (["done"], ["parked"])
             hub.clock.wait(shown_stock.QUARTER_S)
+        shown_stock.decide(hub, accept=lie % 2 == 0)
         for told_sku, place, units in list(shown_stock.booked(hub))[before:]:
             assert lie and (told_sku, place) == (sku, warehouse)
             self.physics.move(sku, warehouse, units)
