@@ -49,7 +49,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Line:
-    """One figure of a document beside the books. n: its place there; shown: theirs, with what it leaves out."""
+    """One figure of a document beside the books. n: its place there."""
 
     heard: Heard
     n: int

@@ -121,6 +121,17 @@ def test_the_console_shows_it(stocked: Any, page: Any) -> None:
     assert "待再次核实" in page("/reconcile?lang=zh").text
 
 
+def test_a_residual_is_accepted_with_a_button_of_the_console(stocked: Any, page: Any) -> None:
+    shown(stocked, 150, 150)
+    text = page("/parked?lang=en").text
+    action, csrf = re.search(
+        r'action="(/parked/task/\d+/accept)".*?name="csrf" value="([^"]+)"', text, re.DOTALL
+    ).groups()  # type: ignore[union-attr]
+    assert "of owner (where several share the keeper code)" in text
+    stocked.door.post(action, data={"csrf": csrf, "owner": ""})
+    assert stocked.did("GET", "/stock?search=SKU-alpha")["rows"][0]["free"] == 150
+
+
 def test_the_command_line_ends_with_1_when_a_difference_has_no_cause(
     stocked: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
