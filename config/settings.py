@@ -60,6 +60,8 @@ class Bus(_Part):
     lease_s: float = 30.0
     retry_s: float = 5.0
     timeout_s: float | None = None
+    mends_per_day: int = Field(100, ge=0)
+    """Listings whose shop shows something else without a cause that are told again by themselves, a day."""
     patience: float = Field(1.0, gt=0)
     """Multiplies the waits of connectors (polls, settle times): the demo runs at a fraction."""
 

@@ -7,7 +7,8 @@ YipanError
 ├── Person            parked until someone acts; `fix` names the button
 │   ├── NotAuthorised     credentials, signature or permission
 │   ├── Refused           the other side understood and said no
-│   │   └── OutOfStock        the pool cannot back all a caller asks for (`missing`)
+│   │   ├── OutOfStock        the pool cannot back all a caller asks for (`missing`)
+│   │   └── Implausible       a snapshot that looks wrong as a whole
 │   ├── Unfit             the document cannot be read or written (`faults`)
 │   └── Unmatched         it names something we do not know (`kind`, `ref`)
 ├── InDoubt           the call may have arrived: probe by business key, never a blind retry
@@ -78,6 +79,12 @@ class OutOfStock(Refused):
     def __init__(self, message: str, missing: tuple[tuple[int, int, int], ...] = (), **names: str | None):
         super().__init__(message, **names)
         self.missing = missing
+
+
+class Implausible(Refused):
+    """A snapshot is empty, short, or changes too much at once. Look at their side, then accept or dismiss it."""
+
+    fix = "accept"
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import case, select, update
 
 from core.errors import Refused, Unfit, Unmatched
-from core.flow.count_stock import APPROVE
+from core.flow import count_stock, settle_residual
 from core.store import inbox, outbox
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction
-from hub import counts
+from hub import counts, residuals
 from hub.onboard.form import Form, Ref, note
 from hub.onboard.goods import NewLink, NewListing, NewListings, add_links, add_listings
 from hub.onboard.warehouses import link
@@ -46,9 +46,10 @@ def parked(tx: Transaction, scope: Scope, limit: int = LIMIT) -> list[dict[str, 
 def press(tx: Transaction, scope: Scope, kind: str, ident: int, button: str, fix: Fix | None = None) -> None:
     """Press a button. Raises Unmatched when it is not there, Refused when it is not parked or has no such button."""
     row = _find(tx, scope, kind, ident)
-    act = BUTTONS[kind].get(button)
+    buttons = _task_buttons(row["kind"]) if kind == "task" else BUTTONS[kind]
+    act = buttons.get(button)
     if act is None:
-        raise Refused(f"a parked {kind} has no button {button!r}; it has: {', '.join(BUTTONS[kind])}")
+        raise Refused(f"a parked {kind} has no button {button!r}; it has: {', '.join(buttons)}")
     act(tx, scope, row, fix or Fix())
     note(tx, scope, f"parked {kind} {button}", str(ident))
 
@@ -71,6 +72,7 @@ def _documents(tx: Transaction, scope: Scope, limit: int) -> list[dict[str, Any]
 def _document(row: Row) -> dict[str, Any]:
     what = missing(row["reason"])
     buttons = [*(["link"] if what and what[0] in LINKABLE else []), "replay", "dismiss"]
+    buttons = ["accept", *buttons] if row["fix"] == "accept" else buttons
     names = ("id", "ref", "connection", "problem", "reason", "fix", "since")
     said = {name: row[name] for name in names}
     return {
@@ -109,11 +111,7 @@ def _tasks(tx: Transaction, scope: Scope, limit: int) -> list[dict[str, Any]]:
     names = (w.id, w.kind.label("what"), w.subject.label("ref"), w.reason, w.fix, w.created_at.label("since"))
     rows = tx.rows(select(*names).where(w.done_at.is_(None), scope.sees(w.merchant_id)).order_by(w.id).limit(limit))
     more = {"connection": None, "problem": None, "missing": None}
-    return [{"kind": "task", **row, **more, "buttons": _task_buttons(row)} for row in rows]
-
-
-def _task_buttons(row: Row) -> list[str]:
-    return ["approve", "reject"] if row["fix"] == APPROVE else ["done"]
+    return [{"kind": "task", **row, **more, "buttons": list(_task_buttons(row["what"]))} for row in rows]
 
 
 def _find(tx: Transaction, scope: Scope, kind: str, ident: int) -> Row:
@@ -128,7 +126,7 @@ def _find(tx: Transaction, scope: Scope, kind: str, ident: int) -> Row:
 
 def _one_document(scope: Scope, ident: int) -> Any:
     i, c = t.inbox.c, t.connections.c
-    query = select(i.id, i.state, i.reason, i.connection_id, c.code).join(t.connections, c.id == i.connection_id)
+    query = select(i.id, i.state, i.reason, i.fix, i.connection_id, c.code).join(t.connections, c.id == i.connection_id)
     return query.where(i.id == ident, scope.sees(c.merchant_id))
 
 
@@ -140,7 +138,7 @@ def _one_intent(scope: Scope, ident: int) -> Any:
 def _one_task(scope: Scope, ident: int) -> Any:
     w = t.worklist.c
     state = case((w.done_at.is_(None), "parked"), else_="done").label("state")
-    return select(w.id, w.subject, w.fix, state).where(w.id == ident, scope.sees(w.merchant_id))
+    return select(w.id, w.kind, w.subject, state).where(w.id == ident, scope.sees(w.merchant_id))
 
 
 def _replay(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
@@ -207,20 +205,37 @@ def _reject(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
 
 
 def _stock_take(row: Row) -> int:
-    if row["fix"] != APPROVE:
-        raise Refused("this task is nothing to approve or reject: press done once it is")
     return int(row["subject"].removeprefix("stock_take:"))
 
 
 def _task_done(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
-    if row["fix"] == APPROVE:
-        raise Refused("this stock-take waits for a decision: approve or reject it")
     tx.set(t.worklist, row["id"], done_at=tx.now)
+
+
+def _accept_snapshot(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
+    residuals.accept_snapshot(tx, row)
+
+
+def _accept_residual(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
+    residuals.accept(tx, scope, row, fix.owner)
+
+
+def _dismiss_residual(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
+    residuals.dismiss(tx, row)
+
+
+def _task_buttons(kind: str) -> dict[str, Button]:
+    return TASK_BUTTONS.get(kind, BUTTONS["task"])
 
 
 Button = Callable[[Transaction, Scope, Row, Fix], None]
 BUTTONS: dict[str, dict[str, Button]] = {
-    "document": {"link": _link, "replay": _replay, "dismiss": _dismiss_document},
+    "document": {"link": _link, "replay": _replay, "dismiss": _dismiss_document, "accept": _accept_snapshot},
     "intent": {"link": _link_intent, "retry": _retry, "dismiss": _dismiss_intent},
-    "task": {"done": _task_done, "approve": _approve, "reject": _reject},
+    "task": {"done": _task_done},
 }
+TASK_BUTTONS: dict[str, dict[str, Button]] = {
+    count_stock.TASK: {"approve": _approve, "reject": _reject},
+    settle_residual.TASK: {"accept": _accept_residual, "dismiss": _dismiss_residual},
+}
+"""Tasks of these kinds have buttons of their own."""

@@ -80,7 +80,7 @@ def _page(hub: Hub, wired: Wired, row: Row, read_until: datetime) -> tuple[Row, 
     """
     ability = row["ability"]
     if ability == "fetch_stock":
-        page = Page(wired.client.fetch_stock(_stock_refs(hub, wired)), cursor=row["value"])
+        page = Page(_told_apart(wired.client.fetch_stock(_stock_refs(hub, wired)), row["moves"]), cursor=row["value"])
     else:
         page = getattr(wired.client, ability)(row["value"])
     documents = [
@@ -98,6 +98,11 @@ def _page(hub: Hub, wired: Wired, row: Row, read_until: datetime) -> tuple[Row, 
     return ahead, hub.store.write(work)
 
 
+def _told_apart(documents: Sequence[Document], reading: int) -> list[Document]:
+    """Each reading is a statement of its own, also where it shows the same as the one before."""
+    return [one.model_copy(update={"event_id": f"reading {reading}/{n}"}) for n, one in enumerate(documents)]
+
+
 def _stock_refs(hub: Hub, wired: Wired) -> list[str]:
     """The SKUs a warehouse or an ERP is asked about: those that lie there, or are linked there."""
     with hub.store.read() as tx:
@@ -107,7 +112,7 @@ def _stock_refs(hub: Hub, wired: Wired) -> list[str]:
             select(t.items.c.sku)
             .join(t.cells, t.cells.c.item_id == t.items.c.id)
             .join(t.warehouses, t.warehouses.c.id == t.cells.c.warehouse_id)
-            .where(t.warehouses.c.wms_id == wired.row["id"])
+            .where(or_(t.warehouses.c.wms_id == wired.row["id"], t.warehouses.c.authority_id == wired.row["id"]))
         )
         return sorted(set(tx.conn.execute(mine).scalars()) | set(tx.conn.execute(lying).scalars()))
 

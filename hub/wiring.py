@@ -41,6 +41,7 @@ class Options:
     lease_s: float = 30.0
     retry_s: float = 5.0
     threads: int = 8
+    mends_per_day: int = 100
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,39 @@ def audit() -> None:
 
 
 @app.command()
+def reconcile(
+    read: Annotated[bool, typer.Option("--read", help="Read the shops first.")] = False,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Read them, and tell again what is off without a cause.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Ledger, warehouses and shops side by side; exit code 1 when units differ without a known cause."""
+    from rich.console import Console
+
+    from config.settings import load
+    from core.flow import reconcile as flow
+    from core.store.scope import HUB
+    from hub import reconcile as work
+    from workers.lines import reconcile_tables
+    from workers.wire import make_hub
+
+    with _store() as store:
+        if mend or read:
+            (work.mend if mend else work.look)(make_hub(load(), store))
+        with store.read() as tx:
+            found = flow.reconcile(tx, HUB)
+    lost = flow.unexplained(found)
+    if as_json:
+        typer.echo(_json({**found, "unexplained": len(lost)}))
+    else:
+        for table in reconcile_tables(found):
+            Console().print(table)
+        typer.echo(f"{len(lost)} rows differ without a known cause")
+    raise typer.Exit(1 if lost else 0)
+
+
+@app.command()
 def stock(
     at: Annotated[str, typer.Option(help="As the journal says it was then: 2026-01-05T08:00:00Z.")] = "",
     as_json: Annotated[bool, typer.Option("--json")] = False,

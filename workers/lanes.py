@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from core.flow import publish_stock
-from hub import inward, outward, polling
+from hub import inward, outward, polling, reconcile
 from hub.wiring import Hub
 
 log = structlog.get_logger("lanes")
 LINGER_S = 0.03
 QUIET_S = 15.0
 READ_BACK_S = 0.5
+RECONCILE_S = 3600.0
 
 
 class Loop:
@@ -72,6 +73,8 @@ class Worker:
         if "stock" in lanes:
             self.loops["stock"].insert(0, Loop("marks", lambda: _take_marks(hub), sweep_s))
             self.loops["stock"].append(Loop("read-back", lambda: 0 * polling.settle_doubts(hub, QUIET_S), READ_BACK_S))
+            every_s = RECONCILE_S * hub.options.patience
+            self.loops["stock"].append(Loop("reconcile", lambda: 0 * reconcile.mend(hub), every_s))
         if "orders" in lanes:
             self.loops["orders"].append(Loop("poll", lambda: 0 * polling.poll_due(hub, self._pool), min(sweep_s, 0.25)))
 

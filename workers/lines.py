@@ -7,11 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.cells import cell_len
+from rich.table import Table
 
 from core.store.causes import Cause
 from core.store.ledger import KEPT
 
 FIGURES = ("available", *KEPT, "on_hand")
+RECONCILED = (
+    ("stock", "ledger and warehouses", ("owner", "sku", "warehouse", "condition", "ledger", "shown", "drift")),
+    ("shops", "ledger and shops", ("connection", "listing", "pool", "target", "expected", "shown", "drift")),
+)
 PLACE = ("owner", "sku", "warehouse", "condition")
 Row = Mapping[str, Any]
 
@@ -57,6 +62,23 @@ def order_explained(found: Row) -> str:
 def moment(at: datetime) -> str:
     """A time in UTC, to the second."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def reconcile_tables(found: Mapping[str, Sequence[Row]]) -> list[Table]:
+    """Ledger beside warehouses, and ledger beside shops, with the cause of each difference."""
+    return [_table(title, names, found[name]) for name, title, names in RECONCILED]
+
+
+def _table(title: str, names: Sequence[str], rows: Sequence[Row]) -> Table:
+    table = Table(*names, "causes", title=title)
+    for row in rows:
+        table.add_row(*("-" if row[n] is None else str(row[n]) for n in names), _causes(row))
+    return table
+
+
+def _causes(row: Row) -> str:
+    said = [f"{c['cause']} {c['units']:+}{' (' + c['detail'] + ')' if c['detail'] else ''}" for c in row["causes"]]
+    return ", ".join(said) or ("never read" if row["drift"] is None else "agrees")
 
 
 def _claim(row: Row) -> tuple[str, ...]:

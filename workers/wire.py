@@ -32,6 +32,7 @@ def make_hub(settings: Settings, store: Store, observe: Observe | None = None) -
         lease_s=bus.lease_s,
         retry_s=bus.retry_s,
         threads=bus.threads,
+        mends_per_day=bus.mends_per_day,
     )
     return Hub(store, options, observe)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import and_, case, exists, func, select, update
 
-from core.flow import audit_moves
+from core.flow import audit_moves, audit_snapshots
 from core.flow.tell import ask_person
 from core.store import tables as t
 from core.store.ledger import KEPT
@@ -19,7 +19,17 @@ SAID = 10
 
 def audit(tx: Transaction) -> list[str]:
     """Recompute the ledger from its journals and hold every rule against it; one sentence per breach, [] when clean."""
-    checks = (_orphans, _unbalanced, _balances, _overcommitted, _returned, _instead, audit_moves.breaches, _suspense)
+    checks = (
+        _orphans,
+        _unbalanced,
+        _balances,
+        _overcommitted,
+        _returned,
+        _instead,
+        audit_moves.breaches,
+        _suspense,
+        audit_snapshots.breaches,
+    )
     return [breach for check in checks for breach in check(tx)]
 
 

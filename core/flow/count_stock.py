@@ -19,7 +19,7 @@ from core.store.store import Transaction, many, one
 
 LIES = ("free", "reserved", "held", "suspense")
 """The accounts of what lies in the warehouse."""
-APPROVE = "approve"
+TASK = "stock_take"
 WAITS = "{ref} differs by {units} units from the books: approve or reject it"
 NEWER = "{ref}: a later stock-take of the same cell is booked already: count again"
 Row = Mapping[str, Any]
@@ -67,7 +67,7 @@ def count(tx: Transaction, ledger: Ledger, counted: Counted) -> Taken:
         _book(tx, ledger, row, counted.by)
     else:
         said = WAITS.format(ref=row["ref"], units=off)
-        ask_person(tx, "stock_take", f"stock_take:{row['id']}", row["owner_id"], said, APPROVE)
+        ask_person(tx, TASK, f"{TASK}:{row['id']}", row["owner_id"], said, "approve")
     keep_promises.after_moves(tx, ledger)
     return Taken(row["id"])
 

@@ -43,7 +43,7 @@ DOCUMENTS: dict[str, Callable[[Transaction, Sequence[Spoken]], None]] = {
     "item": link_items.link_items,
 }
 """Document kind → the journey that books several of them and settles their inbox rows."""
-BESIDE = frozenset({"tracking", "stock", "item"})
+BESIDE = frozenset({"tracking", "item"})
 """Kinds that leave the ledger alone."""
 
 

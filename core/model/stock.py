@@ -33,7 +33,7 @@ class SnapshotRow(Model):
     """One figure they show. `listing` for a shop, `sku` (and keeper code) for a warehouse or an ERP.
 
     quantity: what is saleable or unfrozen; locked: frozen or allocated units their quantity leaves out.
-    on_hand: set where they show it apart (an on-hand shop).
+    on_hand: set where they show it apart (an on-hand shop). read_at: where rows were read at times of their own.
     """
 
     listing: str = ""
@@ -45,12 +45,21 @@ class SnapshotRow(Model):
     quantity: Change
     locked: Change = 0
     on_hand: Change | None = None
+    read_at: Time | None = None
 
 
 class Snapshot(Model):
-    """What they say they have, as of one moment. Compared, never applied."""
+    """What they say they have, as of one moment. Compared, never applied as a level.
+
+    keeper, sku: all that they were asked about, where it was that little; what they do not name of it is not there.
+    announced: how many rows they said there are, received: how many came; both before rows of no meaning were left out.
+    """
 
     as_of: Time | None = None
+    keeper: str = ""
+    sku: str = ""
+    announced: Quantity | None = None
+    received: Quantity | None = None
     rows: tuple[SnapshotRow, ...]
 
 

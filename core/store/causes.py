@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from datetime import UTC
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
@@ -99,6 +100,21 @@ def _of_others(tx: Transaction, scope: Scope, ids: list[int]) -> set[int]:
     return set(tx.conn.execute(theirs).scalars())
 
 
+def _comparisons(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
+    """The two snapshots that showed a residual, or the one a person accepted."""
+    c, first, x = t.comparisons.c, t.comparisons.alias("first"), t.connections.c
+    seen = scope.sees(t.items.c.owner_id).label("mine")
+    query = select(c.id, c.sku, c.residual, c.as_of, first.c.as_of.label("first_as_of"), x.code, seen)
+    query = query.join(first, first.c.id == c.first_id).join(t.connections, x.id == c.connection_id)
+    rows = tx.rows(query.join(t.items, t.items.c.id == c.item_id).where(any_of(tx.conn, c.id, ids)))
+    return {r["id"]: Cause("stock", _shown(r) if r["mine"] else None, r["code"]) for r in rows}
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    times = dict.fromkeys(f"{row[at].astimezone(UTC):%Y-%m-%d %H:%M:%S}" for at in ("first_as_of", "as_of"))
+    return f"{row['sku']} {row['residual']:+}, shown {' and '.join(times)}"
+
+
 LOOKS: Mapping[str, Callable[[Transaction, Scope, list[int]], dict[int, Cause]]] = {
     "order": _orders,
     "fulfilment": _fulfilments,
@@ -106,4 +122,5 @@ LOOKS: Mapping[str, Callable[[Transaction, Scope, list[int]], dict[int, Cause]]]
     "transfer": _transfers,
     "stock_take": _counts,
     "inbox": _documents,
+    "comparison": _comparisons,
 }

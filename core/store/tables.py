@@ -149,6 +149,16 @@ warehouses = _table(
     _text("region", default=""),
     _to("connections", "wms_id", null=True),
     _to("connections", "courier_id", null=True),
+    _to("connections", "authority_id", null=True),
+    *(
+        Column(name, Id, nullable=False, server_default=default)
+        for name, default in (
+            ("residual_after_s", "900"),
+            ("residual_max_units", "10"),
+            ("residual_max_percent", "20"),
+            ("snapshot_max_percent", "30"),
+        )
+    ),
     _text("carrier", default="OTHER"),
     Column("sender", Json),
     _when("created_at"),
@@ -645,12 +655,31 @@ seen = _table("seen", _id(), _to("listings", index=True), _units("units"), _to("
 comparisons = _table(
     "comparisons",
     _id(),
-    _to("connections", index=True),
-    _to("items"),
+    Column("inbox_id", Id, nullable=False),
+    Column("n", Id, nullable=False),
+    _to("connections"),
     _to("warehouses", null=True),
-    _units("theirs"),
-    _units("lowest"),
-    _units("highest"),
-    _units("residual"),
+    _text("keeper", default=""),
+    _text("sku"),
+    _text("condition", size=2),
+    _to("items", null=True),
+    *(_units(u) for u in ("theirs", "on_hand", "lowest", "highest", "residual")),
+    _text("state", size=10),
+    Column("first_id", Id, nullable=False),
     _when("as_of"),
+    UniqueConstraint("inbox_id", "n"),
+    Index("ix_comparisons_subject", "connection_id", "sku", "id"),
+    Index("ix_comparisons_booked", "id", **only_where("state = 'booked'")),
 )
+"""What a source showed beside what the ledger allowed then. item_id: null where several owners' goods are meant.
+
+first_id: the comparison since which the source has shown the same residual, itself at first. state: agrees, reported
+(its source is no authority there), waits, asked, dismissed or booked.
+"""
+showings = _table(
+    "showings",
+    Column("listing_id", Id, ForeignKey("listings.id"), primary_key=True),
+    _units("shown"),
+    _when("read_at"),
+)
+"""Saleable units each shop showed when it was last read to be reconciled."""

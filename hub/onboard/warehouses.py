@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from sqlalchemy import delete
 
 from core.model import Party
@@ -13,10 +14,16 @@ from core.store.scope import Scope
 from core.store.store import Transaction, one
 from hub.onboard.form import Code, Form, Name, Ref, Row, find, note, refuse_twice
 
+Percent = Annotated[int, Field(ge=0, le=100)]
+LIMITS = ("residual_after_s", "residual_max_units", "residual_max_percent", "snapshot_max_percent")
+
 
 class Arrangement(Form):
     """How a warehouse is reached. wms, courier: codes of connections; wms_ref: its own code at that WMS.
 
+    authority: the connection whose stock figures may be booked, by default its WMS; a residual is booked when two of
+    its snapshots residual_after_s apart show the same, up to residual_max_units and _percent of what lies there; a
+    snapshot that changes more than snapshot_max_percent of its lines is put aside.
     carrier: canonical code of who carries (`mappings/tables/couriers.yaml`); sender: what stands on its parcels.
     """
 
@@ -27,6 +34,11 @@ class Arrangement(Form):
     courier: Code | None = None
     carrier: str | None = None
     sender: Party | None = None
+    authority: Code | None = None
+    residual_after_s: Annotated[int, Field(ge=0, le=30 * 86400)] | None = None
+    residual_max_units: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    residual_max_percent: Percent | None = None
+    snapshot_max_percent: Percent | None = None
 
 
 class NewWarehouse(Arrangement):
@@ -55,9 +67,9 @@ def arrange_warehouse(tx: Transaction, scope: Scope, code: str, how: Arrangement
     """Change what is given and leave the rest."""
     row = find(tx, scope, t.warehouses, code)
     values: dict[str, Any] = how.model_dump(
-        mode="json", exclude_none=True, include={"name", "region", "carrier", "sender"}
+        mode="json", exclude_none=True, include={"name", "region", "carrier", "sender", *LIMITS}
     )
-    for name in ("wms", "courier"):
+    for name in ("wms", "courier", "authority"):
         if said := getattr(how, name):
             values[f"{name}_id"] = find(tx, scope, t.connections, said)["id"]
     if values:

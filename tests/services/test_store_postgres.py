@@ -18,9 +18,11 @@ from tests.unit.test_inbox import *  # noqa: F403
 from tests.unit.test_ledger_cases import *  # noqa: F403
 from tests.unit.test_order_versions import *  # noqa: F403
 from tests.unit.test_outbox import *  # noqa: F403
+from tests.unit.test_reconcile import *  # noqa: F403
 from tests.unit.test_reserve_stock import *  # noqa: F403
 from tests.unit.test_returns import *  # noqa: F403
 from tests.unit.test_short_orders import *  # noqa: F403
+from tests.unit.test_snapshots import *  # noqa: F403
 from tests.unit.test_substitutes import *  # noqa: F403
 from tests.unit.test_tracking import (
     test_facts_out_of_order_and_doubled_show_the_newest_and_deliver_once,  # noqa: F401

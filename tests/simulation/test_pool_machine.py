@@ -29,6 +29,7 @@ from core.store.scope import HUB
 from core.store.store import Transaction
 from hub import orders as work
 from hub.orders import Resource
+from tests.simulation import shown_stock
 from tests.simulation.moves import Moves
 from tests.worlds import Clock, closed, order, store, unpaid, world
 
@@ -69,6 +70,7 @@ class PoolMachine(Moves, RuleBasedStateMachine):
         self.lines: list[tuple[str, ...]] = []
         self.returned: list[tuple[str, str, int, str, str, str]] = []
         self.hub.store.write(self.ink_may_be_sent_for_pens)
+        self.hub.store.write(shown_stock.set_limits)
         for sku, warehouse, units in (("pen", "east", 12), ("pen", "west", 6), ("ink", "east", 5)):
             self.hub.counts(sku, units, warehouse)
             self.physics.move(sku, warehouse, units)
@@ -260,6 +262,23 @@ class PoolMachine(Moves, RuleBasedStateMachine):
     def stock_is_counted(self, sku: str, warehouse: str, units: int) -> None:
         assert self.hub.counts(sku, units, warehouse) == ["done"]
         self.physics.move(sku, warehouse, units)
+
+    @rule(sku=st.sampled_from(SKUS), warehouse=st.sampled_from(["east", "west"]), lie=st.integers(-12, 12), late=chance)
+    def a_warehouse_shows_its_stock(self, sku: str, warehouse: str, lie: int, late: bool) -> None:
+        """Once or twice, the truth or not: the truth moves nothing, a lie told twice is booked or decided on."""
+        hub, true = self.hub, self.physics.there.get((sku, warehouse), 0)
+        assert hub.clock is not None
+        before = len(list(shown_stock.booked(hub)))
+        as_of = shown_stock.ago(hub.clock.now, 60) if late else None
+        for _ in range(2):
+            assert shown_stock.shows(hub, sku, warehouse, true + lie, as_of) in (["done"], ["parked"])
+            hub.clock.wait(shown_stock.QUARTER_S)
+        shown_stock.decide(hub, accept=lie % 2 == 0)
+        for told_sku, place, units in list(shown_stock.booked(hub))[before:]:
+            assert lie and (told_sku, place) == (sku, warehouse)
+            self.physics.move(sku, warehouse, units)
+            assert late or shown_stock.may_lie_there(hub, sku, warehouse, true + lie)
+        hub.store.write(reserve_stock.expire)
 
     # callers who can be told no
 

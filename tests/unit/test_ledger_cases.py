@@ -752,6 +752,7 @@ def snapshot(hub: World, *rows: dict[str, object], at: int) -> list[int]:
 def test_a_snapshot_agrees_inside_the_interval_and_is_drift_outside(hub: World, theirs: int, residual: int) -> None:
     hub.counts("pen", 10)
     hub.takes(order("A", ("pen", 5)))
+    hub.releases("A")
     hub.announces((hub.pen, 7))
     before = hub.cell(hub.pen)
     row = {"sku": "pen", "warehouse": "EAST", "keeper": "ALPHA", "quantity": theirs}

@@ -331,9 +331,22 @@ def stock_of(page: Document) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("total", ["<totalLines>103</totalLines>", "<totalCount>103</totalCount>", ""])
 def test_stock_is_read_to_its_last_page_however_the_total_is_called(total: str) -> None:
     client, http = canned(stock_page(100, total), stock_page(3, total), owner_codes="")
-    pages = client.fetch_stock(["A"])
-    assert [len(stock_of(page)) for page in pages] == [100, 3]
+    documents = client.fetch_stock(["A"])
+    assert [len(stock_of(one)) for one in documents] == [103]
     assert [etree.fromstring(body).findtext("page") for body in http.bodies] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("totals", "shown"),
+    [((103, 103), (103, 103)), ((103, 102), (103, 102)), ((102, 103), (102, 103)), (("", ""), (None, 103))],
+)
+def test_a_total_that_changes_while_stock_is_read_can_be_seen(totals: tuple[Any, Any], shown: tuple[Any, Any]) -> None:
+    rows = shown[1] - 100
+    pages = [stock_page(n, f"<totalLines>{total}</totalLines>") for n, total in zip((100, rows), totals, strict=True)]
+    client, _ = canned(*pages, owner_codes="OWNER")
+    (document,) = client.fetch_stock(["A"])
+    snapshot: Any = load(CONNECTOR.mappings / "stock.yaml").read(document.body)
+    assert (snapshot.keeper, snapshot.sku, snapshot.announced, snapshot.received) == ("OWNER", "A", *shown)
 
 
 def stock_page(rows: int, total: str) -> str:

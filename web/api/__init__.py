@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from web.api import access, connections, counts, goods, orders, parked, parties, reservations, transfers
+from web.api import access, connections, counts, goods, orders, parked, parties, reconcile, reservations, transfers
 
 
 def routers() -> list[APIRouter]:
     """All doors of the API."""
-    return [m.router for m in (parties, connections, goods, reservations, orders, transfers, counts, parked, access)]
+    stock = (goods, reservations, transfers, counts, reconcile)
+    return [m.router for m in (parties, connections, *stock, orders, parked, access)]

@@ -29,6 +29,9 @@ def parked(ask: Ask) -> Any:
 def press(
     ask: Ask, kind: Literal["document", "intent", "task"], ident: str, button: str, fix: Fix | None = None
 ) -> dict[str, str]:
-    """Press a button: replay, link or dismiss a document; retry or dismiss an intent; a task is done."""
+    """Press a button: replay, link, accept or dismiss a document; retry or dismiss an intent; a task is done.
+
+    A task about a residual is accepted (owner: whose goods, where several are meant) or dismissed.
+    """
     ask.write(work.press, kind, number(ident), button, fix)
     return {"pressed": button}

@@ -27,6 +27,7 @@ from web.console.show import go, local, sessions, show
 from web.console.words import language_of, words
 from web.health import count_by
 from web.reads import figures, lists, orders, stock
+from web.reads.reconcile import reconciled
 from web.reads.shape import all_shown, number
 
 router = APIRouter(include_in_schema=False)
@@ -156,6 +157,11 @@ def stock_page(request: Request, ask: Ask, search: str = "", after: str = "") ->
 def stock_explained_page(request: Request, ask: Ask, sku: str = "", owner: str = "", warehouse: str = "") -> Response:
     found = ask.read(stock.explain_stock, sku, owner, warehouse)
     return show(request, "stock_explained.html", ask.scope, here="stock", found=found, owner=owner, warehouse=warehouse)
+
+
+@router.get("/reconcile")
+def reconcile_page(request: Request, ask: Ask) -> Response:
+    return show(request, "reconcile.html", ask.scope, here="reconcile", page=ask.read(reconciled))
 
 
 @router.get("/parked")

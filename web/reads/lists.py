@@ -13,6 +13,7 @@ from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction, many
 from hub.onboard.form import find
+from hub.onboard.warehouses import LIMITS
 from web.reads.shape import PAGE, all_shown, number, paged, shown
 
 Row = Mapping[str, Any]
@@ -29,7 +30,8 @@ def warehouses(tx: Transaction, scope: Scope) -> dict[str, Any]:
     k, m, w = t.keepers.c, t.merchants.c, t.warehouses.c
     query = select(k.warehouse_id, k.code, m.code.label("owner")).join(t.merchants, m.id == k.owner_id)
     keepers = tx.rows(query.where(scope.sees(k.owner_id)).order_by(m.code))
-    rows = select(w.id, w.code, w.name, w.region, w.carrier, w.wms_id, w.courier_id, w.created_at).order_by(w.code)
+    rows = select(w.id, w.code, w.name, w.region, w.carrier, w.wms_id, w.courier_id, w.created_at)
+    rows = rows.add_columns(w.authority_id, *(w[name] for name in LIMITS)).order_by(w.code)
     if scope.merchant_id is not None:
         rows = rows.where(w.id.in_(sorted({row["warehouse_id"] for row in keepers})))
     shaped = [

@@ -53,14 +53,26 @@ def explain_stock(
 def drift(tx: Transaction, scope: Scope, limit: int = PAGE) -> dict[str, Any]:
     """Where another's newest figure lies outside what the ledger allows: theirs, our interval, how far off."""
     k, i, w, x = t.comparisons.c, t.items.c, t.warehouses.c, t.connections.c
-    newest = select(func.max(k.id)).group_by(k.connection_id, k.item_id, k.warehouse_id)
-    columns = (k.id, x.code.label("connection"), i.sku, w.code.label("warehouse"), k.theirs, k.lowest, k.highest)
+    newest = select(func.max(k.id)).group_by(k.connection_id, k.warehouse_id, k.keeper, k.sku, k.condition)
+    whose = scope.sees(i.owner_id) if scope.merchant_id is not None else scope.sees(x.id)
+    columns = (
+        k.id,
+        x.code.label("connection"),
+        k.sku,
+        k.keeper,
+        k.condition,
+        k.state,
+        w.code.label("warehouse"),
+        k.theirs,
+        k.lowest,
+        k.highest,
+    )
     query = (
         select(*columns, k.residual, k.as_of)
         .join(t.connections, x.id == k.connection_id)
-        .join(t.items, i.id == k.item_id)
+        .join(t.items, i.id == k.item_id, isouter=True)
         .join(t.warehouses, w.id == k.warehouse_id, isouter=True)
-        .where(k.id.in_(newest), k.residual != 0, scope.sees(i.owner_id))
+        .where(k.id.in_(newest), k.residual != 0, k.state != "booked", whose)
         .order_by(k.id)
     )
     return paged(tx, tx.rows(query.limit(limit + 1)), limit)

@@ -103,9 +103,9 @@ class Qimen:
         return Outcome.done(child_text(found, f"{write.shows}Id"))
 
     def fetch_stock(self, refs: Sequence[str]) -> list[Document]:
-        """stock.query per keeper code and SKU; each page is a document that names the ownerCode asked for."""
+        """stock.query per keeper code and SKU: a document each, of all its pages, that names what was asked for."""
         owners = self._words("owner_codes") or [""]
-        return [page for owner in owners for sku in refs for page in self._stock_pages(owner, sku)]
+        return [self._stock(owner, sku) for owner in owners for sku in refs]
 
     def read_callback(self, request: Request) -> list[Document]:
         """What the warehouse says, cut into documents. The signature covers the raw body, so it is checked first."""
@@ -139,7 +139,20 @@ class Qimen:
             return Outcome.done()
         return Outcome.failed(error)
 
-    def _stock_pages(self, owner: str, sku: str) -> Iterator[Document]:
+    def _stock(self, owner: str, sku: str) -> Document:
+        """The first page with the rows of all; what it announced is kept beside how many rows came."""
+        began = self.now()
+        first, *others = self._stock_pages(owner, sku)
+        rows = [row for page in others for row in page.findall("items/item")]
+        for row in rows:
+            first.find("items").append(row)
+        total = _total(first)
+        received = len(first.findall("items/item"))
+        first.attrib.update({"ownerCode": owner, "itemCode": sku, "received": str(received)})
+        first.attrib.update({"announced": total} if total else {})
+        return Document(kind="stock", ref=sku, body=write_xml(first), received_at=began)
+
+    def _stock_pages(self, owner: str, sku: str) -> Iterator[Any]:
         seen = 0
         for page in range(1, PAGES_MAX + 1):
             asked = {"ownerCode": owner, "itemCode": sku, "page": str(page), "pageSize": str(PAGE_SIZE)}
@@ -147,8 +160,7 @@ class Qimen:
             error = self._failure(answer)
             if error:
                 raise error
-            answer.set("ownerCode", owner)
-            yield Document(kind="stock", ref=sku, body=write_xml(answer), received_at=self.now())
+            yield answer
             rows = len(answer.findall("items/item"))
             seen += rows
             if _is_last(answer, rows, seen):
@@ -302,8 +314,14 @@ def _element(tag: str, fields: Mapping[str, str]) -> Any:
 
 def _is_last(answer: Any, rows: int, seen: int) -> bool:
     """Metadata says totalCount, real WMSs totalLines (erp-wms-tms §1.8); without either a short page is the last."""
+    total = _total(answer)
+    return not rows or (seen >= int(total) if total else rows < PAGE_SIZE)
+
+
+def _total(answer: Any) -> str:
+    """How many rows there are in all, "" where they don't say."""
     total = child_text(answer, "totalCount") or child_text(answer, "totalLines")
-    return not rows or (seen >= int(total) if total.isdecimal() else rows < PAGE_SIZE)
+    return total if total.isdecimal() else ""
 
 
 def _printable(text: str) -> str:

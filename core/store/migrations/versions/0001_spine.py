@@ -397,9 +397,15 @@ def upgrade() -> None:
         sa.Column("region", sa.String(length=200), server_default="", nullable=False),
         sa.Column("wms_id", database.Id, nullable=True),
         sa.Column("courier_id", database.Id, nullable=True),
+        sa.Column("authority_id", database.Id, nullable=True),
+        sa.Column("residual_after_s", database.Id, server_default="900", nullable=False),
+        sa.Column("residual_max_units", database.Id, server_default="10", nullable=False),
+        sa.Column("residual_max_percent", database.Id, server_default="20", nullable=False),
+        sa.Column("snapshot_max_percent", database.Id, server_default="30", nullable=False),
         sa.Column("carrier", sa.String(length=200), server_default="OTHER", nullable=False),
         sa.Column("sender", database.Json, nullable=True),
         sa.Column("created_at", database.Utc(), nullable=False),
+        sa.ForeignKeyConstraint(["authority_id"], ["connections.id"], name=op.f("fk_warehouses_authority_id")),
         sa.ForeignKeyConstraint(["courier_id"], ["connections.id"], name=op.f("fk_warehouses_courier_id")),
         sa.ForeignKeyConstraint(["wms_id"], ["connections.id"], name=op.f("fk_warehouses_wms_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_warehouses")),
@@ -454,20 +460,37 @@ def upgrade() -> None:
     op.create_table(
         "comparisons",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("inbox_id", database.Id, nullable=False),
+        sa.Column("n", database.Id, nullable=False),
         sa.Column("connection_id", database.Id, nullable=False),
-        sa.Column("item_id", database.Id, nullable=False),
         sa.Column("warehouse_id", database.Id, nullable=True),
+        sa.Column("keeper", sa.String(length=200), server_default="", nullable=False),
+        sa.Column("sku", sa.String(length=200), nullable=False),
+        sa.Column("condition", sa.String(length=2), nullable=False),
+        sa.Column("item_id", database.Id, nullable=True),
         sa.Column("theirs", database.Id, server_default="0", nullable=False),
+        sa.Column("on_hand", database.Id, server_default="0", nullable=False),
         sa.Column("lowest", database.Id, server_default="0", nullable=False),
         sa.Column("highest", database.Id, server_default="0", nullable=False),
         sa.Column("residual", database.Id, server_default="0", nullable=False),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("first_id", database.Id, nullable=False),
         sa.Column("as_of", database.Utc(), nullable=False),
         sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_comparisons_connection_id")),
         sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_comparisons_item_id")),
         sa.ForeignKeyConstraint(["warehouse_id"], ["warehouses.id"], name=op.f("fk_comparisons_warehouse_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_comparisons")),
+        sa.UniqueConstraint("inbox_id", "n", name=op.f("uq_comparisons_inbox_id_n")),
     )
-    op.create_index(op.f("ix_comparisons_connection_id"), "comparisons", ["connection_id"], unique=False)
+    op.create_index(
+        "ix_comparisons_booked",
+        "comparisons",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'booked'"),
+        postgresql_where=sa.text("state = 'booked'"),
+    )
+    op.create_index("ix_comparisons_subject", "comparisons", ["connection_id", "sku", "id"], unique=False)
     op.create_table(
         "counts",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
@@ -612,6 +635,14 @@ def upgrade() -> None:
         sa.Column("told_at", database.Utc(), nullable=True),
         sa.ForeignKeyConstraint(["listing_id"], ["listings.id"], name=op.f("fk_shelves_listing_id")),
         sa.PrimaryKeyConstraint("listing_id", name=op.f("pk_shelves")),
+    )
+    op.create_table(
+        "showings",
+        sa.Column("listing_id", database.Id, nullable=False),
+        sa.Column("shown", database.Id, server_default="0", nullable=False),
+        sa.Column("read_at", database.Utc(), nullable=False),
+        sa.ForeignKeyConstraint(["listing_id"], ["listings.id"], name=op.f("fk_showings_listing_id")),
+        sa.PrimaryKeyConstraint("listing_id", name=op.f("pk_showings")),
     )
     op.create_table(
         "transfers",
