@@ -167,9 +167,18 @@ items = _table(
     _text("sku"),
     _text("name"),
     _text("unit", default="EA"),
+    _flag("is_kit", default="false"),
     _when("created_at"),
     UniqueConstraint("owner_id", "sku"),
 )
+kit_parts = _table(
+    "kit_parts",
+    Column("kit_id", Id, ForeignKey("items.id"), primary_key=True),
+    Column("part_id", Id, ForeignKey("items.id"), primary_key=True, index=True),
+    Column("units", Id, nullable=False),
+    CheckConstraint("units > 0", name="units"),
+)
+"""What one virtual kit is made of; an order keeps the recipe it was taken with."""
 substitutes = _table(
     "substitutes",
     Column("item_id", Id, ForeignKey("items.id"), primary_key=True),
@@ -243,6 +252,8 @@ claims = _table(
     Column("holder_id", Id),
     _text("ref", null=True),
     Column("cell_id", Id, nullable=False, index=True),
+    _to("items", "part_id", null=True),
+    Column("per_kit", Id),
     _units("asked"),
     _units("backed"),
     _units("shipped"),
@@ -339,6 +350,7 @@ order_lines = _table(
     _text("sku", default=""),
     _text("title", default=""),
     Column("pack", Id, nullable=False),
+    Column("recipe", Json),
     _flag("bears_stock"),
     *(_units(u) for u in ("ordered", "cancelled", "short", "shipped", "returned", "fulfilled", "seen")),
     *(_units(m) for m in ("list_minor", "seller_discount_minor", "platform_discount_minor", "net_minor", "tax_minor")),
