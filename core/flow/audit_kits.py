@@ -36,7 +36,9 @@ def _counts(tx: Transaction, line: Mapping[str, Any]) -> list[str]:
 def _recipe(tx: Transaction, line: Mapping[str, Any]) -> list[str]:
     claims = many(tx, t.claims, "line_id", [line["id"]])
     strange = [c for c in claims if line["recipe"].get(str(c["part_id"])) != c["per_kit"]]
-    return [f"claim {c['id']}: {c['per_kit']} of item {c['part_id']} in a kit is not its line's recipe" for c in strange]
+    return [
+        f"claim {c['id']}: {c['per_kit']} of item {c['part_id']} in a kit is not its line's recipe" for c in strange
+    ]
 
 
 def _halves(tx: Transaction) -> list[str]:

@@ -121,9 +121,7 @@ def _items(tx: Transaction, owner_id: int, skus: Sequence[str]) -> dict[str, int
     i = t.items.c
     return {
         r["sku"]: r["id"]
-        for r in tx.rows(
-            select(i.sku, i.id).where(i.owner_id == owner_id, i.sku.in_(list(skus)), i.is_kit.is_(False))
-        )
+        for r in tx.rows(select(i.sku, i.id).where(i.owner_id == owner_id, i.sku.in_(list(skus)), i.is_kit.is_(False)))
     }
 
 
