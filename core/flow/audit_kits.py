@@ -24,7 +24,7 @@ def breaches(tx: Transaction) -> list[str]:
 
 
 def _counts(tx: Transaction, line: Mapping[str, Any]) -> list[str]:
-    units = {"shipped": sell_kits.left(tx, line["id"]), "returned": sell_kits.came_back(tx, line["id"])}
+    units = {"shipped": sell_kits.left(tx, line["id"]), "returned": sell_kits.came_back(tx, line)}
     whole = {name: kits.whole(line["recipe"], some) for name, some in units.items()}
     return [
         f"order line {line['id']}: {name} is {line[name]} kits, its parts make {n}"

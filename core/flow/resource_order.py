@@ -108,8 +108,8 @@ def _claim_anew(tx: Transaction, order_id: int, claims: Sequence[Row], places: M
         else:
             head = {"id": tx.ids.new(), "kind": "order", "order_id": order_id, "line_id": part.line}
             units = {"cell_id": cell.id, "asked": part.asked, "backed": part.backed, "shipped": 0}
-            units |= {"part_id": part.item_id if part.per_kit else None, "per_kit": part.per_kit}
-            new.append({**head, **units, "soft": all(one["soft"] for one in claims), "open": True})
+            of_kit = {"part_id": part.item_id if part.per_kit else None, "per_kit": part.per_kit}
+            new.append({**head, **units, **of_kit, "soft": all(one["soft"] for one in claims), "open": True})
     over = [claim["id"] for claim in claims if claim["id"] not in kept]
     tx.conn.execute(update(t.claims).where(c.id.in_(over)).values(asked=c.shipped, backed=0, open=False))
     tx.add(t.claims, new)

@@ -194,7 +194,7 @@ def _out(tx: Transaction, line: Row, item_id: int) -> int:
     """Units that left for a line and have not come back; of a kit's line, those of this part."""
     if not line["recipe"]:
         return int(line["shipped"] - line["returned"])
-    return sell_kits.left(tx, line["id"])[item_id] - sell_kits.came_back(tx, line["id"])[item_id]
+    return sell_kits.out(tx, line, item_id)
 
 
 def _lines(tx: Transaction, order_id: int, item_id: int) -> list[Row]:

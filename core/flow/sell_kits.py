@@ -175,18 +175,30 @@ def note_returned(tx: Transaction, line_ids: Iterable[int]) -> None:
     """Write on lines of kits how many whole ones have come back."""
     for line in many(tx, t.order_lines, "id", sorted(set(line_ids))):
         if line["recipe"]:
-            tx.set(t.order_lines, line["id"], returned=kits.whole(line["recipe"], came_back(tx, line["id"])))
+            tx.set(t.order_lines, line["id"], returned=kits.whole(line["recipe"], came_back(tx, line)))
 
 
-def came_back(tx: Transaction, line_id: int) -> dict[int, int]:
+def out(tx: Transaction, line: Row, item_id: int) -> int:
+    """Units that left for a line of a kit and have not come back, of this part or of the one it was sent for."""
+    part = _stands_for(tx, line).get(item_id, item_id)
+    return left(tx, line["id"])[part] - came_back(tx, line)[part]
+
+
+def came_back(tx: Transaction, line: Row) -> dict[int, int]:
     """Part → units that came back to a line of a kit; what was sent in a part's place counts as that part."""
-    r, s, f = t.return_lines.c, t.sent_instead.c, t.fulfilment_lines.c
-    sent = select(s.item_id, f.item_id.label("part")).join(
-        t.fulfilment_lines, (f.fulfilment_id == s.fulfilment_id) & (f.n == s.n)
-    )
-    parts = {row["item_id"]: row["part"] for row in tx.rows(sent.where(f.line_id == line_id))}
-    query = select(r.item_id, func.sum(r.quantity).label("n")).where(r.line_id == line_id).group_by(r.item_id)
+    r = t.return_lines.c
+    query = select(r.item_id, func.sum(r.quantity).label("n")).where(r.line_id == line["id"]).group_by(r.item_id)
+    parts = _stands_for(tx, line)
     units: dict[int, int] = Counter()
     for row in tx.rows(query):
         units[parts.get(row["item_id"], row["item_id"])] += int(row["n"])
     return units
+
+
+def _stands_for(tx: Transaction, line: Row) -> dict[int, int]:
+    """Items that are no part of the kit → the part each was sent for."""
+    s, f = t.sent_instead.c, t.fulfilment_lines.c
+    query = select(s.item_id, f.item_id.label("part"))
+    query = query.join(t.fulfilment_lines, (f.fulfilment_id == s.fulfilment_id) & (f.n == s.n))
+    rows = tx.rows(query.where(f.line_id == line["id"]))
+    return {row["item_id"]: row["part"] for row in rows if str(row["item_id"]) not in line["recipe"]}

@@ -283,3 +283,25 @@ def test_admission_backs_whole_kits_and_never_more_than_there_is(
         assert backed.get((1, 1), 0) == 2 * backed.get((1, 2), 0)
         assert backed.get((1, 1), 0) + backed.get((2, 1), 0) <= there[1, 1, warehouse]
         assert backed.get((1, 2), 0) <= there[1, 2, warehouse]
+
+
+def test_what_was_sent_for_a_part_makes_the_kit_whole_and_comes_back_as_that_part(hub: World) -> None:
+    kit(hub, pens=1)
+    nib = hub.store.write(lambda tx: _nib(tx, hub))
+    stock(hub, 2, 2)
+    hub.takes(order("A", ("set", 2)))
+    hub.confirms(hub.releases("A"), ("nib", 2), ("ink", 2))
+    assert line(hub, "A") == {"ordered": 2, "shipped": 2}
+    assert hub.cell(hub.pen) == {"free": 2}
+    assert hub.cell(nib) == {"suspense": -2}
+    hub.takes_back("RT", ("nib", 2), ("ink", 1), order="A")
+    assert line(hub, "A")["returned"] == 1
+    assert hub.worklist() == []
+    assert hub.audit() == []
+
+
+def _nib(tx: Transaction, hub: World) -> int:
+    ident = tx.ids.new()
+    tx.add(t.items, [{"id": ident, "owner_id": hub.alpha, "sku": "nib", "name": "nib", "created_at": tx.now}])
+    tx.add(t.substitutes, [{"item_id": hub.pen, "instead_id": ident, "created_at": tx.now}])
+    return ident
