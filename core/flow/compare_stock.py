@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import and_, select
 
 from core.flow.hear import Spoken, fresh
-from core.flow.link_items import sold_by
+from core.flow.link_items import packs, sold_by
 from core.model import Snapshot, SnapshotRow
 from core.store import inbox
 from core.store import tables as t
@@ -32,7 +32,8 @@ def _compare_row(tx: Transaction, spoken: Spoken, snapshot: Snapshot, row: Snaps
     on_hand = sum(c["free"] + c["reserved"] + c["held"] + c["suspense"] for c in found)
     out = sum(c["reserved"] for c in found)
     inbound = sum(c["inbound"] for c in found)
-    theirs = row.quantity + row.locked
+    item = int(found[0]["item_id"])
+    theirs = (row.quantity + row.locked) * packs(tx, spoken.connection_id, [item]).get(item, 1)
     lowest, highest = on_hand - out, on_hand + inbound
     return {
         "id": tx.ids.new(),

@@ -136,6 +136,8 @@ links = _table(
     Column("kind", String(40), primary_key=True),
     Column("ref", String(200), primary_key=True),
     Column("ours", String(60), nullable=False),
+    Column("pack", Id, nullable=False, server_default="1"),
+    CheckConstraint("pack > 0", name="pack"),
     Index("ix_links_ours", "connection_id", "kind", "ours"),
 )
 

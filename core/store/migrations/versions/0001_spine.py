@@ -290,6 +290,8 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("ref", sa.String(length=200), nullable=False),
         sa.Column("ours", sa.String(length=60), nullable=False),
+        sa.Column("pack", database.Id, server_default="1", nullable=False),
+        sa.CheckConstraint("pack > 0", name=op.f("ck_links_pack")),
         sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_links_connection_id")),
         sa.PrimaryKeyConstraint("connection_id", "kind", "ref", name=op.f("pk_links")),
     )
