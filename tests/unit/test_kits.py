@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from core.errors import Refused, Unfit
-from core.flow import publish_stock, release_order, saleable, sell_kits, ship_order
+from core.flow import follow_reservation, journeys, publish_stock, release_order, saleable, sell_kits, ship_order
 from core.flow.funnel import Funnel
 from core.flow.reserve_stock import Reservation, Reserve, Subject
 from core.rules import kits
@@ -305,3 +305,18 @@ def _nib(tx: Transaction, hub: World) -> int:
     tx.add(t.items, [{"id": ident, "owner_id": hub.alpha, "sku": "nib", "name": "nib", "created_at": tx.now}])
     tx.add(t.substitutes, [{"item_id": hub.pen, "instead_id": ident, "created_at": tx.now}])
     return ident
+
+
+def test_an_order_of_kits_takes_the_units_that_were_reserved_for_it(hub: World) -> None:
+    ident = kit(hub)
+    stock(hub, 2, 1)
+    with hub.store.read() as tx:
+        recipe = sell_kits.recipes(tx, [ident])[ident]
+    wanted = tuple(sell_kits.wants({"id": 0, "item_id": ident, "recipe": recipe}, hub.alpha, 1))
+    subject = Subject(hub.alpha, "api", "R1")
+    hub.store.write(lambda tx: journeys.decide(tx, [Reserve(subject, wanted, (hub.east,))]))
+    hub.store.write(lambda tx: follow_reservation.promise(tx, subject, hub.tmall, "A"))
+    hub.takes(order("A", ("set", 1)))
+    assert sorted(hub.claims("A")) == [(1, 1), (2, 2)]
+    assert hub.cell(hub.pen) == {"reserved": 2}
+    assert hub.audit() == []
