@@ -12,7 +12,16 @@ from sqlalchemy import select
 
 from connectors.spi import Outcome, Outgoing
 from core.errors import Broken, InDoubt, Later, Throttled, YipanError
-from core.flow import cancel_order, keep_promises, move_stock, publish_stock, release_order, ship_order, transfer_stock
+from core.flow import (
+    cancel_order,
+    keep_promises,
+    link_items,
+    move_stock,
+    publish_stock,
+    release_order,
+    ship_order,
+    transfer_stock,
+)
 from core.flow.publish_stock import Said
 from core.model import Cancellation, Model, Sale, SaleLine, Shipment
 from core.store import outbox
@@ -135,7 +144,7 @@ def _value(tx: Transaction, row: Row) -> Model | None:
         ),
         "send_stockout": lambda: transfer_stock.stockout(tx, ids["transfer"]),
         "send_cancellation": lambda: _cancellation(tx, ids),
-        "send_sale": lambda: _sale(tx, ids["order"]),
+        "send_sale": lambda: _sale(tx, ids["order"], row["connection_id"]),
     }
     return builders[row["ability"]]()
 
@@ -167,12 +176,18 @@ def _cancellation_at_shop(tx: Transaction, order_id: int) -> Cancellation | None
     return Cancellation(ref=order["ref"], reason="out of stock") if order and asks else None
 
 
-def _sale(tx: Transaction, order_id: int) -> Sale | None:
+def _sale(tx: Transaction, order_id: int, connection_id: int) -> Sale | None:
+    """Every line in what this ERP counts. Raises Refused where that is no whole number."""
     order = one(tx, t.orders, id=order_id)
     lines = [r for r in many(tx, t.order_lines, "order_id", [order_id]) if r["item_id"]]
     if order is None or order["state"] == "cancelled" or not lines:
         return None
     items = {r["id"]: r for r in many(tx, t.items, "id", [r["item_id"] for r in lines])}
+    packs = link_items.packs(tx, connection_id, items)
+    units = {
+        r["id"]: link_items.in_packs(r["ordered"], packs.get(r["item_id"], 1), items[r["item_id"]]["sku"])
+        for r in lines
+    }
     return Sale(
         ref=f"Y{order['id']}",
         shop_ref=order["ref"],
@@ -184,8 +199,8 @@ def _sale(tx: Transaction, order_id: int) -> Sale | None:
                 line=r["ref"],
                 sku=items[r["item_id"]]["sku"],
                 item=str(r["item_id"]),
-                quantity=r["ordered"],
-                unit_minor=r["net_minor"] // max(1, r["ordered"]),
+                quantity=units[r["id"]],
+                unit_minor=r["net_minor"] // max(1, units[r["id"]]),
                 net_minor=r["net_minor"],
             )
             for r in lines

@@ -10,9 +10,9 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 from sqlalchemy import func, or_, select
 
 from core.errors import OutOfStock, Unfit, Unmatched, YipanError
+from core.flow import sell_kits
 from core.flow.follow_reservation import promise
 from core.flow.reserve_stock import Answer, Reservation, Reserve, Subject, standing
-from core.rules.decide import Want
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction, many, one
@@ -92,11 +92,16 @@ def asked(tx: Transaction, scope: Scope, new: NewReservation) -> Asked:
     warehouses = _pool(tx, scope, new.connection) if new.connection else [_warehouse(tx, code) for code in named]
     items = _items(tx, holder_id, warehouses, new.lines)
     wanted = enumerate(zip(items, new.lines, strict=True))
-    wants = [Want(n, item["owner_id"], item["id"], line.quantity) for n, (item, line) in wanted]
+    recipes = sell_kits.recipes(tx, [item["id"] for item in items if item["is_kit"]])
+    lines = [
+        ({"id": n, "item_id": item["id"], "recipe": recipes.get(item["id"])}, item["owner_id"], line.quantity)
+        for n, (item, line) in wanted
+    ]
+    wants = [want for line in lines for want in sell_kits.wants(*line)]
     until = tx.now + timedelta(seconds=new.keep_s) if new.keep_s else None
     subject = Subject(holder_id, KIND, new.ref)
     command = Reserve(subject, tuple(wants), tuple(warehouses), until, new.may_split)
-    return Asked(command, {i["id"]: i["sku"] for i in items})
+    return Asked(command, {r["id"]: r["sku"] for r in many(tx, t.items, "id", [want.item_id for want in wants])})
 
 
 def holder(tx: Transaction, scope: Scope, code: str | None) -> int:
@@ -116,7 +121,7 @@ def subject(tx: Transaction, scope: Scope, ref: str, merchant: str | None) -> Su
 def _items(tx: Transaction, holder_id: int, warehouses: Sequence[int], lines: Sequence[Line]) -> list[Row]:
     """The item of each line: the holder's own, or another's that its shops sell from all of these warehouses."""
     i, m = t.items.c, t.merchants.c
-    query = select(i.id, i.sku, i.owner_id, m.code.label("owner")).join(t.merchants, m.id == i.owner_id)
+    query = select(i.id, i.sku, i.owner_id, i.is_kit, m.code.label("owner")).join(t.merchants, m.id == i.owner_id)
     owners = or_(i.owner_id == holder_id, m.code.in_([line.owner for line in lines if line.owner]))
     rows = tx.rows(query.where(i.sku.in_([line.sku for line in lines]), owners))
     own: Found = {(None, row["sku"]): row for row in rows if row["owner_id"] == holder_id}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, case, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, select, update
 
-from core.flow import audit_moves, audit_snapshots
+from core.flow import audit_kits, audit_moves, audit_snapshots
 from core.flow.tell import ask_person
 from core.store import tables as t
 from core.store.ledger import KEPT
@@ -27,6 +27,7 @@ def audit(tx: Transaction) -> list[str]:
         _returned,
         _instead,
         audit_moves.breaches,
+        audit_kits.breaches,
         _suspense,
         audit_snapshots.breaches,
     )
@@ -110,12 +111,17 @@ def _returned(tx: Transaction) -> list[str]:
     o, r = t.order_lines.c, t.return_lines.c
     came = select(r.line_id, func.sum(r.quantity).label("n"), func.max(r.inbox_id).label("last")).group_by(r.line_id)
     sums = came.where(r.line_id.is_not(None)).subquery().c
-    query = select(o.id, o.returned, func.coalesce(sums.n, 0).label("n"), sums.last)
+    query = select(o.id, o.returned, func.coalesce(sums.n, 0).label("n"), sums.last).where(~is_kit(o.id))
     query = query.join(sums.n.table, sums.line_id == o.id, isouter=True)
     wrong = tx.rows(query.where(o.returned != func.coalesce(sums.n, 0)))
     said = [f"order line {r['id']}: returned is {r['returned']}, its returns say {r['n']}" for r in wrong]
     last = [f", last by return of inbox:{r['last']}" if r["last"] else "" for r in wrong]
     return [words + by for words, by in zip(said, last, strict=True)]
+
+
+def is_kit(line_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether an order line is of a kit: its claims are on parts."""
+    return exists().where(t.claims.c.line_id == line_id, t.claims.c.part_id.is_not(None))
 
 
 def _instead(tx: Transaction) -> list[str]:

@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from core.flow import end_fulfilment, release_order
 from core.flow.change_order import units_wanted
 from core.flow.tell import Happened, settle, tell
+from core.rules import kits
 from core.rules.posting import inflow
 from core.store import outbox
 from core.store import tables as t
@@ -29,8 +30,9 @@ def give_back(
     """Release what the order no longer wants; what a warehouse was told of is asked back there first."""
     for line in lines:
         mine = [c for c in claims if c["line_id"] == line["id"] and c["open"]]
-        surplus = sum(c["asked"] - c["shipped"] for c in mine) - max(0, units_wanted(order, line) - line["shipped"])
-        _shrink(tx, ledger, order, mine, surplus)
+        surplus = kits.claimed(mine) - max(0, units_wanted(order, line) - line["shipped"])
+        for part in {c["part_id"]: c["per_kit"] or 1 for c in mine}.items():
+            _shrink(tx, ledger, order, [c for c in mine if c["part_id"] == part[0]], surplus * part[1])
     if _called_off(order, lines) and not any(c["open"] for c in claims):
         close(tx, order)
 
@@ -151,20 +153,20 @@ def end(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any], key: str
 
     Returns the units the order is short by.
     """
-    missing = 0
+    ended: dict[int, list[Mapping[str, Any]]] = {}
     for claim in many(tx, t.claims, "fulfilment_id", [fulfilment["id"]]):
         units = claim["asked"] - claim["shipped"]
         if claim["open"] and units > 0:
             free_units(tx, ledger, dict(claim), units, f"{key}:{claim['id']}", f"fulfilment:{fulfilment['id']}")
-            missing += _leave_short(tx, fulfilment["order_id"], claim["line_id"], units)
-    return missing
+            ended.setdefault(claim["line_id"], []).append(claim)
+    return sum(_leave_short(tx, fulfilment["order_id"], line, kits.claimed(some)) for line, some in ended.items())
 
 
 def _leave_short(tx: Transaction, order_id: int, line_id: int, units: int) -> int:
     """Of `units` that will not come, those the line still wants and no other claim of it will bring."""
     order, line = one(tx, t.orders, id=order_id), one(tx, t.order_lines, id=line_id)
     assert order is not None and line is not None
-    others = sum(c["asked"] - c["shipped"] for c in many(tx, t.claims, "line_id", [line_id]) if c["open"])
+    others = kits.claimed([c for c in many(tx, t.claims, "line_id", [line_id]) if c["open"]])
     short: int = min(units, max(0, units_wanted(order, line) - line["shipped"] - others))
     if short:
         tx.set(t.order_lines, line_id, short=line["short"] + short)

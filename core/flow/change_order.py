@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
+from core.flow import sell_kits
 from core.model import OrderLine
-from core.rules.decide import Want
+from core.rules import kits
 from core.store import tables as t
 from core.store.store import Transaction, many
 
@@ -38,7 +39,7 @@ def draft_lines(tx: Transaction, draft: Draft, listings: Mapping[str, Mapping[st
         draft.lines[row["id"]] = row
         missing = units_wanted(draft.row, row) - row["shipped"] - _claimed(draft, row["id"])
         if listing and missing > 0:
-            draft.wants.append(Want(row["id"], listing["owner_id"], listing["item_id"], missing))
+            draft.wants += sell_kits.wants(row, listing["owner_id"], missing)
 
 
 def units_wanted(order: Mapping[str, Any], line: Mapping[str, Any]) -> int:
@@ -94,6 +95,7 @@ def _line(
         "sku": line.sku,
         "title": line.title[:200],
         "pack": pack,
+        "recipe": known["recipe"] if known else (listing["recipe"] if listing else None),
         "bears_stock": line.bears_stock,
         "ordered": line.quantity * pack,
         "cancelled": line.cancelled * pack,
@@ -110,7 +112,7 @@ def _line(
 
 def _claimed(draft: Draft, line_id: int) -> int:
     """Units of the line that open claims still ask for."""
-    return sum(int(c["asked"] - c["shipped"]) for c in draft.claims if c["line_id"] == line_id and c["open"])
+    return kits.claimed([c for c in draft.claims if c["line_id"] == line_id and c["open"]])
 
 
 def _seen(tx: Transaction, draft: Draft, listings: Mapping[int, Mapping[str, Any]]) -> list[dict[str, Any]]:

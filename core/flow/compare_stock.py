@@ -132,6 +132,7 @@ def _compared(tx: Transaction, held: Books, before: Mapping[Subject, Row], one: 
             _refuse_unknown(figure.subject)
         if goods:
             place = settle_residual.Place(one.spoken.inbox_id, n)
+            figure = held.in_base_units(figure, goods)
             compared = settle_residual.compare(held, figure, goods, before.get(figure.subject), place)
             lines.append(Line(one, n, figure, compared))
     return lines

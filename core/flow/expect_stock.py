@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, or_, select
 
 from core.errors import Unmatched
-from core.flow.link_items import sold_by
+from core.flow.link_items import packs, sold_by
 from core.model.stock import Condition
 from core.rules.snapshots import Expected, Limits
 from core.store import tables as t
@@ -114,6 +114,7 @@ class Books:
     _moves: list[Row] = field(default_factory=list)
     _sent: list[Row] = field(default_factory=list)
     _announced: list[Row] = field(default_factory=list)
+    _packs: Mapping[int, int] = field(default_factory=dict)
 
     def meant(self, subject: Subject) -> list[Goods]:
         """The goods a subject stands for; [] where that cannot be told. Raises Unmatched for an unknown keeper code."""
@@ -141,6 +142,10 @@ class Books:
         """Units whose fulfilments the warehouse was told of by then and has not confirmed."""
         named = [s for s in self._sent if s["condition"] == condition and _goods(s) in goods]
         return sum(int(s["n"]) for s in named if s["created_at"] <= as_of)
+
+    def in_base_units(self, figure: Figure, goods: Sequence[Goods]) -> Figure:
+        """A figure counted in the packs of the source's link to the item."""
+        return figure._replace(units=figure.units * self._packs.get(goods[0].item_id, 1))
 
     def known(self, keeper: str, sku: str) -> list[Subject]:
         """What the authority was asked about: every cell there is of it, as a subject."""
@@ -177,7 +182,8 @@ def books(tx: Transaction, ledger: Ledger, source: Source, skus: Iterable[str], 
     ids = sorted({cell.id for cell in found if cell})
     items = sorted({row["id"] for row in kept})
     moves, (leaving, coming) = _moves(tx, ids, earliest), _transfers(tx, items)
-    return Books(source, ledger, kept, codes, moves, _sent(tx, items) + leaving, _announced(tx, items) + coming)
+    sent, announced = _sent(tx, items) + leaving, _announced(tx, items) + coming
+    return Books(source, ledger, kept, codes, moves, sent, announced, packs(tx, source.connection_id, items))
 
 
 def _goods(row: Row) -> Goods:

@@ -68,7 +68,7 @@ def take_over(
 ) -> tuple[list[dict[str, Any]], list[Want]]:
     """The order's claims on units the reservation held, and what of its wishes these leave open.
 
-    The reservation is over; what it held beyond these wishes goes back.
+    The reservation is over; what it held beyond these wishes goes back. Parts of kits are decided anew, in whole kits.
     """
     held = [dict(claim) for claim in open_claims(tx, {subject})]
     if not held:
@@ -79,7 +79,7 @@ def take_over(
     left: list[Want] = []
     for want in wants:
         missing = want.quantity
-        for claim in held:
+        for claim in held if want.per_kit is None else ():
             key = cells[claim["cell_id"]].key
             units = min(missing, claim["backed"]) if key[:2] == (want.owner_id, want.item_id) else 0
             if units:
@@ -98,6 +98,7 @@ def _key(subject: Subject) -> str:
 
 def _claim(tx: Transaction, order: Row, line_id: int, cell_id: int, units: int, soft: bool) -> dict[str, Any]:
     head = {"id": tx.ids.new(), "kind": "order", "order_id": order["id"], "line_id": line_id, "cell_id": cell_id}
+    head |= {"part_id": None, "per_kit": None}
     return {**head, "asked": units, "backed": units, "shipped": 0, "soft": soft, "open": True, "fulfilment_id": None}
 
 
@@ -113,7 +114,8 @@ def _fill(tx: Transaction, ledger: Ledger, subject: Subject, order: Row) -> None
     """The order is here: what it is short of is taken over, and what it has been backed twice goes back."""
     c, ce = t.claims.c, t.cells.c
     query = select(t.claims, ce.owner_id, ce.item_id).join(t.cells, ce.id == c.cell_id)
-    short = tx.rows(query.where(t.is_short, c.order_id == order["id"], c.fulfilment_id.is_(None)).order_by(c.id))
+    mine = (c.order_id == order["id"]) & c.fulfilment_id.is_(None) & c.part_id.is_(None)
+    short = tx.rows(query.where(t.is_short, mine).order_by(c.id))
     wants = [
         Want(row["line_id"], row["owner_id"], row["item_id"], row["asked"] - row["shipped"] - row["backed"])
         for row in short

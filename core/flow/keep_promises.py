@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import and_, select, update
 
-from core.flow import release_order, resource_order
+from core.flow import release_order, resource_order, sell_kits
+from core.rules.posting import inflow
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -101,7 +102,17 @@ def _top_up(tx: Transaction, ledger: Ledger, claims: Sequence[Row], may_part: bo
         claims = _short_claims(tx, claims[0]["order_id"])
         if not _has_all(ledger, claims):
             return 0
-    return sum(_top_up_one(tx, ledger, claim) for claim in claims)
+    if any(c["part_id"] for c in claims):
+        claims = _short_claims(tx, claims[0]["order_id"])
+    units = sum(_top_up_one(tx, ledger, claim, _missing(claim)) for claim in claims if claim["part_id"] is None)
+    cells = ledger.cells_by_id(c["cell_id"] for c in claims)
+    for some in sell_kits.together(claims, {ident: cell.key.warehouse_id for ident, cell in cells.items()}):
+        more = sell_kits.backable(some, cells)
+        for claim in some:
+            got = _top_up_one(tx, ledger, claim, min(more[claim["part_id"]], _missing(claim)))
+            more[claim["part_id"]] -= got
+            units += got
+    return units
 
 
 def _has_all(ledger: Ledger, claims: Sequence[Row]) -> bool:
@@ -116,9 +127,9 @@ def _missing(claim: Row) -> int:
     return int(claim["asked"] - claim["shipped"] - claim["backed"])
 
 
-def _top_up_one(tx: Transaction, ledger: Ledger, claim: Row) -> int:
+def _top_up_one(tx: Transaction, ledger: Ledger, claim: Row, units: int) -> int:
     cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
-    units = min(_missing(claim), cell.promisable)
+    units = min(units, cell.promisable)
     if units <= 0:
         return 0
     entries = [Entry(cell, "free", -units), Entry(cell, "reserved", units)]
@@ -147,7 +158,10 @@ def take_back(tx: Transaction, ledger: Ledger, cell: Cell) -> int:
     total = 0
     for claim in tx.rows(select(t.claims).where(loose).order_by(c.id.desc())):
         units = min(claim["backed"], max(0, -cell.suspense))
-        if units:
+        if units and claim["part_id"]:
+            total += _break_kits(tx, ledger, cell, claim["id"], units)
+            short.append(claim["order_id"])
+        elif units:
             entries = [Entry(cell, "reserved", -units), Entry(cell, "suspense", units)]
             cause = f"order:{claim['order_id']}" if claim["order_id"] else f"{claim['kind']}:{claim['ref']}"
             ledger.book(f"unback:{tx.ids.new()}", "unback", cause, entries)
@@ -155,6 +169,29 @@ def take_back(tx: Transaction, ledger: Ledger, cell: Cell) -> int:
             short += [claim["order_id"]] if claim["order_id"] else []
             total += units
     release_order.release(tx, short)
+    return total
+
+
+def _break_kits(tx: Transaction, ledger: Ledger, cell: Cell, claim_id: int, units: int) -> int:
+    """Give up whole kits of the line of this claim for units that are missing of one part; the units of that part."""
+    claim = one(tx, t.claims, id=claim_id)
+    assert claim is not None
+    c = t.claims.c
+    mine = and_(c.line_id == claim["line_id"], c.open.is_(True), c.fulfilment_id.is_(None))
+    claims = tx.rows(select(t.claims).where(mine).order_by(c.id.desc()))
+    cells = ledger.cells_by_id(row["cell_id"] for row in claims)
+    claims = [row for row in claims if cells[row["cell_id"]].key.warehouse_id == cell.key.warehouse_id]
+    given = sell_kits.broken(claims, claim["part_id"], min(units, claim["backed"]))
+    total = given[claim["part_id"]]
+    for row in claims:
+        some = min(row["backed"], given[row["part_id"]])
+        given[row["part_id"]] -= some
+        if some:
+            place = cells[row["cell_id"]]
+            moves = inflow(some, suspense=place.suspense, source="reserved")
+            entries = [Entry(place, account, n) for account, n in moves]
+            ledger.book(f"unback:{tx.ids.new()}", "unback", f"order:{row['order_id']}", entries)
+            tx.set(t.claims, row["id"], backed=row["backed"] - some)
     return total
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import or_, select
 
+from core.errors import Refused
 from core.flow.hear import Spoken, fresh
 from core.model import Catalogue
 from core.store import inbox
@@ -26,6 +27,23 @@ def link_items(tx: Transaction, batch: Sequence[Spoken]) -> None:
         ]
         insert_or_skip(tx.conn, t.links, rows, returning="ref")
         inbox.settle(tx, [spoken.inbox_id])
+
+
+def packs(tx: Transaction, connection_id: int, items: Iterable[int]) -> dict[int, int]:
+    """Item → base units in one of what this connection counts, of those it counts in packs."""
+    li = t.links.c
+    ours = [str(item) for item in items]
+    mine = (li.connection_id == connection_id) & (li.kind == "item") & li.ours.in_(ours)
+    return {int(row["ours"]): row["pack"] for row in tx.rows(select(li.ours, li.pack).where(mine, li.pack > 1))}
+
+
+def in_packs(units: int, pack: int, sku: str) -> int:
+    """Base units in their packs. Raises Refused where these are not whole."""
+    if units % pack:
+        raise Refused(
+            f"{units} units of {sku} are no whole packs of {pack}: book it there by hand, or link single units"
+        )
+    return units // pack
 
 
 def sold_by(tx: Transaction, merchant_id: int, skus: Sequence[str]) -> list[Mapping[str, Any]]:

@@ -35,6 +35,8 @@ def announce(tx: Transaction, owner_id: int, warehouse_id: int, lines: Sequence[
         raise Refused("this warehouse has no keeper code for that owner: add it first")
     if not lines or any(not 0 < units <= ANNOUNCE for _, units in lines):
         raise Refused("every announced quantity must be a whole number from 1")
+    if any(row["is_kit"] for row in many(tx, t.items, "id", [item for item, _ in lines])):
+        raise Refused("a virtual kit has no stock of its own: announce its parts")
     ident = tx.ids.new()
     head = {"id": ident, "ref": ref or f"A{ident}", "owner_id": owner_id, "warehouse_id": warehouse_id}
     tx.add(t.asns, [{**head, "keeper": keeper["code"], "state": "announced", "created_at": tx.now}])
@@ -120,7 +122,8 @@ def _unknown_sku(tx: Transaction, asn_row: Mapping[str, Any], lines: Sequence[Re
 def _items(tx: Transaction, owner_id: int, skus: Sequence[str]) -> dict[str, int]:
     i = t.items.c
     return {
-        r["sku"]: r["id"] for r in tx.rows(select(i.sku, i.id).where(i.owner_id == owner_id, i.sku.in_(list(skus))))
+        r["sku"]: r["id"]
+        for r in tx.rows(select(i.sku, i.id).where(i.owner_id == owner_id, i.sku.in_(list(skus)), i.is_kit.is_(False)))
     }
 
 

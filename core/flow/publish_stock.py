@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import and_, case, delete, func, or_, select, update
 
-from core.flow import saleable
+from core.flow import saleable, sell_kits
 from core.model import Level
 from core.rules import levels
 from core.rules.levels import Shelf
@@ -68,7 +68,7 @@ def take_marks(tx: Transaction) -> int:
 def _marked(tx: Transaction, marks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The listings of active shops that sell what was marked."""
     li, c = t.listings.c, t.connections.c
-    items = sorted({item for m in marks for item in m["items"] or ()})
+    items = sell_kits.selling(tx, sorted({item for m in marks for item in m["items"] or ()}))
     own = sorted({m["listing_id"] for m in marks if m["listing_id"]})
     query = select(t.listings, c.can).join(t.connections, c.id == li.connection_id)
     rows = tx.rows(

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import update
 
+from core.flow import sell_kits
 from core.flow.tell import Happened, settle, tell
 from core.model import Booking, DeliveryLine, DeliveryOrder, Party
 from core.store import inbox
@@ -79,8 +80,9 @@ def _say_short(tx: Transaction, order: Mapping[str, Any], policy: str) -> None:
 def _split_off(tx: Transaction, claims: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """What of these can leave now, in whole listing units; what waits becomes a claim of its own."""
     packs = {line["id"]: line["pack"] for line in many(tx, t.order_lines, "id", [c["line_id"] for c in claims])}
-    ready = []
-    for claim in claims:
+    cells = {c["id"]: c["warehouse_id"] for c in many(tx, t.cells, "id", sorted({c["cell_id"] for c in claims}))}
+    ready = [_split_one(tx, *split) for split in sell_kits.whole_backed(claims, cells, packs)]
+    for claim in (c for c in claims if c["part_id"] is None):
         missing, backed = claim["asked"] - claim["shipped"], claim["backed"]
         units = missing if backed == missing else backed - backed % packs[claim["line_id"]]
         if units:
@@ -232,6 +234,7 @@ def delivery_order(tx: Transaction, fulfilment_id: int, doubted: bool = False) -
     shop = one(tx, t.connections, id=order["connection_id"])
     lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
     sold = {row["id"]: row for row in many(tx, t.order_lines, "id", [line["line_id"] for line in lines])}
+    priced = sell_kits.priced(lines, sold)
     assert shop is not None
     return DeliveryOrder(
         ref=fulfilment["ref"],
@@ -246,12 +249,12 @@ def delivery_order(tx: Transaction, fulfilment_id: int, doubted: bool = False) -
         paid_at=order["paid_at"],
         created_at=fulfilment["created_at"],
         currency=order["currency"],
-        total_minor=sum(sold[line["line_id"]]["net_minor"] for line in lines) + order["freight_minor"],
+        total_minor=sum(line["net_minor"] for line in priced) + order["freight_minor"],
         freight_minor=order["freight_minor"],
         note=note,
         sender=Party(**(warehouse["sender"] or {})),
         receiver=receiver,
-        lines=tuple(_delivery_line(line, sold[line["line_id"]]) for line in lines),
+        lines=tuple(_delivery_line(line, price) for line, price in zip(lines, priced, strict=True)),
     )
 
 

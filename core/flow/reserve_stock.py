@@ -134,7 +134,7 @@ def _book(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> list[
             continue
         subject, entries = command.subject, []
         holder, kind, ref = subject
-        for _, owner, item, warehouse, asked, backed in parts:
+        for _, owner, item, warehouse, asked, backed, _ in parts:
             cell = cells[owner, item, warehouse]
             entries += [Entry(cell, "free", -backed), Entry(cell, "reserved", backed)]
             claims.append((next(ids), kind, holder, ref, cell.id, asked, backed, 0, True, True, command.until))

@@ -50,11 +50,11 @@ def _decided(ledger: Ledger, claims: Sequence[Row], pool: Sequence[int], may_par
     if not claims or not pool:
         return []
     cells = ledger.cells_by_id(c["cell_id"] for c in claims)
-    units: dict[tuple[int, int, int], int] = Counter()
+    units: dict[tuple[int, int, int, int | None], int] = Counter()
     for claim in claims:
         key = cells[claim["cell_id"]].key
-        units[claim["line_id"], key.owner_id, key.item_id] += claim["asked"] - claim["shipped"]
-    wants = [Want(line, owner, item, n) for (line, owner, item), n in units.items()]
+        units[claim["line_id"], key.owner_id, key.item_id, claim["per_kit"]] += claim["asked"] - claim["shipped"]
+    wants = [Want(line, owner, item, n, per_kit) for (line, owner, item, per_kit), n in units.items()]
     ledger.open(CellKey(w.owner_id, w.item_id, h) for w in wants for h in pool)
     return decide(_balances(ledger, claims, wants, pool), [Request(wants, pool, may_part=may_part)])[0]
 
@@ -108,7 +108,8 @@ def _claim_anew(tx: Transaction, order_id: int, claims: Sequence[Row], places: M
         else:
             head = {"id": tx.ids.new(), "kind": "order", "order_id": order_id, "line_id": part.line}
             units = {"cell_id": cell.id, "asked": part.asked, "backed": part.backed, "shipped": 0}
-            new.append({**head, **units, "soft": all(one["soft"] for one in claims), "open": True})
+            of_kit = {"part_id": part.item_id if part.per_kit else None, "per_kit": part.per_kit}
+            new.append({**head, **units, **of_kit, "soft": all(one["soft"] for one in claims), "open": True})
     over = [claim["id"] for claim in claims if claim["id"] not in kept]
     tx.conn.execute(update(t.claims).where(c.id.in_(over)).values(asked=c.shipped, backed=0, open=False))
     tx.add(t.claims, new)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, or_, select, update
 
 from core.errors import Refused, Unmatched, YipanError
-from core.flow import keep_promises
+from core.flow import keep_promises, sell_kits
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, ask_person, tell
 from core.model import Return, ReturnedLine
@@ -61,7 +61,7 @@ def _take_back(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Return) ->
     strange = next((line.sku for line, back in zip(told.lines, found, strict=True) if back is None), None)
     if strange is not None:
         return Unmatched("item", strange)
-    backs = [back for back in found if back and back.units]
+    backs = [part for back in found if back and back.units for part in _parts(tx, back)]
     key = f"return:{spoken.connection_id}:{told.event_id or f'{told.ref}:only'}"
     if ledger.known([key]):
         return _repeated(tx, ledger, key, told, backs)
@@ -74,8 +74,17 @@ def _take_back(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Return) ->
 def _back(tx: Transaction, spoken: Spoken, told: Return, line: ReturnedLine, warehouse: int) -> Back | None:
     """What came back and of which order; None where its SKU is nobody's under that keeper code."""
     order = _order(tx, spoken.connection_id, told, line)
-    found = (_sent(tx, order, line) if order else None) or owned(tx, warehouse, line.keeper, line.sku)
+    found = (_sent(tx, order, line) if order else None) or owned(tx, warehouse, line.keeper, line.sku, kits=True)
     return Back(line.sku, *found, line.condition, line.quantity, order) if found else None
+
+
+def _parts(tx: Transaction, back: Back) -> list[Back]:
+    """What came back under a kit's own SKU, in its parts: as the order had them, else as they are now."""
+    ol = t.order_lines.c
+    query = select(ol.recipe).where(ol.order_id == (back.order["id"] if back.order else 0), ol.item_id == back.item_id)
+    sold = tx.conn.execute(query.order_by(ol.id).limit(1)).scalar()
+    recipe = sold or sell_kits.recipes(tx, [back.item_id]).get(back.item_id)
+    return [back._replace(item_id=int(part), units=back.units * n) for part, n in recipe.items()] if recipe else [back]
 
 
 def _sent(tx: Transaction, order: Row, line: ReturnedLine) -> tuple[int, int] | None:
@@ -130,6 +139,7 @@ def _keep(tx: Transaction, spoken: Spoken, told: Return, warehouse: int, backs: 
     rows = [row for back in backs for row in _rows(tx, back, f"return:{ident}:{back.item_id}")]
     head = {"return_id": ident, "inbox_id": spoken.inbox_id}
     tx.add(t.return_lines, [{**head, "n": n, **row} for n, row in enumerate(rows, last + 1)])
+    sell_kits.note_returned(tx, {row["line_id"] for row in rows if row["line_id"]})
     tell(tx, [_happened(ident, told.ref, row) for row in rows])
 
 
@@ -165,7 +175,7 @@ def _shares(tx: Transaction, order: Row, back: Back, subject: str) -> list[tuple
     shares: dict[int, int] = {}
     left = back.units
     for line in lines:
-        units = min(left, max(0, line["shipped"] - line["returned"]))
+        units = min(left, max(0, _out(tx, line, back.item_id)))
         if units:
             shares[line["id"]] = units
             left -= units
@@ -174,16 +184,25 @@ def _shares(tx: Transaction, order: Row, back: Back, subject: str) -> list[tuple
         why = TOO_MANY.format(left, back.sku, order["ref"])
         ask_person(tx, "return.too_many", subject, order["merchant_id"], why)
     o = t.order_lines.c
-    for line_id, units in shares.items():
+    simple = {line["id"] for line in lines if not line["recipe"]}
+    for line_id, units in ((ident, n) for ident, n in shares.items() if ident in simple):
         tx.conn.execute(update(t.order_lines).where(o.id == line_id).values(returned=o.returned + units))
     return list(shares.items())
+
+
+def _out(tx: Transaction, line: Row, item_id: int) -> int:
+    """Units that left for a line and have not come back; of a kit's line, those of this part."""
+    if not line["recipe"]:
+        return int(line["shipped"] - line["returned"])
+    return sell_kits.out(tx, line, item_id)
 
 
 def _lines(tx: Transaction, order_id: int, item_id: int) -> list[Row]:
     """The order's lines that had this item to send, or got it in place of theirs."""
     ol, f, s = t.order_lines.c, t.fulfilment_lines.c, t.sent_instead.c
     got = select(f.line_id).join(t.sent_instead, (s.fulfilment_id == f.fulfilment_id) & (s.n == f.n))
-    mine = or_(ol.item_id == item_id, ol.id.in_(got.where(s.item_id == item_id)))
+    parts = select(t.claims.c.line_id).where(t.claims.c.order_id == order_id, t.claims.c.part_id == item_id)
+    mine = or_(ol.item_id == item_id, ol.id.in_(got.where(s.item_id == item_id)), ol.id.in_(parts))
     return tx.rows(select(t.order_lines).where(ol.order_id == order_id, ol.bears_stock.is_(True), mine).order_by(ol.id))
 
 

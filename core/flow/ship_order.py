@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import case, select, update
 
 from core.errors import Refused, Unmatched, YipanError
-from core.flow import cancel_order, carry_transfer, end_fulfilment, keep_promises, send_instead
+from core.flow import cancel_order, carry_transfer, end_fulfilment, keep_promises, sell_kits, send_instead
 from core.flow.hear import Spoken, fresh
 from core.flow.release_order import expect_parcel
 from core.flow.send_instead import Instead
@@ -143,6 +143,7 @@ def _note_left(tx: Transaction, line: Mapping[str, Any], claim: Mapping[str, Any
     f, o = t.fulfilment_lines.c, t.order_lines.c
     mine = (f.fulfilment_id == line["fulfilment_id"]) & (f.n == line["n"])
     tx.conn.execute(update(t.fulfilment_lines).where(mine).values(shipped=f.shipped + units))
+    units = units if claim["part_id"] is None else sell_kits.completed(tx, line["line_id"])
     missing = o.ordered - o.cancelled - o.shipped - units
     short = case((o.short <= missing, o.short), (missing > 0, missing), else_=0)
     tx.conn.execute(update(t.order_lines).where(o.id == line["line_id"]).values(shipped=o.shipped + units, short=short))
@@ -230,7 +231,8 @@ def shipment(tx: Transaction, fulfilment_id: int) -> Shipment | None:
     lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
     sold = {row["id"]: row for row in many(tx, t.order_lines, "order_id", [fulfilment["order_id"]])}
     assert order is not None
-    told = _shipped_lines(lines, sold)
+    told = _shipped_lines([line for line in lines if not sold[line["line_id"]]["recipe"]], sold)
+    told += sell_kits.shipped_lines(tx, fulfilment_id, sold)
     if not told:
         return None
     others = [f for f in many(tx, t.fulfilments, "order_id", [order["id"]]) if f["state"] != "cancelled"]
@@ -283,6 +285,9 @@ def told_shop(
         units = (fulfilled or {}).get(told.ref, row["fulfilled"] + told.quantity * row["pack"])
         less = update(t.order_lines).where(o.id == row["id"], o.fulfilled < units)
         tx.conn.execute(less.values(fulfilled=units))
+        if row["recipe"]:
+            sell_kits.told_shop(tx, row, told.quantity * row["pack"])
+            continue
         mine = (f.fulfilment_id == fulfilment_id) & (f.line_id == row["id"])
         now = (
             case((f.quantity > f.shipped, f.quantity), else_=f.shipped)

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select, tuple_
 
 from core.errors import Unmatched
-from core.flow import cancel_order, change_order, follow_reservation, keep_promises, release_order
+from core.flow import cancel_order, change_order, follow_reservation, keep_promises, release_order, sell_kits
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Order
@@ -143,6 +143,8 @@ def _claim(tx: Transaction, ledger: Ledger, draft: Draft, part: Part) -> dict[st
         "order_id": draft.row["id"],
         "line_id": part.line,
         "cell_id": cell.id,
+        "part_id": part.item_id if part.per_kit else None,
+        "per_kit": part.per_kit,
         "asked": part.asked,
         "backed": part.backed,
         "shipped": 0,
@@ -185,11 +187,11 @@ def _listings(tx: Transaction, told: Sequence[Spoken]) -> dict[tuple[int, str], 
     if not keys:
         return {}
     query = (
-        select(t.listings, it.owner_id)
+        select(t.listings, it.owner_id, it.is_kit)
         .join(t.items, it.id == li.item_id)
         .where(tuple_(li.connection_id, li.ref).in_(keys))
     )
-    return {(r["connection_id"], r["ref"]): r for r in tx.rows(query)}
+    return {(r["connection_id"], r["ref"]): r for r in sell_kits.with_recipes(tx, tx.rows(query))}
 
 
 def _unknown(order: Order, connection_id: int, listings: Mapping[tuple[int, str], Any]) -> str:

@@ -60,7 +60,7 @@ class Order(Model):
 
 
 class SaleLine(Model):
-    """One line of a sale, in base units. `item` is our item id; the mapping links it to the ERP's own number."""
+    """One line of a sale, in what that ERP counts. `item` is our item id; the mapping links it to their own number."""
 
     line: Ref
     sku: str

@@ -6,14 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from core.rules import kits
+from core.rules.kits import Need
+
 
 class Want(NamedTuple):
-    """One line's wish: units of one owner's item. line: whatever the caller knows it by."""
+    """One line's wish: units of one owner's item. line: whatever the caller knows it by.
+
+    per_kit: units of it in one kit; the parts of a kit are wishes of one line, and are backed in whole kits.
+    """
 
     line: int
     owner_id: int
     item_id: int
     quantity: int
+    per_kit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class Part(NamedTuple):
     warehouse_id: int
     asked: int
     backed: int
+    per_kit: int | None = None
 
 
 Balances = dict[tuple[int, int, int], int]
@@ -70,42 +78,59 @@ def _whole(left: Balances, request: Request) -> list[Part] | None:
     needs = _needs(request.wants)
     for warehouse in request.warehouses:
         if all(left.get((owner, item, warehouse), 0) >= n for (owner, item), n in needs.items()):
-            return [Part(w.line, w.owner_id, w.item_id, warehouse, w.quantity, w.quantity) for w in request.wants]
+            return [_part(w, warehouse, w.quantity, w.quantity) for w in request.wants]
     return None
 
 
 def _split(left: Balances, request: Request) -> list[Part] | None:
     mine = dict(left)
     parts: list[Part] = []
-    for want in request.wants:
-        missing = want.quantity
+    for wants in _together(request.wants):
+        missing = wants
         for warehouse in request.warehouses:
-            key = (want.owner_id, want.item_id, warehouse)
-            taken = min(missing, max(0, mine.get(key, 0)))
-            if taken:
-                parts.append(Part(want.line, want.owner_id, want.item_id, warehouse, taken, taken))
-                mine[key] -= taken
-                missing -= taken
-        if missing:
+            taken = [p for p in _take(mine, missing, warehouse) if p.backed]
+            parts += [p._replace(asked=p.backed) for p in taken]
+            backed = {p.item_id: p.backed for p in taken}
+            missing = [w._replace(quantity=w.quantity - backed.get(w.item_id, 0)) for w in missing]
+        if any(w.quantity for w in missing):
             return None
     return parts
 
 
 def _short(left: Balances, request: Request) -> list[Part]:
-    best = max(request.warehouses, key=lambda w: _backs(left, request, w))
+    best = max(request.warehouses, key=lambda w: sum(p.backed for p in _at(left, request.wants, w)))
+    parts = _at(left, request.wants, best)
+    return parts if request.may_part else [p._replace(backed=0) for p in parts]
+
+
+def _at(left: Balances, wants: Sequence[Want], warehouse: int) -> list[Part]:
     mine = dict(left)
+    return [part for some in _together(wants) for part in _take(mine, some, warehouse)]
+
+
+def _take(mine: Balances, wants: Sequence[Want], warehouse: int) -> list[Part]:
+    """What this warehouse backs of one line, in whole kits; taken off `mine`."""
+    there = [mine.get((w.owner_id, w.item_id, warehouse), 0) for w in wants]
+    needs = [Need(w.quantity, w.per_kit or 1, n) for w, n in zip(wants, there, strict=True)]
+    lacking = kits.lacking(needs)
     parts = []
-    for want in request.wants:
-        key = (want.owner_id, want.item_id, best)
-        backed = min(want.quantity, max(0, mine.get(key, 0))) if request.may_part else 0
-        mine[key] = mine.get(key, 0) - backed
-        parts.append(Part(want.line, want.owner_id, want.item_id, best, want.quantity, backed))
+    for want, n in zip(wants, there, strict=True):
+        backed = kits.without(want.quantity, want.per_kit or 1, lacking)
+        mine[want.owner_id, want.item_id, warehouse] = n - backed
+        parts.append(_part(want, warehouse, want.quantity, backed))
     return parts
 
 
-def _backs(left: Balances, request: Request, warehouse: int) -> int:
-    needs = _needs(request.wants)
-    return sum(min(n, max(0, left.get((owner, item, warehouse), 0))) for (owner, item), n in needs.items())
+def _part(want: Want, warehouse: int, asked: int, backed: int) -> Part:
+    return Part(want.line, want.owner_id, want.item_id, warehouse, asked, backed, want.per_kit)
+
+
+def _together(wants: Sequence[Want]) -> list[list[Want]]:
+    """The parts of each kit together, every other wish by itself."""
+    found: dict[tuple[int, int], list[Want]] = {}
+    for n, want in enumerate(wants):
+        found.setdefault((-1, n) if want.per_kit is None else (0, want.line), []).append(want)
+    return list(found.values())
 
 
 def _needs(wants: Sequence[Want]) -> dict[tuple[int, int], int]:

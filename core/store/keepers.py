@@ -16,14 +16,19 @@ def linked_warehouse(tx: Transaction, connection_id: int, ref: str) -> int | Non
     return int(row["ours"]) if row else None
 
 
-def owned(tx: Transaction, warehouse_id: int, keeper: str, sku: str) -> tuple[int, int] | None:
-    """(owner, item) of a SKU under a keeper code; without a code only when one owner alone has it there."""
+def owned(tx: Transaction, warehouse_id: int, keeper: str, sku: str, kits: bool = False) -> tuple[int, int] | None:
+    """(owner, item) of a SKU under a keeper code; without a code only when one owner alone has it there.
+
+    kits: virtual kits too, which have no stock of their own.
+    """
     k, i = t.keepers.c, t.items.c
     query = (
         select(k.owner_id, i.id)
         .join(t.items, i.owner_id == k.owner_id)
         .where(k.warehouse_id == warehouse_id, i.sku == sku)
     )
+    if not kits:
+        query = query.where(i.is_kit.is_(False))
     if keeper:
         query = query.where(k.code == keeper)
     found = tx.rows(query.limit(2))

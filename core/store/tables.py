@@ -137,6 +137,8 @@ links = _table(
     Column("kind", String(40), primary_key=True),
     Column("ref", String(200), primary_key=True),
     Column("ours", String(60), nullable=False),
+    Column("pack", Id, nullable=False, server_default="1"),
+    CheckConstraint("pack > 0", name="pack"),
     Index("ix_links_ours", "connection_id", "kind", "ours"),
 )
 
@@ -178,9 +180,18 @@ items = _table(
     _text("sku"),
     _text("name"),
     _text("unit", default="EA"),
+    _flag("is_kit", default="false"),
     _when("created_at"),
     UniqueConstraint("owner_id", "sku"),
 )
+kit_parts = _table(
+    "kit_parts",
+    Column("kit_id", Id, ForeignKey("items.id"), primary_key=True),
+    Column("part_id", Id, ForeignKey("items.id"), primary_key=True, index=True),
+    Column("units", Id, nullable=False),
+    CheckConstraint("units > 0", name="units"),
+)
+"""What one virtual kit is made of; an order keeps the recipe it was taken with."""
 substitutes = _table(
     "substitutes",
     Column("item_id", Id, ForeignKey("items.id"), primary_key=True),
@@ -254,6 +265,8 @@ claims = _table(
     Column("holder_id", Id),
     _text("ref", null=True),
     Column("cell_id", Id, nullable=False, index=True),
+    _to("items", "part_id", null=True),
+    Column("per_kit", Id),
     _units("asked"),
     _units("backed"),
     _units("shipped"),
@@ -350,6 +363,7 @@ order_lines = _table(
     _text("sku", default=""),
     _text("title", default=""),
     Column("pack", Id, nullable=False),
+    Column("recipe", Json),
     _flag("bears_stock"),
     *(_units(u) for u in ("ordered", "cancelled", "short", "shipped", "returned", "fulfilled", "seen")),
     *(_units(m) for m in ("list_minor", "seller_discount_minor", "platform_discount_minor", "net_minor", "tax_minor")),

@@ -64,12 +64,13 @@ class NewListings(Form):
 
 
 class NewLink(Form):
-    """Their ref stands for our warehouse, or for an owner's item."""
+    """Their ref stands for our warehouse, or for an owner's item; pack: base units in one of theirs."""
 
     ref: Ref
     warehouse: Code | None = None
     owner: Code | None = None
     sku: Ref | None = None
+    pack: Annotated[int, Field(ge=1, le=10**6)] = 1
 
 
 def add_items(tx: Transaction, scope: Scope, new: NewItems) -> dict[str, int]:
@@ -106,7 +107,7 @@ def add_links(tx: Transaction, scope: Scope, code: str, links: Sequence[NewLink]
         if new.warehouse:
             link(tx, connection_id, "warehouse", new.ref, find(tx, scope, t.warehouses, new.warehouse)["id"])
         elif new.owner and new.sku:
-            link(tx, connection_id, "item", new.ref, item_id(tx, scope, new.owner, new.sku))
+            link(tx, connection_id, "item", new.ref, item_id(tx, scope, new.owner, new.sku), new.pack)
         else:
             raise Unfit(f"{new.ref}: say the warehouse, or the owner and the SKU it stands for")
     note(tx, scope, "links added", code, refs=len(links))

@@ -38,13 +38,14 @@ def set_substitutes(tx: Transaction, scope: Scope, sku: str, new: Substitutes) -
 def substitutes(tx: Transaction, scope: Scope, sku: str, owner: str | None = None) -> list[str]:
     """SKUs that may be sent instead. owner: whose item, when it is not the asker's. Raises Unmatched."""
     s, i = t.substitutes.c, t.items.c
-    ident = item_id(tx, scope, owner or _own(tx, scope), sku)
+    ident = item_id(tx, scope, owner or own(tx, scope), sku)
     query = select(i.sku).join(t.substitutes, s.instead_id == i.id).where(s.item_id == ident)
     found: Sequence[str] = tx.conn.execute(query.order_by(i.sku)).scalars().all()
     return list(found)
 
 
-def _own(tx: Transaction, scope: Scope) -> str:
+def own(tx: Transaction, scope: Scope) -> str:
+    """The code of the asker's own merchant. Raises Unfit where it has none."""
     m = t.merchants.c
     code = tx.conn.execute(select(m.code).where(m.id == scope.merchant_id)).scalar()
     if code is None:

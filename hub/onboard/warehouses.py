@@ -93,10 +93,11 @@ def set_keepers(tx: Transaction, scope: Scope, code: str, keepers: Sequence[Keep
     return len(keepers)
 
 
-def link(tx: Transaction, connection_id: int, kind: str, ref: str, ours: int) -> None:
-    """Their ref at this connection stands for our row from now on."""
+def link(tx: Transaction, connection_id: int, kind: str, ref: str, ours: int, pack: int = 1) -> None:
+    """Their ref at this connection stands for our row from now on; one of theirs is so many base units."""
     known = {"connection_id": connection_id, "kind": kind, "ref": ref}
+    said = {"ours": str(ours), "pack": pack}
     if one(tx, t.links, **known):
-        tx.conn.execute(t.links.update().where(*(t.links.c[k] == v for k, v in known.items())).values(ours=str(ours)))
+        tx.conn.execute(t.links.update().where(*(t.links.c[k] == v for k, v in known.items())).values(**said))
     else:
-        tx.add(t.links, [{**known, "ours": str(ours)}])
+        tx.add(t.links, [{**known, **said}])

@@ -83,6 +83,16 @@ def test_what_came_back_is_listed_to_whose_order_and_whose_goods_it_is(web_pool:
     assert web_pool.did("GET", "/returns", by="beta")["rows"] == []
 
 
+def test_a_kits_parts_are_declared_and_shown_and_a_kit_of_kits_is_refused(web_pool: Any) -> None:
+    path, said = "/items/BOX/parts", {"sku": "BOX", "parts": {SKU: 2}}
+    item = {"owner": "alpha", "items": [{"sku": "BOX", "name": "box"}]}
+    assert web_pool.did("POST", "/items", item, by="alpha")["added"] == 1
+    assert web_pool.did("PUT", path, {"owner": "alpha", "parts": {SKU: 2}}, by="alpha") == said
+    assert web_pool.did("GET", path, by="alpha") == said
+    of_kits = {"owner": "alpha", "parts": {"BOX": 1}}
+    assert web_pool.call("PUT", f"/items/{SKU}/parts", of_kits, by="alpha").status_code == 422
+
+
 def test_substitutes_are_declared_and_shown(web_pool: Any) -> None:
     web_pool.did("POST", "/items", {"owner": "alpha", "items": [{"sku": "S/2", "name": "二号"}]})
     path = f"/items/{SKU}/substitutes"

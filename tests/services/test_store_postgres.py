@@ -12,9 +12,11 @@ from core.store.database import alone
 from core.store.tables import metadata
 from tests.unit import test_schema
 from tests.unit.test_counts import *  # noqa: F403
+from tests.unit.test_erp_packs import *  # noqa: F403
 from tests.unit.test_explain import *  # noqa: F403
 from tests.unit.test_follow_reservation import *  # noqa: F403
 from tests.unit.test_inbox import *  # noqa: F403
+from tests.unit.test_kits import *  # noqa: F403
 from tests.unit.test_ledger_cases import *  # noqa: F403
 from tests.unit.test_order_versions import *  # noqa: F403
 from tests.unit.test_outbox import *  # noqa: F403

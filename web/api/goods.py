@@ -8,10 +8,12 @@ from fastapi import APIRouter
 
 from core.flow.explain import NEWEST
 from core.store.cells import aware
+from hub.onboard import kits
 from hub.onboard import substitutes as work
 from hub.onboard.form import Code
 from hub.onboard.goods import NewItems, NewListings, add_items, add_listings
 from hub.onboard.inbound import NewInbound, announce_inbound
+from hub.onboard.kits import Recipe
 from hub.onboard.substitutes import Substitutes
 from web.api.page import FIRST, PROBLEMS, Key, Limit, Moment, Page, Required, Search
 from web.asking import Ask
@@ -44,6 +46,18 @@ def substitutes(ask: Ask, sku: str, owner: Code | None = None) -> dict[str, Any]
 def set_substitutes(ask: Ask, sku: str, new: Substitutes) -> dict[str, Any]:
     """Say what a warehouse may send instead of an item, in place of what was said before."""
     return {"sku": sku, "substitutes": ask.write(work.set_substitutes, sku, new)}
+
+
+@router.get("/items/{sku:path}/parts")
+def parts(ask: Ask, sku: str, owner: Code | None = None) -> dict[str, Any]:
+    """What one virtual kit is made of; {} for what is no kit. owner: whose, where the key does not say."""
+    return {"sku": sku, "parts": ask.read(kits.parts, sku, owner)}
+
+
+@router.put("/items/{sku:path}/parts")
+def set_parts(ask: Ask, sku: str, new: Recipe) -> dict[str, Any]:
+    """Say what a virtual kit is made of, in place of what was said before; orders keep what they were taken with."""
+    return {"sku": sku, "parts": ask.write(kits.set_parts, sku, new)}
 
 
 @router.get("/listings", response_model=Page)

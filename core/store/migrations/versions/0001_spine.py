@@ -159,6 +159,7 @@ def upgrade() -> None:
         sa.Column("sku", sa.String(length=200), nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("unit", sa.String(length=200), server_default="EA", nullable=False),
+        sa.Column("is_kit", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("created_at", database.Utc(), nullable=False),
         sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_items_owner_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_items")),
@@ -274,11 +275,24 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'waiting'"),
     )
     op.create_table(
+        "kit_parts",
+        sa.Column("kit_id", database.Id, nullable=False),
+        sa.Column("part_id", database.Id, nullable=False),
+        sa.Column("units", database.Id, nullable=False),
+        sa.CheckConstraint("units > 0", name=op.f("ck_kit_parts_units")),
+        sa.ForeignKeyConstraint(["kit_id"], ["items.id"], name=op.f("fk_kit_parts_kit_id")),
+        sa.ForeignKeyConstraint(["part_id"], ["items.id"], name=op.f("fk_kit_parts_part_id")),
+        sa.PrimaryKeyConstraint("kit_id", "part_id", name=op.f("pk_kit_parts")),
+    )
+    op.create_index(op.f("ix_kit_parts_part_id"), "kit_parts", ["part_id"], unique=False)
+    op.create_table(
         "links",
         sa.Column("connection_id", database.Id, nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("ref", sa.String(length=200), nullable=False),
         sa.Column("ours", sa.String(length=60), nullable=False),
+        sa.Column("pack", database.Id, server_default="1", nullable=False),
+        sa.CheckConstraint("pack > 0", name=op.f("ck_links_pack")),
         sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_links_connection_id")),
         sa.PrimaryKeyConstraint("connection_id", "kind", "ref", name=op.f("pk_links")),
     )
@@ -565,6 +579,7 @@ def upgrade() -> None:
         sa.Column("sku", sa.String(length=200), server_default="", nullable=False),
         sa.Column("title", sa.String(length=200), server_default="", nullable=False),
         sa.Column("pack", database.Id, nullable=False),
+        sa.Column("recipe", database.Json, nullable=True),
         sa.Column("bears_stock", sa.Boolean(), nullable=False),
         sa.Column("ordered", database.Id, server_default="0", nullable=False),
         sa.Column("cancelled", database.Id, server_default="0", nullable=False),
@@ -682,6 +697,8 @@ def upgrade() -> None:
         sa.Column("holder_id", database.Id, nullable=True),
         sa.Column("ref", sa.String(length=200), nullable=True),
         sa.Column("cell_id", database.Id, nullable=False),
+        sa.Column("part_id", database.Id, nullable=True),
+        sa.Column("per_kit", database.Id, nullable=True),
         sa.Column("asked", database.Id, server_default="0", nullable=False),
         sa.Column("backed", database.Id, server_default="0", nullable=False),
         sa.Column("shipped", database.Id, server_default="0", nullable=False),
@@ -694,6 +711,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["fulfilment_id"], ["fulfilments.id"], name=op.f("fk_claims_fulfilment_id")),
         sa.ForeignKeyConstraint(["line_id"], ["order_lines.id"], name=op.f("fk_claims_line_id")),
         sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_claims_order_id")),
+        sa.ForeignKeyConstraint(["part_id"], ["items.id"], name=op.f("fk_claims_part_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_claims")),
     )
     op.create_index(op.f("ix_claims_cell_id"), "claims", ["cell_id"], unique=False)
