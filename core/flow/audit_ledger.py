@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import and_, case, exists, func, select, update
 
+from core.flow import audit_lots
 from core.flow.tell import ask_person
 from core.store import tables as t
 from core.store.ledger import KEPT
@@ -18,7 +19,17 @@ SAID = 10
 
 def audit(tx: Transaction) -> list[str]:
     """Recompute the ledger from its journals and hold every rule against it; one sentence per breach, [] when clean."""
-    checks = (_orphans, _unbalanced, _balances, _overcommitted, _returned, _instead, _suspense)
+    checks = (
+        _orphans,
+        _unbalanced,
+        _balances,
+        _overcommitted,
+        _returned,
+        _instead,
+        _suspense,
+        audit_lots.lots,
+        audit_lots.holds,
+    )
     return [breach for check in checks for breach in check(tx)]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.flow import (
     compare_stock,
+    hold_goods,
     link_items,
     move_stock,
     reserve_stock,
@@ -17,6 +18,7 @@ from core.flow import (
     track_parcel,
 )
 from core.flow.hear import Spoken
+from core.flow.hold_goods import Freeze, Thaw
 from core.flow.reserve_stock import Confirm, Release, Reserve
 from core.store.ledger import Ledger
 from core.store.store import Transaction
@@ -25,6 +27,8 @@ COMMANDS: dict[type, Callable[[Transaction, Ledger, Any], Sequence[Any]]] = {
     Reserve: reserve_stock.reserve,
     Confirm: reserve_stock.confirm,
     Release: reserve_stock.release,
+    Freeze: hold_goods.freeze,
+    Thaw: hold_goods.thaw,
 }
 """Command → the journey that decides several of them: one answer each, in order."""
 DOCUMENTS: dict[str, Callable[[Transaction, Sequence[Spoken]], None]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.errors import Unmatched
+from core.flow import name_lots
 from core.flow.hear import Spoken
 from core.model import Adjustment, AdjustmentRow
 from core.rules import posting
@@ -49,7 +50,8 @@ def regrade(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Adjustment, p
         return None
     origin, goal = (ledger.cell(CellKey(*found, warehouse, row.condition)) for row in (less, more))
     entries = _entries(origin, goal, more.quantity)
-    ledger.book(key, "regrade", f"inbox:{spoken.inbox_id}", entries, less.happened_at or told.happened_at)
+    lots = name_lots.moves(origin, less.lots) + name_lots.moves(goal, more.lots)
+    ledger.book(key, "regrade", f"inbox:{spoken.inbox_id}", entries, less.happened_at or told.happened_at, lots)
     return None
 
 

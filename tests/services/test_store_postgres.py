@@ -15,6 +15,7 @@ from tests.unit.test_explain import *  # noqa: F403
 from tests.unit.test_follow_reservation import *  # noqa: F403
 from tests.unit.test_inbox import *  # noqa: F403
 from tests.unit.test_ledger_cases import *  # noqa: F403
+from tests.unit.test_lots import *  # noqa: F403
 from tests.unit.test_order_versions import *  # noqa: F403
 from tests.unit.test_outbox import *  # noqa: F403
 from tests.unit.test_reserve_stock import *  # noqa: F403

@@ -29,6 +29,7 @@ from core.store.scope import HUB
 from core.store.store import Transaction
 from hub import orders as work
 from hub.orders import Resource
+from tests.simulation.held_lots import HeldLots
 from tests.worlds import Clock, closed, order, store, unpaid, world
 
 SKUS = ("pen", "ink")
@@ -50,7 +51,7 @@ class Physics:
         self.there[(sku, warehouse)] = self.there.get((sku, warehouse), 0) + units
 
 
-class PoolMachine(RuleBasedStateMachine):
+class PoolMachine(HeldLots, RuleBasedStateMachine):
     """One pool, three shops, two warehouses."""
 
     def __init__(self) -> None:
@@ -68,6 +69,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.lines: list[tuple[str, ...]] = []
         self.returned: list[tuple[str, str, int, str, str, str]] = []
         self.hub.store.write(self.ink_may_be_sent_for_pens)
+        self.begin_lots()
         for sku, warehouse, units in (("pen", "east", 12), ("pen", "west", 6), ("ink", "east", 5)):
             self.hub.counts(sku, units, warehouse)
             self.physics.move(sku, warehouse, units)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from web.api import access, connections, goods, orders, parked, parties, reservations
+from web.api import access, connections, goods, holds, orders, parked, parties, reservations
 
 
 def routers() -> list[APIRouter]:
     """All doors of the API."""
-    return [m.router for m in (parties, connections, goods, reservations, orders, parked, access)]
+    return [m.router for m in (parties, connections, goods, holds, reservations, orders, parked, access)]
