@@ -19,18 +19,8 @@ SAID = 10
 
 def audit(tx: Transaction) -> list[str]:
     """Recompute the ledger from its journals and hold every rule against it; one sentence per breach, [] when clean."""
-    checks = (
-        _orphans,
-        _unbalanced,
-        _balances,
-        _overcommitted,
-        _returned,
-        _instead,
-        _suspense,
-        audit_lots.lots,
-        audit_lots.holds,
-    )
-    return [breach for check in checks for breach in check(tx)]
+    checks = (_orphans, _unbalanced, _balances, _overcommitted, _returned, _instead, _suspense)
+    return [breach for check in (*checks, *audit_lots.CHECKS) for breach in check(tx)]
 
 
 def post(tx: Transaction, day: str, breaches: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Lots and holds held against the journal and the balances."""
+"""Lots and holds held against the journal and the balances, picks against what they are for."""
 
 from __future__ import annotations
 
@@ -33,3 +33,20 @@ def holds(tx: Transaction) -> list[str]:
     query = select(ce.id, ce.held, total.label("n")).join(t.holds, h.cell_id == ce.id, isouter=True)
     query = query.where(ce.condition == "ZP").group_by(ce.id, ce.held).having(total != ce.held)
     return [f"cell {r['id']}: {r['held']} units are held, its holds say {r['n']}" for r in tx.rows(query)]
+
+
+def picks(tx: Transaction) -> list[str]:
+    """Lots that are still to leave for fulfilments that are over, or beyond what their line is to send."""
+    p, f, li = t.picks.c, t.fulfilments.c, t.fulfilment_lines.c
+    over = tx.rows(select(p.fulfilment_id).join(t.fulfilments, f.id == p.fulfilment_id).where(f.final, p.remaining > 0))
+    total = func.sum(p.units)
+    lines = select(li.fulfilment_id, li.n, li.quantity, total.label("told"))
+    lines = lines.join(t.picks, (p.fulfilment_id == li.fulfilment_id) & (p.n == li.n))
+    much = tx.rows(lines.group_by(li.fulfilment_id, li.n, li.quantity).having(total > li.quantity))
+    return [
+        *(f"fulfilment {r['fulfilment_id']} is over, but lots are still to leave for it" for r in over),
+        *(f"fulfilment {r['fulfilment_id']}, line {r['n']}: {r['told']} units by lot of {r['quantity']}" for r in much),
+    ]
+
+
+CHECKS = (lots, holds, picks)

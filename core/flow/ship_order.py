@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import case, select, update
 
 from core.errors import Refused, Unmatched, YipanError
-from core.flow import cancel_order, end_fulfilment, keep_promises, name_lots, send_instead
+from core.flow import cancel_order, end_fulfilment, keep_promises, name_lots, pick_lots, send_instead
 from core.flow.hear import Spoken, fresh
 from core.flow.release_order import expect_parcel
 from core.flow.send_instead import Instead
@@ -66,7 +66,9 @@ def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) 
     if ledger.known([key]):
         return _repeated(tx, ledger, key, confirm, left)
     entries = _leave(tx, ledger, left)
-    ledger.book(key, "ship", f"inbox:{spoken.inbox_id}", entries, confirm.happened_at, _lots(tx, ledger, left))
+    lots = _lots(tx, ledger, left)
+    pick_lots.check(tx, fulfilment, lots)
+    ledger.book(key, "ship", f"inbox:{spoken.inbox_id}", entries, confirm.happened_at, lots)
     waybill = _parcels(tx, fulfilment, confirm)
     if fulfilment["final"]:
         _late(tx, fulfilment, any(gone.units for gone in left), key)

@@ -247,7 +247,7 @@ def standing(cell: Cell, account: str, entries: Iterable[Entry]) -> int:
 
 def _physical(journal_id: int, entries: Sequence[Entry], named: Sequence[LotMove]) -> list[lots.Moved]:
     """What a journal changes of the units on hand, cell by cell."""
-    cells = {it.cell.id: it.cell for it in (*entries, *named)}
+    cells = {e.cell.id: e.cell for e in entries} | {move.cell.id: move.cell for move in named}
     changes = dict.fromkeys(cells, 0)
     for cell, account, quantity in entries:
         changes[cell.id] += quantity if account in ON_HAND else 0

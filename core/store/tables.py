@@ -414,6 +414,18 @@ fulfilment_lines = _table(
     _units("shipped"),
     _units("told"),
 )
+picks = _table(
+    "picks",
+    Column("fulfilment_id", Id, ForeignKey("fulfilments.id"), primary_key=True),
+    Column("n", Id, primary_key=True),
+    Column("lot", String(200), primary_key=True),
+    Column("cell_id", Id, nullable=False),
+    _units("units"),
+    _units("remaining"),
+    CheckConstraint("remaining >= 0 and remaining <= units", name="units"),
+    Index("ix_picks_cell_id", "cell_id", "lot", **only_where("remaining > 0")),
+)
+"""Lots a warehouse is told to send for a fulfilment's line; remaining: those that are still to leave."""
 sent_instead = _table(
     "sent_instead",
     Column("fulfilment_id", Id, ForeignKey("fulfilments.id"), primary_key=True),

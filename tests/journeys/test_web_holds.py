@@ -30,7 +30,7 @@ def accounts(stage: Any) -> tuple[int, int]:
 
 def test_an_item_that_keeps_lots_shows_them(five: Any) -> None:
     (lot,) = five.did("GET", f"/items/{SKU}/lots", by="alpha")["lots"]
-    assert (lot["lot"], lot["on_hand"], lot["held"], lot["expires_on"]) == ("?", 5, 0, None)
+    assert (lot["lot"], lot["on_hand"], lot["held"], lot["instructed"], lot["expires_on"]) == ("?", 5, 0, 0, None)
 
 
 def test_a_hold_is_kept_once_shown_and_given_back_in_part(five: Any) -> None:

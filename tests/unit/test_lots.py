@@ -12,14 +12,27 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from core.errors import OutOfStock, Refused, Unmatched
+from core.flow import release_order
 from core.flow.hold_goods import Freeze, Thaw
 from core.flow.journeys import decide
-from core.model import Adjustment, AdjustmentRow, Confirm, ConfirmedLine, Receipt, ReceivedLine, Return, ReturnedLine
+from core.model import (
+    Adjustment,
+    AdjustmentRow,
+    Confirm,
+    ConfirmedLine,
+    DeliveryOrder,
+    Receipt,
+    ReceivedLine,
+    Return,
+    ReturnedLine,
+)
 from core.model.stock import Lot
+from core.rules.fefo import Lot as Found
+from core.rules.fefo import pick
 from core.store import lots
 from core.store import tables as t
 from core.store.ledger import CellKey
-from tests.worlds import Clock, World, order, store, world
+from tests.worlds import Clock, World, closed, order, store, world
 
 
 def keep_lots(hub: World) -> None:
@@ -266,3 +279,110 @@ def test_the_audit_finds_held_units_no_hold_explains(hub: World) -> None:
     hold = hub.row(t.holds, ref="H1")
     hub.store.write(lambda tx: tx.set(t.holds, hold["id"], remaining=2))
     assert hub.audit() == [f"cell {hold['cell_id']}: 3 units are held, its holds say 2"]
+
+
+# which lots shall leave
+
+
+def instructed(hub: World, ref: str) -> dict[str, int]:
+    """Lot → units still to leave for the order's newest fulfilment."""
+    p = t.picks.c
+    rows = hub.rows(select(p.lot, p.remaining).where(p.fulfilment_id == hub.fulfilments(ref)[-1]["id"]))
+    return {r["lot"]: r["remaining"] for r in rows}
+
+
+def released(hub: World, ref: str, units: int) -> dict[str, int]:
+    hub.takes(order(ref, ("pen", units)))
+    hub.releases(ref)
+    return instructed(hub, ref)
+
+
+def two_lots(hub: World) -> None:
+    """3 of L1, which expires first, 7 of L2, and 2 of nobody knows which."""
+    keep_lots(hub)
+    receives(hub, {"L2": 7}, "2026-09-01")
+    receives(hub, {"L1": 3}, "2026-03-01")
+    hub.counts("pen", 2)
+
+
+def said(hub: World, ref: str) -> DeliveryOrder:
+    """What the warehouse is told of the order's fulfilment."""
+    with hub.store.read() as tx:
+        found = release_order.delivery_order(tx, hub.fulfilments(ref)[-1]["id"])
+    assert found is not None
+    return found
+
+
+def test_what_expires_first_shall_leave_first_and_no_two_orders_get_the_same_units(hub: World) -> None:
+    two_lots(hub)
+    assert released(hub, "A", 2) == {"L1": 2}
+    assert released(hub, "B", 4) == {"L1": 1, "L2": 3}
+    assert released(hub, "C", 6) == {"L2": 4}
+    assert on_hand(hub) == {"L1": 3, "L2": 7, "?": 2}
+
+
+def test_the_delivery_order_names_the_lot_of_a_line_and_several_in_the_note(hub: World) -> None:
+    two_lots(hub)
+    released(hub, "A", 2)
+    released(hub, "B", 4)
+    (line,) = said(hub, "A").lines
+    assert (line.lot, line.expires_on, said(hub, "A").note) == ("L1", "2026-03-01", "")
+    (line,) = said(hub, "B").lines
+    assert (line.lot, said(hub, "B").note) == ("", "pen: 1 × L1, 3 × L2")
+
+
+def test_held_lots_are_not_to_leave(hub: World) -> None:
+    two_lots(hub)
+    freezes(hub, 3, lot="L1")
+    assert released(hub, "A", 4) == {"L2": 4}
+
+
+def test_a_lot_that_leaves_too_soon_is_booked_as_it_left_and_a_person_hears_of_it(hub: World) -> None:
+    two_lots(hub)
+    released(hub, "A", 2)
+    assert ships(hub, "A", {"L2": 2}) == ["done"]
+    assert on_hand(hub) == {"L1": 3, "L2": 5, "?": 2}
+    assert hub.worklist() == ["lot.too_soon"]
+    assert released(hub, "B", 3) == {"L1": 3}
+    assert hub.audit() == []
+
+
+def test_lots_that_leave_as_instructed_or_sooner_to_expire_ask_nobody(hub: World) -> None:
+    two_lots(hub)
+    released(hub, "A", 2)
+    ships(hub, "A", {"L1": 2})
+    released(hub, "B", 3)
+    assert instructed(hub, "B") == {"L1": 1, "L2": 2}
+    ships(hub, "B", {"L1": 1, "L2": 1}, final=False)
+    assert instructed(hub, "B") == {"L1": 0, "L2": 1}
+    receives(hub, {"L0": 1}, "2026-02-01")
+    ships(hub, "B", {"L0": 1}, event="E2")
+    assert hub.worklist() == []
+    assert hub.audit() == []
+
+
+def test_lots_of_an_order_that_was_called_off_are_given_to_others(hub: World) -> None:
+    two_lots(hub)
+    hub.takes(order("A", ("pen", 3)))
+    assert instructed(hub, "A") == {"L1": 3}
+    hub.takes(closed("A", ("pen", 3)))
+    assert released(hub, "B", 3) == {"L1": 3}
+
+
+stock = st.lists(
+    st.builds(Found, st.sampled_from("ABCDE"), st.sampled_from([None, "2026-01-01", "2026-02-01"]), st.integers(-9, 9)),
+    max_size=5,
+    unique_by=lambda lot: lot.code,
+)
+
+
+@given(stock, st.integers(0, 30))
+def test_no_lot_is_picked_before_one_that_expires_sooner_is_used_up(there: list[Found], wanted: int) -> None:
+    picked = pick(there, wanted)
+    by_code = {lot.code: lot for lot in there}
+    total = sum(lot.units for lot in there)
+    assert sum(n for _, n in picked) == min(wanted, max(0, total))
+    assert all(0 < n <= by_code[code].units for code, n in picked)
+    days = [by_code[code].expires_on or "9999" for code, _ in picked]
+    assert days == sorted(days)
+    assert all(n == by_code[code].units for code, n in picked[1:-1])

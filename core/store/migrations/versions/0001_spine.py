@@ -738,6 +738,26 @@ def upgrade() -> None:
     op.create_index(op.f("ix_parcels_fulfilment_id"), "parcels", ["fulfilment_id"], unique=False)
     op.create_index(op.f("ix_parcels_order_id"), "parcels", ["order_id"], unique=False)
     op.create_table(
+        "picks",
+        sa.Column("fulfilment_id", database.Id, nullable=False),
+        sa.Column("n", database.Id, nullable=False),
+        sa.Column("lot", sa.String(length=200), nullable=False),
+        sa.Column("cell_id", database.Id, nullable=False),
+        sa.Column("units", database.Id, server_default="0", nullable=False),
+        sa.Column("remaining", database.Id, server_default="0", nullable=False),
+        sa.CheckConstraint("remaining >= 0 and remaining <= units", name=op.f("ck_picks_units")),
+        sa.ForeignKeyConstraint(["fulfilment_id"], ["fulfilments.id"], name=op.f("fk_picks_fulfilment_id")),
+        sa.PrimaryKeyConstraint("fulfilment_id", "n", "lot", name=op.f("pk_picks")),
+    )
+    op.create_index(
+        "ix_picks_cell_id",
+        "picks",
+        ["cell_id", "lot"],
+        unique=False,
+        sqlite_where=sa.text("remaining > 0"),
+        postgresql_where=sa.text("remaining > 0"),
+    )
+    op.create_table(
         "return_lines",
         sa.Column("return_id", database.Id, nullable=False),
         sa.Column("n", database.Id, nullable=False),
