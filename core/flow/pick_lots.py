@@ -16,7 +16,7 @@ from core.store.lots import UNNAMED
 from core.store.store import Transaction, many
 
 Row = Mapping[str, Any]
-LATER = "lot {} of {} left with {} although {} expires first and was to leave: settle with the warehouse why"
+LATER = "{2} units of lot {0} left for {1} although {3} expires first and was to leave: ask the warehouse why"
 
 
 def instruct(tx: Transaction, lines: Sequence[Row], cells: Mapping[int, int]) -> None:
@@ -56,26 +56,34 @@ def check(tx: Transaction, fulfilment: Row, left: Sequence[LotMove]) -> None:
 
     left: signed moves of the confirmation, not booked yet.
     """
-    picks = [p for p in many(tx, t.picks, "fulfilment_id", [fulfilment["id"]]) if p["remaining"]]
-    for move in left if picks else ():
-        rest = _tick_off(tx, [p for p in picks if p["cell_id"] == move.cell.id], move)
-        waits = [p for p in picks if p["cell_id"] == move.cell.id and p["lot"] != move.lot]
-        if rest and (first := _sooner(tx, move, waits)):
-            why = LATER.format(move.lot, fulfilment["ref"], rest, first)
+    picks = [dict(p) for p in many(tx, t.picks, "fulfilment_id", [fulfilment["id"]]) if p["remaining"]]
+    if not picks:
+        return
+    rest = [(move, _tick_off(tx, _of(picks, move, own=True), -move.units)) for move in left]
+    for move, units in ((move, units) for move, units in rest if units > 0):
+        waits = [p for p in _of(picks, move, own=False) if p["remaining"]]
+        if first := _sooner(tx, move, waits):
+            why = LATER.format(move.lot, fulfilment["ref"], units, first)
             ask_person(tx, "lot.too_soon", f"fulfilment:{fulfilment['id']}", fulfilment["merchant_id"], why)
+        _tick_off(tx, waits, units)
 
 
-def _tick_off(tx: Transaction, picks: Sequence[Row], move: LotMove) -> int:
-    """Take units that left off the instructions, of their own lot first; returns those that were not to leave."""
-    units, strange, p = -move.units, -move.units, t.picks.c
-    for one in sorted(picks, key=lambda it: it["lot"] != move.lot):
+def _of(picks: Sequence[dict[str, Any]], move: LotMove, own: bool) -> list[dict[str, Any]]:
+    """Instructions for the cell something left from: of that lot, or of others."""
+    return [p for p in picks if p["cell_id"] == move.cell.id and (p["lot"] == move.lot) == own]
+
+
+def _tick_off(tx: Transaction, picks: Sequence[dict[str, Any]], units: int) -> int:
+    """Take units that left off these instructions; returns those beyond them."""
+    p = t.picks.c
+    for one in picks:
         done = min(units, one["remaining"])
         if done > 0:
-            mine = (p.fulfilment_id == one["fulfilment_id"]) & (p.n == one["n"]) & (p.lot == one["lot"])
-            tx.conn.execute(update(t.picks).where(mine).values(remaining=p.remaining - done))
+            one["remaining"] -= done
             units -= done
-            strange -= done if one["lot"] == move.lot else 0
-    return max(0, strange)
+            mine = (p.fulfilment_id == one["fulfilment_id"]) & (p.n == one["n"]) & (p.lot == one["lot"])
+            tx.conn.execute(update(t.picks).where(mine).values(remaining=one["remaining"]))
+    return units
 
 
 def _sooner(tx: Transaction, move: LotMove, waits: Sequence[Row]) -> str:

@@ -361,6 +361,23 @@ def test_lots_that_leave_as_instructed_or_sooner_to_expire_ask_nobody(hub: World
     assert hub.audit() == []
 
 
+def test_more_lots_than_were_to_leave_are_booked_and_ask_nobody_where_the_first_left_too(hub: World) -> None:
+    two_lots(hub)
+    released(hub, "A", 2)
+    assert ships(hub, "A", {"L2": 2, "L1": 2}) == ["done"]
+    assert (on_hand(hub), hub.worklist()) == ({"L1": 1, "L2": 5, "?": 2}, [])
+    assert instructed(hub, "A") == {"L1": 0}
+
+
+def test_the_audit_finds_lots_that_are_to_leave_for_what_is_over(hub: World) -> None:
+    two_lots(hub)
+    released(hub, "A", 2)
+    ships(hub, "A", {"L1": 2})
+    hub.store.write(lambda tx: tx.conn.execute(t.picks.update().values(remaining=1)))
+    ident = hub.fulfilments("A")[0]["id"]
+    assert hub.audit() == [f"fulfilment {ident} is over, but lots are still to leave for it"]
+
+
 def test_lots_of_an_order_that_was_called_off_are_given_to_others(hub: World) -> None:
     two_lots(hub)
     hub.takes(order("A", ("pen", 3)))
