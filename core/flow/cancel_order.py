@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from core.flow import end_fulfilment, release_order
+from core.flow import end_fulfilment, pick_lots, release_order
 from core.flow.change_order import units_wanted
 from core.flow.tell import Happened, settle, tell
 from core.rules import kits
@@ -140,6 +140,7 @@ def revise(tx: Transaction, ledger: Ledger, order_id: int) -> None:
 def _detach(tx: Transaction, fulfilment: Mapping[str, Any]) -> None:
     """The fulfilment is off; its claims stand for the order alone again, which may be released anew."""
     tx.set(t.fulfilments, fulfilment["id"], state="cancelled", final=True)
+    pick_lots.let_go(tx, fulfilment["id"])
     c = t.claims.c
     tx.conn.execute(
         update(t.claims).where(c.fulfilment_id == fulfilment["id"], c.open.is_(True)).values(fulfilment_id=None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from core.flow import track_parcel
+from core.flow import pick_lots, track_parcel
 from core.flow.tell import Happened, tell
 from core.store import tables as t
 from core.store.store import Transaction, many, one
@@ -22,6 +22,7 @@ def finish(tx: Transaction, fulfilment: Mapping[str, Any], missing: int = 0, sto
     left = any(line["shipped"] for line in many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment["id"]]))
     state = "shipped" if left else "cancelled" if stopped else "short"
     tx.set(t.fulfilments, fulfilment["id"], state=state, final=True, shipped_at=tx.now if left else None)
+    pick_lots.let_go(tx, fulfilment["id"])
     order = one(tx, t.orders, id=fulfilment["order_id"])
     assert order is not None
     ids = {"fulfilment": fulfilment["id"], "order": order["id"]}

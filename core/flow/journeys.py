@@ -8,6 +8,7 @@ from typing import Any
 
 from core.flow import (
     compare_stock,
+    hold_goods,
     link_items,
     move_stock,
     reserve_stock,
@@ -18,6 +19,7 @@ from core.flow import (
     transfer_stock,
 )
 from core.flow.hear import Spoken
+from core.flow.hold_goods import Freeze, Thaw
 from core.flow.reserve_stock import Confirm, Release, Reserve
 from core.flow.transfer_stock import Transfer
 from core.store.ledger import Ledger
@@ -28,6 +30,8 @@ COMMANDS: dict[type, Callable[[Transaction, Ledger, Any], Sequence[Any]]] = {
     Confirm: reserve_stock.confirm,
     Release: reserve_stock.release,
     Transfer: transfer_stock.transfer,
+    Freeze: hold_goods.freeze,
+    Thaw: hold_goods.thaw,
 }
 """Command → the journey that decides several of them: one answer each, in order."""
 DOCUMENTS: dict[str, Callable[[Transaction, Sequence[Spoken]], None]] = {

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import select, update
 
 from core.errors import Refused, Unmatched, YipanError
-from core.flow import carry_transfer, keep_promises, regrade_goods
+from core.flow import carry_transfer, keep_promises, name_lots, regrade_goods
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Adjustment, AdjustmentRow, Asn, AsnLine, Receipt, ReceivedLine
@@ -17,7 +17,7 @@ from core.rules import posting
 from core.store import inbox
 from core.store import tables as t
 from core.store.keepers import linked_warehouse, owned
-from core.store.ledger import CellKey, Entry, Ledger
+from core.store.ledger import CellKey, Entry, Ledger, LotMove
 from core.store.store import Transaction, many, one
 
 ANNOUNCE = 10**12
@@ -143,7 +143,8 @@ def _receive(
         entries += _arrive(ledger, row, item, condition, n, announced.get(item, 0))
         announced[item] = max(0, announced.get(item, 0) - n)
     _note_received(tx, row["id"], by_item)
-    ledger.book(key, "receive", f"inbox:{spoken.inbox_id}", _in_order(entries), receipt.happened_at)
+    lots = [move for line in receipt.lines for move in _lots(ledger, row, items[line.sku], line)]
+    ledger.book(key, "receive", f"inbox:{spoken.inbox_id}", _in_order(entries), receipt.happened_at, lots)
     if receipt.final:
         _close(tx, ledger, row, announced)
     return None
@@ -179,6 +180,10 @@ def _arrive(
     to = "free" if condition == "ZP" else "held"
     moves = posting.receipt(units, announced=announced, suspense=cell.suspense, to=to)
     return [Entry(good if account == "inbound" else cell, account, n) for account, n in moves]
+
+
+def _lots(ledger: Ledger, row: Mapping[str, Any], item: int, line: ReceivedLine) -> list[LotMove]:
+    return name_lots.moves(ledger.cell(CellKey(row["owner_id"], item, row["warehouse_id"], line.condition)), line.lots)
 
 
 def _in_order(entries: Sequence[Entry]) -> list[Entry]:
@@ -252,9 +257,8 @@ def _adjust(
     cell = ledger.cell(CellKey(found[0], found[1], warehouse, row.condition))
     account = "free" if row.condition == "ZP" else "held"
     moves = posting.count(row.quantity, account=account, balance=getattr(cell, account), suspense=cell.suspense)
-    ledger.book(
-        key, "adjust", f"inbox:{spoken.inbox_id}", [Entry(cell, a, q) for a, q in moves], row.happened_at or happened_at
-    )
+    entries, at = [Entry(cell, a, q) for a, q in moves], row.happened_at or happened_at
+    ledger.book(key, "adjust", f"inbox:{spoken.inbox_id}", entries, at, name_lots.moves(cell, row.lots))
     return None
 
 

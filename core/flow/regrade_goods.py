@@ -9,9 +9,10 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 
 from core.errors import Refused, Unmatched
-from core.flow import keep_promises
+from core.flow import keep_promises, name_lots
 from core.flow.hear import Spoken
 from core.model import Adjustment, AdjustmentRow
+from core.model.stock import Lot
 from core.rules import posting
 from core.store import tables as t
 from core.store.keepers import linked_warehouse, owned
@@ -20,13 +21,18 @@ from core.store.store import Transaction
 
 
 class Judged(NamedTuple):
-    """So many base units of a cell are of another condition. key: the business key of who said so."""
+    """So many base units of a cell are of another condition. key: the business key of who said so.
+
+    less, more: the lots that are named of what left the one and came to the other, signed.
+    """
 
     key: str
     cause: str
     origin: CellKey
     condition: str
     units: int
+    less: Sequence[Lot] = ()
+    more: Sequence[Lot] = ()
 
 
 Pair = tuple[int, int]
@@ -65,7 +71,7 @@ def regrade(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Adjustment, p
         tx.tally("duplicates_absorbed")
         return None
     origin = CellKey(*found, warehouse, less.condition)
-    judged = Judged(key, f"inbox:{spoken.inbox_id}", origin, more.condition, more.quantity)
+    judged = Judged(key, f"inbox:{spoken.inbox_id}", origin, more.condition, more.quantity, less.lots, more.lots)
     book(ledger, judged, less.happened_at or told.happened_at)
     return None
 
@@ -74,7 +80,8 @@ def book(ledger: Ledger, judged: Judged, happened_at: datetime | None = None) ->
     """One journal: out of one condition, the units that the books lack there out of suspense, and into the other."""
     origin = ledger.cell(judged.origin)
     goal = ledger.cell(judged.origin._replace(condition=judged.condition))
-    ledger.book(judged.key, "regrade", judged.cause, _entries(origin, goal, judged.units), happened_at)
+    lots = name_lots.moves(origin, judged.less) + name_lots.moves(goal, judged.more)
+    ledger.book(judged.key, "regrade", judged.cause, _entries(origin, goal, judged.units), happened_at, lots)
 
 
 def judge(tx: Transaction, ledger: Ledger, judged: Judged) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from core.flow import sell_kits
+from core.flow import pick_lots, sell_kits
 from core.flow.tell import Happened, settle, tell
 from core.model import Booking, DeliveryLine, DeliveryOrder, Party
 from core.store import inbox
@@ -132,9 +132,9 @@ def _make(
     tx.add(
         t.fulfilments, [{**row, "state": state, "carrier": warehouse["carrier"], "final": False, "created_at": tx.now}]
     )
-    tx.add(
-        t.fulfilment_lines, [_line(tx, ident, n, claim, cells[claim["cell_id"]]) for n, claim in enumerate(claims, 1)]
-    )
+    lines = [_line(tx, ident, n, claim, cells[claim["cell_id"]]) for n, claim in enumerate(claims, 1)]
+    tx.add(t.fulfilment_lines, lines)
+    pick_lots.instruct(tx, lines, {claim["id"]: claim["cell_id"] for claim in claims})
     ids = [c["id"] for c in claims]
     tx.conn.execute(update(t.claims).where(t.claims.c.id.in_(ids)).values(fulfilment_id=ident, soft=False))
     type_ = "fulfilment.labelled" if labelled else "fulfilment.released"
@@ -235,6 +235,7 @@ def delivery_order(tx: Transaction, fulfilment_id: int, doubted: bool = False) -
     lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
     sold = {row["id"]: row for row in many(tx, t.order_lines, "id", [line["line_id"] for line in lines])}
     priced = sell_kits.priced(lines, sold)
+    lots = pick_lots.told(tx, fulfilment_id)
     assert shop is not None
     return DeliveryOrder(
         ref=fulfilment["ref"],
@@ -251,14 +252,32 @@ def delivery_order(tx: Transaction, fulfilment_id: int, doubted: bool = False) -
         currency=order["currency"],
         total_minor=sum(line["net_minor"] for line in priced) + order["freight_minor"],
         freight_minor=order["freight_minor"],
-        note=note,
+        note="; ".join([*([note] if note else []), *_several(lines, lots)]),
         sender=Party(**(warehouse["sender"] or {})),
         receiver=receiver,
-        lines=tuple(_delivery_line(line, price) for line, price in zip(lines, priced, strict=True)),
+        lines=tuple(_delivery_line(line, price, lots) for line, price in zip(lines, priced, strict=True)),
     )
 
 
-def _delivery_line(line: Mapping[str, Any], sold: Mapping[str, Any]) -> DeliveryLine:
+def _several(lines: Sequence[Mapping[str, Any]], lots: Mapping[int, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Lines that several lots are to fill, in words: a delivery order has room for one lot a line."""
+    return [
+        f"{line['sku']}: " + ", ".join(f"{lot['units']} × {lot['lot']}" for lot in lots[line["n"]])
+        for line in lines
+        if _one_lot(line, lots) is None and line["n"] in lots
+    ]
+
+
+def _one_lot(line: Mapping[str, Any], lots: Mapping[int, Sequence[Mapping[str, Any]]]) -> Mapping[str, Any] | None:
+    """The lot all units of a line are to be of, if there is one."""
+    mine = lots.get(line["n"], ())
+    return mine[0] if len(mine) == 1 and mine[0]["units"] == line["quantity"] else None
+
+
+def _delivery_line(
+    line: Mapping[str, Any], sold: Mapping[str, Any], lots: Mapping[int, Sequence[Mapping[str, Any]]]
+) -> DeliveryLine:
+    lot = _one_lot(line, lots)
     return DeliveryLine(
         line=str(line["n"]),
         sku=line["sku"],
@@ -268,6 +287,8 @@ def _delivery_line(line: Mapping[str, Any], sold: Mapping[str, Any]) -> Delivery
         order_line=sold["ref"],
         net_minor=sold["net_minor"],
         unit_minor=sold["net_minor"] // max(1, sold["ordered"]),
+        lot=lot["lot"] if lot else "",
+        expires_on=lot["expires_on"] if lot else None,
     )
 
 

@@ -11,15 +11,16 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, or_, select, update
 
 from core.errors import Refused, Unmatched, YipanError
-from core.flow import keep_promises, sell_kits
+from core.flow import keep_promises, name_lots, sell_kits
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, ask_person, tell
 from core.model import Return, ReturnedLine
+from core.model.stock import Lot
 from core.rules import posting
 from core.store import inbox
 from core.store import tables as t
 from core.store.keepers import linked_warehouse, owned
-from core.store.ledger import CellKey, Entry, Ledger
+from core.store.ledger import Cell, CellKey, Entry, Ledger
 from core.store.store import Transaction, one
 
 Row = Mapping[str, Any]
@@ -37,6 +38,7 @@ class Back(NamedTuple):
     condition: str
     units: int
     order: Row | None
+    lots: Sequence[Lot] = ()
 
 
 def take_back(tx: Transaction, batch: Sequence[Spoken]) -> None:
@@ -66,7 +68,8 @@ def _take_back(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Return) ->
     if ledger.known([key]):
         return _repeated(tx, ledger, key, told, backs)
     entries = [e for back in backs for e in _arrive(ledger, warehouse, back)]
-    ledger.book(key, "return", f"inbox:{spoken.inbox_id}", entries, told.happened_at)
+    lots = [move for back in backs for move in name_lots.moves(_cell(ledger, warehouse, back), back.lots)]
+    ledger.book(key, "return", f"inbox:{spoken.inbox_id}", entries, told.happened_at, lots)
     _keep(tx, spoken, told, warehouse, backs)
     return None
 
@@ -75,7 +78,7 @@ def _back(tx: Transaction, spoken: Spoken, told: Return, line: ReturnedLine, war
     """What came back and of which order; None where its SKU is nobody's under that keeper code."""
     order = _order(tx, spoken.connection_id, told, line)
     found = (_sent(tx, order, line) if order else None) or owned(tx, warehouse, line.keeper, line.sku, kits=True)
-    return Back(line.sku, *found, line.condition, line.quantity, order) if found else None
+    return Back(line.sku, *found, line.condition, line.quantity, order, line.lots) if found else None
 
 
 def _parts(tx: Transaction, back: Back) -> list[Back]:
@@ -84,7 +87,9 @@ def _parts(tx: Transaction, back: Back) -> list[Back]:
     query = select(ol.recipe).where(ol.order_id == (back.order["id"] if back.order else 0), ol.item_id == back.item_id)
     sold = tx.conn.execute(query.order_by(ol.id).limit(1)).scalar()
     recipe = sold or sell_kits.recipes(tx, [back.item_id]).get(back.item_id)
-    return [back._replace(item_id=int(part), units=back.units * n) for part, n in recipe.items()] if recipe else [back]
+    if not recipe:
+        return [back]
+    return [back._replace(item_id=int(part), units=back.units * n, lots=()) for part, n in recipe.items()]
 
 
 def _sent(tx: Transaction, order: Row, line: ReturnedLine) -> tuple[int, int] | None:
@@ -125,8 +130,12 @@ def _repeated(tx: Transaction, ledger: Ledger, key: str, told: Return, backs: Se
     return None
 
 
+def _cell(ledger: Ledger, warehouse: int, back: Back) -> Cell:
+    return ledger.cell(CellKey(back.owner_id, back.item_id, warehouse, back.condition))
+
+
 def _arrive(ledger: Ledger, warehouse: int, back: Back) -> list[Entry]:
-    cell = ledger.cell(CellKey(back.owner_id, back.item_id, warehouse, back.condition))
+    cell = _cell(ledger, warehouse, back)
     to = "free" if back.condition == "ZP" else "held"
     return [Entry(cell, account, n) for account, n in posting.inflow(back.units, suspense=cell.suspense, to=to)]
 

@@ -9,16 +9,26 @@ from typing import Any, NamedTuple
 from sqlalchemy import case, select, update
 
 from core.errors import Refused, Unmatched, YipanError
-from core.flow import cancel_order, carry_transfer, end_fulfilment, keep_promises, sell_kits, send_instead
+from core.flow import (
+    cancel_order,
+    carry_transfer,
+    end_fulfilment,
+    keep_promises,
+    name_lots,
+    pick_lots,
+    sell_kits,
+    send_instead,
+)
 from core.flow.hear import Spoken, fresh
 from core.flow.release_order import expect_parcel
 from core.flow.send_instead import Instead
 from core.flow.tell import Happened, ask_person, tell
 from core.model import Confirm, ConfirmedLine, Progress, Shipment, ShippedLine
+from core.model.stock import Lot
 from core.rules.posting import outflow
 from core.store import inbox
 from core.store import tables as t
-from core.store.ledger import Entry, Ledger, standing
+from core.store.ledger import CellKey, Entry, Ledger, LotMove, standing
 from core.store.store import Transaction, many, one
 
 STAGES = ("released", "accepted", "working", "ready")
@@ -65,7 +75,9 @@ def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) 
     if ledger.known([key]):
         return _repeated(tx, ledger, key, confirm, left)
     entries = _leave(tx, ledger, left)
-    ledger.book(key, "ship", f"inbox:{spoken.inbox_id}", entries, confirm.happened_at)
+    lots = _lots(tx, ledger, left)
+    pick_lots.check(tx, fulfilment, lots)
+    ledger.book(key, "ship", f"inbox:{spoken.inbox_id}", entries, confirm.happened_at, lots)
     waybill = _parcels(tx, fulfilment, confirm)
     if fulfilment["final"]:
         _late(tx, fulfilment, any(gone.units for gone in left), key)
@@ -82,18 +94,33 @@ class Gone(NamedTuple):
     line: Mapping[str, Any]
     item_id: int
     units: int
+    lots: Sequence[Lot] = ()
 
 
 def _left(lines: Sequence[Mapping[str, Any]], instead: Instead, confirm: Confirm) -> list[Gone]:
     """What left, line by line; a line that is told in several rows (lots) is summed."""
     units: dict[tuple[int, int], int] = defaultdict(int)
+    lots: dict[tuple[int, int], list[Lot]] = defaultdict(list)
     for told in confirm.lines:
         line = _line(lines, told)
         found = (line, line["item_id"]) if line else send_instead.stands_for(instead, told)
         assert found is not None
         units[found[0]["n"], found[1]] += told.quantity
+        lots[found[0]["n"], found[1]] += told.lots
     by_n = {line["n"]: line for line in lines}
-    return [Gone(by_n[n], item, some) for (n, item), some in sorted(units.items())]
+    return [Gone(by_n[n], item, some, lots[n, item]) for (n, item), some in sorted(units.items())]
+
+
+def _lots(tx: Transaction, ledger: Ledger, left: Sequence[Gone]) -> list[LotMove]:
+    """The lots that are told of what left, in the cell it left from."""
+    moves: list[LotMove] = []
+    for gone in (it for it in left if it.lots):
+        claim = one(tx, t.claims, id=gone.line["claim_id"])
+        assert claim is not None
+        wanted = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]].key
+        cell = ledger.cell(CellKey(wanted.owner_id, gone.item_id, wanted.warehouse_id))
+        moves += name_lots.moves(cell, gone.lots, sign=-1)
+    return moves
 
 
 def _line(lines: Sequence[Mapping[str, Any]], told: ConfirmedLine) -> Mapping[str, Any] | None:
@@ -119,7 +146,7 @@ def _leave(tx: Transaction, ledger: Ledger, left: Sequence[Gone]) -> list[Entry]
     Where another item was sent, the claim's units come free and the other's free ones leave, else its suspense.
     """
     entries: list[Entry] = []
-    for line, item_id, units in left:
+    for line, item_id, units, _ in left:
         claim = one(tx, t.claims, id=line["claim_id"])
         assert claim is not None
         cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]

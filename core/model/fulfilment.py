@@ -105,7 +105,7 @@ class Return(Model):
 
 
 class DeliveryLine(Model):
-    """One line the warehouse shall pick, in base units. Amounts are totals of the line."""
+    """One line the warehouse shall pick, in base units. Amounts are totals of the line. lot: of which all shall be."""
 
     line: Ref
     sku: Ref
@@ -115,6 +115,8 @@ class DeliveryLine(Model):
     order_line: str = ""
     net_minor: Minor = 0
     unit_minor: Minor = 0
+    lot: str = ""
+    expires_on: str | None = None
 
 
 class DeliveryOrder(Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -18,6 +19,8 @@ class Lot(Model):
     code: str = ""
     quantity: Change
     condition: Condition | None = None
+    made_on: date | None = None
+    expires_on: date | None = None
 
 
 def check_lots(lots: tuple[Lot, ...], quantity: int, condition: Condition) -> None:

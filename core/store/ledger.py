@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, func, select, update
 
 from core.errors import Broken
+from core.store import lots
 from core.store import tables as t
 from core.store.database import Rows, insert_or_skip, look, write_rows
 from core.store.store import Transaction
 
 GUARDED = ("free", "reserved", "held", "transit", "inbound")
 KEPT = (*GUARDED, "suspense")
+ON_HAND = ("free", "reserved", "held", "suspense")
 JOURNAL = ("id", "key", "kind", "cause", "happened_at", "recorded_at")
 CELL = ("id", "owner_id", "item_id", "warehouse_id", "condition", *KEPT)
 ENTRY = ("journal_id", "n", "cell_id", "account", "quantity")
@@ -75,6 +77,16 @@ class Entry(NamedTuple):
     quantity: int
 
 
+class LotMove(NamedTuple):
+    """Units of an entry whose lot the document names: signed, on hand of one cell. Days are YYYY-MM-DD."""
+
+    cell: Cell
+    lot: str
+    units: int
+    made_on: str | None = None
+    expires_on: str | None = None
+
+
 class Ledger:
     """Cells and journals of one transaction; nothing is written before `flush`."""
 
@@ -85,6 +97,7 @@ class Ledger:
         self._by_id: dict[int, Cell] = {}
         self._journals: list[tuple[Any, ...]] = []
         self._entries: list[tuple[Any, ...]] = []
+        self._physical: list[lots.Moved] = []
         self._moved: dict[int, Cell] = {}
         self._marks: set[int] = set()
         self.risen: set[int] = set()
@@ -139,9 +152,18 @@ class Ledger:
         return self._sums(key, t.entries.c.account == "world")
 
     def book(
-        self, key: str, kind: str, cause: str, entries: Sequence[Entry], happened_at: datetime | None = None
+        self,
+        key: str,
+        kind: str,
+        cause: str,
+        entries: Sequence[Entry],
+        happened_at: datetime | None = None,
+        named: Sequence[LotMove] = (),
     ) -> None:
-        """One balanced journal. Raises Broken when it is unbalanced or would overdraw a guarded balance."""
+        """One balanced journal. named: lots of what it moves, as far as they are known.
+
+        Raises Broken when it is unbalanced or would overdraw a guarded balance.
+        """
         entries = [e for e in entries if e.quantity]
         _check_balanced(key, entries)
         ident = self._tx.ids.new()
@@ -150,6 +172,7 @@ class Ledger:
             self._entries.append((ident, n, cell.id, account, quantity))
             if account != "world":
                 self._move(cell, account, quantity, key)
+        self._physical += _physical(ident, entries, named)
 
     def flush(self, *also: Rows) -> None:
         """Write journals, entries, balances and marks; and rows of other tables that belong to them."""
@@ -162,6 +185,7 @@ class Ledger:
         )
         changes = [(cell.id, *map(sub, cell.balances(), cell.before)) for cell in moved]
         write_rows(tx.conn, [*inserts, *also], [Rows(t.cells, ("id", *KEPT), [c for c in changes if any(c[1:])])])
+        lots.write(tx, self._physical)
         self._watch_suspense([cell for cell, change in zip(moved, changes, strict=True) if change[-1]])
         if self._marks:
             tx.lanes.add("stock")
@@ -169,6 +193,7 @@ class Ledger:
             self._note_promises(cell)
             cell.before = cell.balances()
         self._journals, self._entries, self._moved, self._marks = [], [], {}, set()
+        self._physical = []
 
     def _sums(self, key: str, *where: ColumnElement[bool]) -> dict[int, int]:
         e, j, ce = t.entries.c, t.journals.c, t.cells.c
@@ -218,6 +243,20 @@ def standing(cell: Cell, account: str, entries: Iterable[Entry]) -> int:
     """The balance of an account once these entries are booked too."""
     moved = sum(e.quantity for e in entries if e.cell is cell and e.account == account)
     return int(getattr(cell, account)) + moved
+
+
+def _physical(journal_id: int, entries: Sequence[Entry], named: Sequence[LotMove]) -> list[lots.Moved]:
+    """What a journal changes of the units on hand, cell by cell."""
+    cells = {e.cell.id: e.cell for e in entries} | {move.cell.id: move.cell for move in named}
+    changes = dict.fromkeys(cells, 0)
+    for cell, account, quantity in entries:
+        changes[cell.id] += quantity if account in ON_HAND else 0
+    told = {ident: [lots.Named(*move[1:]) for move in named if move.cell.id == ident] for ident in changes}
+    return [
+        lots.Moved(journal_id, ident, cells[ident].key.item_id, units, told[ident])
+        for ident, units in changes.items()
+        if units or told[ident]
+    ]
 
 
 def _check_balanced(key: str, entries: Sequence[Entry]) -> None:

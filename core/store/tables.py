@@ -181,6 +181,7 @@ items = _table(
     _text("name"),
     _text("unit", default="EA"),
     _flag("is_kit", default="false"),
+    _flag("keeps_lots", default="false"),
     _when("created_at"),
     UniqueConstraint("owner_id", "sku"),
 )
@@ -256,6 +257,45 @@ entries = _table(
     _text("account", size=10),
     _units("quantity"),
 )
+lots = _table(
+    "lots",
+    Column("item_id", Id, ForeignKey("items.id"), primary_key=True),
+    Column("code", String(200), primary_key=True),
+    _text("made_on", null=True, size=10),
+    _text("expires_on", null=True, size=10),
+)
+"""Lots that were told of items that keep them; days as YYYY-MM-DD."""
+lot_on_hand = _table(
+    "lot_on_hand",
+    Column("cell_id", Id, primary_key=True),
+    Column("lot", String(200), primary_key=True),
+    _units("units"),
+)
+lot_entries = _table(
+    "lot_entries",
+    Column("journal_id", Id, primary_key=True),
+    Column("cell_id", Id, primary_key=True),
+    Column("lot", String(200), primary_key=True),
+    _units("units"),
+    Index("ix_lot_entries_cell_id", "cell_id"),
+)
+holds = _table(
+    "holds",
+    _id(),
+    _to("merchants", "owner_id"),
+    _text("ref"),
+    _to("cells", index=True),
+    _text("lot", null=True),
+    _text("reason"),
+    _text("who"),
+    _units("units"),
+    _units("remaining"),
+    _when("opened_at"),
+    _when("ended_at", null=True),
+    UniqueConstraint("owner_id", "ref"),
+    CheckConstraint("remaining >= 0 and remaining <= units", name="units"),
+)
+"""Good units a person keeps from being promised; remaining: those that are held still."""
 claims = _table(
     "claims",
     _id(),
@@ -399,6 +439,18 @@ fulfilment_lines = _table(
     _units("shipped"),
     _units("told"),
 )
+picks = _table(
+    "picks",
+    Column("fulfilment_id", Id, ForeignKey("fulfilments.id"), primary_key=True),
+    Column("n", Id, primary_key=True),
+    Column("lot", String(200), primary_key=True),
+    Column("cell_id", Id, nullable=False),
+    _units("units"),
+    _units("remaining"),
+    CheckConstraint("remaining >= 0 and remaining <= units", name="units"),
+    Index("ix_picks_cell_id", "cell_id", "lot", **only_where("remaining > 0")),
+)
+"""Lots a warehouse is told to send for a fulfilment's line; remaining: those that are still to leave."""
 sent_instead = _table(
     "sent_instead",
     Column("fulfilment_id", Id, ForeignKey("fulfilments.id"), primary_key=True),

@@ -10,10 +10,11 @@ from pydantic import Field
 from sqlalchemy import Table, select
 
 from core.errors import Unfit, Unmatched
+from core.store import lots
 from core.store import tables as t
 from core.store.database import chunks
 from core.store.scope import Scope
-from core.store.store import Transaction
+from core.store.store import Transaction, many
 from hub.onboard.form import Code, Form, Name, Ref, find, note
 from hub.onboard.warehouses import link
 
@@ -23,11 +24,12 @@ Units = Annotated[int, Field(ge=0, le=10**9)]
 
 
 class NewItem(Form):
-    """One item of an owner; unit is its base unit, in which all quantities count."""
+    """One item of an owner; unit is its base unit, in which all quantities count. keeps_lots: whether lots are told."""
 
     sku: Ref
     name: Name
     unit: str = "EA"
+    keeps_lots: bool = False
 
 
 class NewItems(Form):
@@ -79,6 +81,8 @@ def add_items(tx: Transaction, scope: Scope, new: NewItems) -> dict[str, int]:
     mine = t.items.c.owner_id == owner_id
     rows = [{"owner_id": owner_id, **item.model_dump()} for item in _once(new.items, "sku")]
     added, changed = _lay_over(tx, t.items, mine, "sku", rows)
+    kept = {item.sku for item in new.items if item.keeps_lots}
+    lots.begin(tx, [row["id"] for row in many(tx, t.items, "id", changed) if row["sku"] in kept])
     note(tx, scope, "items added", new.owner, added=len(added), changed=len(changed))
     return {"added": len(added), "changed": len(changed)}
 

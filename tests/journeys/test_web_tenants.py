@@ -31,6 +31,8 @@ THEIRS: dict[str, Any] = {
         "connection": "tmall-alpha",
         "lines": [{"sku": "SKU-alpha-1", "owner": "alpha", "quantity": 1}],
     },
+    "POST /holds": {"ref": "x", "owner": "alpha", "sku": "SKU-alpha-1", "warehouse": "HZ", "units": 1},
+    "POST /holds/{ref}/release": {},
     "POST /reservations/{ref}/confirm": None,
     "POST /reservations/{ref}/release": None,
     "POST /reservations/{ref}/order": {"connection": "tmall-alpha", "order": "x"},

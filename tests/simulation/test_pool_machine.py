@@ -33,6 +33,7 @@ from core.store.store import Transaction
 from hub import orders as work
 from hub.orders import Resource
 from tests.simulation import shown_stock
+from tests.simulation.held_lots import HeldLots
 from tests.simulation.moves import Moves
 from tests.unit.test_kits import kit
 from tests.worlds import Clock, closed, order, store, unpaid, world
@@ -56,7 +57,7 @@ class Physics:
         self.there[(sku, warehouse)] = self.there.get((sku, warehouse), 0) + units
 
 
-class PoolMachine(Moves, RuleBasedStateMachine):
+class PoolMachine(Moves, HeldLots, RuleBasedStateMachine):
     """One pool, three shops, two warehouses."""
 
     def __init__(self) -> None:
@@ -76,6 +77,7 @@ class PoolMachine(Moves, RuleBasedStateMachine):
         self.hub.store.write(self.ink_may_be_sent_for_pens)
         self.hub.store.write(shown_stock.set_limits)
         kit(self.hub)
+        self.begin_lots()
         for sku, warehouse, units in (("pen", "east", 12), ("pen", "west", 6), ("ink", "east", 5)):
             self.hub.counts(sku, units, warehouse)
             self.physics.move(sku, warehouse, units)

@@ -788,6 +788,7 @@ def test_the_audit_finds_a_balance_that_was_changed_by_hand(hub: World) -> None:
     assert hub.audit() == [
         f"cell {cell['id']}: free is 9, its journal says 10, last by adjust of {journal['cause']}",
         f"cell {cell['id']}: held is 1, its journal says 0",
+        f"cell {cell['id']}: 1 units are held, its holds say 0",
     ]
 
 

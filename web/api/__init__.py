@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from web.api import access, connections, counts, goods, orders, parked, parties, reconcile, reservations, transfers
+from web.api import (
+    access,
+    connections,
+    counts,
+    goods,
+    holds,
+    orders,
+    parked,
+    parties,
+    reconcile,
+    reservations,
+    transfers,
+)
 
 
 def routers() -> list[APIRouter]:
     """All doors of the API."""
-    stock = (goods, reservations, transfers, counts, reconcile)
+    stock = (goods, holds, reservations, transfers, counts, reconcile)
     return [m.router for m in (parties, connections, *stock, orders, parked, access)]

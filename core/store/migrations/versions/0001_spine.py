@@ -54,6 +54,22 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", name=op.f("uq_journals_key")),
     )
     op.create_table(
+        "lot_entries",
+        sa.Column("journal_id", database.Id, nullable=False),
+        sa.Column("cell_id", database.Id, nullable=False),
+        sa.Column("lot", sa.String(length=200), nullable=False),
+        sa.Column("units", database.Id, server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("journal_id", "cell_id", "lot", name=op.f("pk_lot_entries")),
+    )
+    op.create_index("ix_lot_entries_cell_id", "lot_entries", ["cell_id"], unique=False)
+    op.create_table(
+        "lot_on_hand",
+        sa.Column("cell_id", database.Id, nullable=False),
+        sa.Column("lot", sa.String(length=200), nullable=False),
+        sa.Column("units", database.Id, server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("cell_id", "lot", name=op.f("pk_lot_on_hand")),
+    )
+    op.create_table(
         "marks",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
         sa.Column("items", database.Json, nullable=True),
@@ -160,6 +176,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("unit", sa.String(length=200), server_default="EA", nullable=False),
         sa.Column("is_kit", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.Column("keeps_lots", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("created_at", database.Utc(), nullable=False),
         sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_items_owner_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_items")),
@@ -318,6 +335,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("connection_id", "ref", name=op.f("uq_listings_connection_id_ref")),
     )
     op.create_index(op.f("ix_listings_item_id"), "listings", ["item_id"], unique=False)
+    op.create_table(
+        "lots",
+        sa.Column("item_id", database.Id, nullable=False),
+        sa.Column("code", sa.String(length=200), nullable=False),
+        sa.Column("made_on", sa.String(length=10), nullable=True),
+        sa.Column("expires_on", sa.String(length=10), nullable=True),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_lots_item_id")),
+        sa.PrimaryKeyConstraint("item_id", "code", name=op.f("pk_lots")),
+    )
     op.create_table(
         "orders",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
@@ -767,6 +793,26 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_count_lines_cell_id"), "count_lines", ["cell_id"], unique=False)
     op.create_table(
+        "holds",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("owner_id", database.Id, nullable=False),
+        sa.Column("ref", sa.String(length=200), nullable=False),
+        sa.Column("cell_id", database.Id, nullable=False),
+        sa.Column("lot", sa.String(length=200), nullable=True),
+        sa.Column("reason", sa.String(length=200), nullable=False),
+        sa.Column("who", sa.String(length=200), nullable=False),
+        sa.Column("units", database.Id, server_default="0", nullable=False),
+        sa.Column("remaining", database.Id, server_default="0", nullable=False),
+        sa.Column("opened_at", database.Utc(), nullable=False),
+        sa.Column("ended_at", database.Utc(), nullable=True),
+        sa.CheckConstraint("remaining >= 0 and remaining <= units", name=op.f("ck_holds_units")),
+        sa.ForeignKeyConstraint(["cell_id"], ["cells.id"], name=op.f("fk_holds_cell_id")),
+        sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_holds_owner_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_holds")),
+        sa.UniqueConstraint("owner_id", "ref", name=op.f("uq_holds_owner_id_ref")),
+    )
+    op.create_index(op.f("ix_holds_cell_id"), "holds", ["cell_id"], unique=False)
+    op.create_table(
         "parcels",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
         sa.Column("carrier", sa.String(length=200), nullable=False),
@@ -787,6 +833,26 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_parcels_fulfilment_id"), "parcels", ["fulfilment_id"], unique=False)
     op.create_index(op.f("ix_parcels_order_id"), "parcels", ["order_id"], unique=False)
+    op.create_table(
+        "picks",
+        sa.Column("fulfilment_id", database.Id, nullable=False),
+        sa.Column("n", database.Id, nullable=False),
+        sa.Column("lot", sa.String(length=200), nullable=False),
+        sa.Column("cell_id", database.Id, nullable=False),
+        sa.Column("units", database.Id, server_default="0", nullable=False),
+        sa.Column("remaining", database.Id, server_default="0", nullable=False),
+        sa.CheckConstraint("remaining >= 0 and remaining <= units", name=op.f("ck_picks_units")),
+        sa.ForeignKeyConstraint(["fulfilment_id"], ["fulfilments.id"], name=op.f("fk_picks_fulfilment_id")),
+        sa.PrimaryKeyConstraint("fulfilment_id", "n", "lot", name=op.f("pk_picks")),
+    )
+    op.create_index(
+        "ix_picks_cell_id",
+        "picks",
+        ["cell_id", "lot"],
+        unique=False,
+        sqlite_where=sa.text("remaining > 0"),
+        postgresql_where=sa.text("remaining > 0"),
+    )
     op.create_table(
         "return_lines",
         sa.Column("return_id", database.Id, nullable=False),

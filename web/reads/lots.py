@@ -1,0 +1,43 @@
+"""Which lots an item's units are of, and what of it is held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+
+from core.store import tables as t
+from core.store.scope import Scope
+from core.store.store import Transaction
+from hub import holds as work
+from hub.onboard.goods import item_id
+from hub.reservations import holder
+from web.reads.shape import PAGE, all_shown, number, paged
+
+
+def lots(tx: Transaction, scope: Scope, sku: str, owner: str | None = None) -> dict[str, Any]:
+    """Lots of an item by cell, soonest to expire first: on hand, days, held, told to leave. Raises Unmatched."""
+    owner_id = holder(tx, scope, owner)
+    code = tx.conn.execute(select(t.merchants.c.code).where(t.merchants.c.id == owner_id)).scalar_one()
+    ident = item_id(tx, scope, code, sku)
+    li, lo, ce, w, h, p = t.lot_on_hand.c, t.lots.c, t.cells.c, t.warehouses.c, t.holds.c, t.picks.c
+    held = select(func.coalesce(func.sum(h.remaining), 0)).where(h.cell_id == li.cell_id, h.lot == li.lot)
+    told = select(func.coalesce(func.sum(p.remaining), 0)).where(
+        p.cell_id == li.cell_id, p.lot == li.lot, p.remaining > 0
+    )
+    names = (w.code.label("warehouse"), ce.condition, li.lot, li.units.label("on_hand"), lo.made_on, lo.expires_on)
+    query = select(*names, held.scalar_subquery().label("held"), told.scalar_subquery().label("instructed")).join(
+        t.cells, ce.id == li.cell_id
+    )
+    query = query.join(t.warehouses, w.id == ce.warehouse_id)
+    query = query.join(t.lots, (lo.item_id == ce.item_id) & (lo.code == li.lot), isouter=True)
+    order = (w.code, ce.condition, lo.expires_on.is_(None), lo.expires_on, li.lot)
+    found = tx.rows(query.where(ce.item_id == ident, li.units != 0).order_by(*order))
+    rows = [{**row, "held": int(row["held"]), "instructed": int(row["instructed"])} for row in found]
+    return {"sku": sku, "lots": all_shown(rows), "as_of": tx.now.isoformat()}
+
+
+def holds(tx: Transaction, scope: Scope, sku: str = "", after: str = "", limit: int = PAGE) -> dict[str, Any]:
+    """A page of holds by id, ended ones too. sku: of this item only."""
+    where = [*([t.items.c.sku == sku] if sku else []), *([t.holds.c.id > number(after)] if after else [])]
+    return paged(tx, work.rows(tx, scope, *where, limit=limit + 1), limit)
