@@ -5,7 +5,7 @@ BENCHES ?= mapping callbacks
 ARGS ?=
 STAMP := $(VENV)/.installed
 PYTEST := $(VENV)/bin/python -m pytest
-EMBEDDED := tests/unit tests/contract tests/journeys tests/simulation
+EMBEDDED := tests/simulation tests/journeys tests/unit tests/contract
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
 .PHONY: help install demo run test check test-services test-peers test-long bench

@@ -23,6 +23,7 @@ THEIRS: dict[str, Any] = {
     "POST /connections/{code}/links": [{"ref": "x", "warehouse": "HZ"}],
     "POST /connections/{code}/{action}": None,
     "POST /items": {"owner": "alpha", "items": [{"sku": "x", "name": "x"}]},
+    "PUT /items/{sku}/parts": {"owner": "alpha", "parts": {"ink": 2}},
     "PUT /items/{sku}/substitutes": {"owner": "alpha", "substitutes": []},
     "POST /listings": {"connection": "tmall-alpha", "listings": [{"ref": "x", "item": "SKU-alpha-1"}]},
     "POST /inbound": {"owner": "alpha", "warehouse": "HZ", "lines": [{"sku": "SKU-alpha-1", "quantity": 1}]},

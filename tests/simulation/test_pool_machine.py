@@ -32,6 +32,7 @@ from core.store.scope import HUB
 from core.store.store import Transaction
 from hub import orders as work
 from hub.orders import Resource
+from tests.conftest import machine_examples
 from tests.simulation import shown_stock
 from tests.simulation.held_lots import HeldLots
 from tests.simulation.moves import Moves
@@ -419,8 +420,5 @@ class PoolMachine(Moves, HeldLots, RuleBasedStateMachine):
         assert {r["subject"] for r in self.hub.rows(query)} == missing
 
 
-long = settings.default.max_examples > 100
 TestPoolMachine = PoolMachine.TestCase
-TestPoolMachine.settings = settings(
-    max_examples=600 if long else 60, stateful_step_count=100 if long else 30, deadline=None
-)
+TestPoolMachine.settings = settings(max_examples=machine_examples())

@@ -183,7 +183,7 @@ told = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told)
 def test_whatever_is_counted_by_lot_the_lots_add_up_to_what_is_on_hand(hub: World, rows: list[dict[str, int]]) -> None:
     keep_lots(hub)

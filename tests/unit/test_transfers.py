@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import OutOfStock, Refused, Unfit
@@ -425,7 +425,6 @@ def test_the_audit_names_a_line_that_says_other_units_and_a_cell_in_transit(hub:
 told_out = st.lists(st.integers(0, 6), min_size=1, max_size=3)
 
 
-@settings(max_examples=40, deadline=None)
 @given(out=told_out, back=told_out, data=st.data())
 def test_whatever_order_they_are_heard_in_the_books_end_the_same(
     out: list[int], back: list[int], data: st.DataObject
