@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -74,16 +72,6 @@ def result_row(
 def bench_result(bench: str, rounds: int, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The object of the last line."""
     return {"bench": bench, "rounds": rounds, "machine": machine_facts(), "results": list(results)}
-
-
-def print_result(result: dict[str, Any], *, as_json: bool) -> None:
-    """Rows for people on stderr; with as_json the object on one last line of stdout."""
-    for row in result["results"]:
-        state = "met" if row["met"] else "held" if row["held"] else "MISSED"
-        spread = f"{row['min']} … {row['max']}, floor {row['floor']}, target {row['target']}"
-        print(f"{row['goal']}: {row['ratio']} ({spread}): {state} {row['absolute']}", file=sys.stderr)
-    if as_json:
-        print(json.dumps(result, ensure_ascii=False, separators=(",", ":")), flush=True)
 
 
 class Unequal(AssertionError):

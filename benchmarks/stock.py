@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -11,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,10 @@ def run(rounds: int = 5) -> dict[str, Any]:
     refuse_unsafe(server)
     with ExitStack() as stack:
         places = {
-            "main": stack.enter_context(opened(stack, database(server, SKUS))),
-            "small": stack.enter_context(opened(stack, database(server, FEW))),
-            "large": stack.enter_context(opened(stack, database(server, MILLION))),
-            "old": stack.enter_context(opened(stack, database(server, FEW, HISTORY))),
+            "main": stack.enter_context(opened(database(server, SKUS))),
+            "small": stack.enter_context(opened(database(server, FEW))),
+            "large": stack.enter_context(opened(database(server, MILLION))),
+            "old": stack.enter_context(opened(database(server, FEW, HISTORY))),
         }
         main = places["main"]
         rivals.add_function(main.address)
@@ -102,16 +103,10 @@ def run(rounds: int = 5) -> dict[str, Any]:
 
 
 @contextmanager
-def opened(stack: ExitStack, place: AbstractContextManager[str]) -> Iterator[Ours]:
+def opened(place: AbstractContextManager[str]) -> Iterator[Ours]:
     """A store and a funnel over a database."""
-    address = stack.enter_context(place)
-    store = Store(address, Vault([MASTER_KEY]))
-    funnel = Funnel(store)
-    try:
+    with place as address, closing(Store(address, Vault([MASTER_KEY]))) as store, closing(Funnel(store)) as funnel:
         yield Ours(address, store, funnel)
-    finally:
-        funnel.close()
-        store.close()
 
 
 def _contenders(main: Ours, port: int | None) -> dict[str, Entry]:
@@ -230,10 +225,9 @@ def sqlite_round(n: int) -> dict[str, Heat]:
         address = f"sqlite:///{path}"
         prepare(address)
         _seed_sqlite(path)
-        with ExitStack() as stack:
-            each: Entry = lambda: rivals.sqlite_each(path, ids)  # noqa: E731
-            one, eight = drive(each, 1, hot(1), f"a{n}"), drive(each, 8, hot(1), f"b{n}")
-            ours = stack.enter_context(opened(stack, _there(address)))
+        each: Entry = lambda: rivals.sqlite_each(path, ids)  # noqa: E731
+        one, eight = drive(each, 1, hot(1), f"a{n}"), drive(each, 8, hot(1), f"b{n}")
+        with opened(nullcontext(address)) as ours:
             return {
                 "each": one,
                 "each8": eight,
@@ -242,27 +236,17 @@ def sqlite_round(n: int) -> dict[str, Heat]:
             }
 
 
-@contextmanager
-def _there(address: str) -> Iterator[str]:
-    yield address
-
-
 def _seed_sqlite(path: Path) -> None:
-    import sqlite3
-
     numbers = f"(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {FEW}) SELECT n FROM c)"
-    conn = sqlite3.connect(path)
-    for statement in seed_words(numbers, str(time.time_ns() // 1000)):
-        conn.execute(statement)
-    conn.commit()
-    conn.close()
+    with closing(sqlite3.connect(path)) as conn, conn:
+        for statement in seed_words(numbers, str(time.time_ns() // 1000)):
+            conn.execute(statement)
 
 
 def decided_as_oracle(server: str) -> None:
     """Scarce stock and crossing baskets, in lists: every verdict is the one a clerk would give, one after the other."""
     baskets = zipf(3000, seed=11)
-    with ExitStack() as stack:
-        ours = stack.enter_context(opened(stack, database(server, SKUS)))
+    with opened(database(server, SKUS)) as ours:
         with psycopg.connect(libpq(ours.address)) as conn:
             conn.execute("UPDATE cells SET free = 1 + id % 5")
             stock = dict(conn.execute("SELECT id, free FROM cells").fetchall())

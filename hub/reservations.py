@@ -15,7 +15,7 @@ from core.flow.follow_reservation import promise
 from core.flow.reserve_stock import Answer, Reservation, Reserve, Subject, standing
 from core.store import tables as t
 from core.store.scope import Scope
-from core.store.store import Transaction, many, one
+from core.store.store import Transaction, many
 from hub.onboard.form import PRINTED, Code, Form, Ref, Row, find, note
 
 LINES, DAYS = 200, 30
@@ -88,8 +88,8 @@ def kept(answer: Answer) -> Reservation:
 def asked(tx: Transaction, scope: Scope, new: NewReservation) -> Asked:
     """What the funnel is asked. Raises Unmatched for what there is not, or is not for this holder to sell."""
     holder_id = holder(tx, scope, new.merchant)
-    named = dict.fromkeys(new.warehouses)
-    warehouses = _pool(tx, scope, new.connection) if new.connection else [_warehouse(tx, code) for code in named]
+    named = [find(tx, scope, t.warehouses, code)["id"] for code in dict.fromkeys(new.warehouses)]
+    warehouses = _pool(tx, scope, new.connection) if new.connection else named
     items = _items(tx, holder_id, warehouses, new.lines)
     wanted = enumerate(zip(items, new.lines, strict=True))
     recipes = sell_kits.recipes(tx, [item["id"] for item in items if item["is_kit"]])
@@ -155,13 +155,6 @@ def _pool(tx: Transaction, scope: Scope, code: str) -> list[int]:
     if not rows:
         raise Unfit(f"{code} sells from no warehouse: give it a pool, or name warehouses")
     return [row["warehouse_id"] for row in sorted(rows, key=lambda row: row["rank"])]
-
-
-def _warehouse(tx: Transaction, code: str) -> int:
-    row = one(tx, t.warehouses, code=code)
-    if row is None:
-        raise Unmatched("warehouse", code, f"there is no warehouse {code!r}")
-    return int(row["id"])
 
 
 def reservation(tx: Transaction, scope: Scope, ref: str, merchant: str | None) -> Reservation:

@@ -28,11 +28,7 @@ def find_item(tx: Transaction, scope: Scope, sku: str, owner: str = "") -> int:
     query = select(i.id, m.code).join(t.merchants, m.id == i.owner_id)
     query = query.where(i.sku == sku, or_(scope.sees(i.owner_id), i.id.in_(held))).order_by(m.code)
     found = tx.rows(query.where(m.code == owner) if owner else query)
-    if not found:
-        raise Unmatched("item", sku, f"there is no item {sku!r}{f' of {owner!r}' if owner else ''}")
-    if len(found) > 1:
-        raise Refused(f"{sku!r} is an item of {_listed(found)}: name the owner")
-    return int(found[0]["id"])
+    return _only(found, "item", sku, owner, "owner")
 
 
 def find_warehouse(tx: Transaction, code: str) -> int | None:
@@ -49,15 +45,17 @@ def find_order(tx: Transaction, scope: Scope, ref: str, connection: str = "") ->
     query = select(o.id, c.code).join(t.connections, c.id == o.connection_id)
     query = query.where(o.ref == ref, scope.sees(o.merchant_id)).order_by(c.code)
     found = tx.rows(query.where(c.code == connection) if connection else query)
+    return _only(found, "order", ref, connection, "connection")
+
+
+def _only(found: Sequence[Row], what: str, ref: str, of: str, by: str) -> int:
+    """The id of the one that was found. by: what tells several of them apart, of: which of those was named."""
     if not found:
-        raise Unmatched("order", ref, f"there is no order {ref!r}{f' of {connection!r}' if connection else ''}")
+        raise Unmatched(what, ref, f"there is no {what} {ref!r}{f' of {of!r}' if of else ''}")
     if len(found) > 1:
-        raise Refused(f"{ref!r} is an order of {_listed(found)}: name the connection")
+        codes = ", ".join(row["code"] for row in found)
+        raise Refused(f"{ref!r} is an {what} of {codes}: name the {by}")
     return int(found[0]["id"])
-
-
-def _listed(found: Sequence[Row]) -> str:
-    return ", ".join(row["code"] for row in found)
 
 
 def explain_stock(

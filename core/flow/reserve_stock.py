@@ -100,12 +100,12 @@ def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> lis
             answers[n] = _repeated(known[command.subject], command)
         else:
             fresh.setdefault(command.subject, n)
-    made = dict(zip(fresh.values(), _book(tx, ledger, [commands[n] for n in fresh.values()]), strict=True))
+    answers |= zip(fresh.values(), _book(tx, ledger, [commands[n] for n in fresh.values()]), strict=True)
     for n, command in enumerate(commands):
-        if n not in answers and n not in made:  # said twice in this batch
-            first = made[fresh[command.subject]]
+        if n not in answers:  # said twice in this batch
+            first = answers[fresh[command.subject]]
             answers[n] = _repeated(first, command) if isinstance(first, Reservation) else first
-    return [answers[n] if n in answers else made[n] for n in range(len(commands))]
+    return [answers[n] for n in range(len(commands))]
 
 
 def _faults(command: Reserve) -> str:

@@ -363,10 +363,7 @@ def insert_or_skip(conn: Connection, table: Table, rows: Sequence[dict[str, Any]
 
 
 def any_of(conn: Connection, column: Any, values: Sequence[Any]) -> ColumnElement[bool]:
-    """Whether the column is one of these: one parameter, however many they are, so that statements stay the same.
-
-    A sub-query: PostgreSQL's remembered plan of `= ANY` compares each value with each row of a table once empty.
-    """
+    """Whether the column is one of these: one parameter, however many they are, so that statements stay the same."""
     if conn.dialect.name == "postgresql":
         listed = select(func.unnest(bindparam(None, list(values), postgresql.ARRAY(column.type))))
     else:

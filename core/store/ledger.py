@@ -140,7 +140,7 @@ class Ledger:
 
     def known(self, keys: Sequence[str]) -> set[str]:
         """Which of these business keys are booked already."""
-        booked = {j[1] for j in self._journals} & set(keys)
+        booked = {key for _, key, *_ in self._journals} & set(keys)
         return booked | {key for (key,) in look(self._tx.conn, t.journals, ("key",), key=keys)}
 
     def arrived(self, key: str) -> dict[int, int]:

@@ -13,7 +13,6 @@ from connectors.registry import Connector
 from connectors.registry import connectors as all_connectors
 from connectors.spi import Manifest
 
-GRADES = ("A", "B", "C")
 BY_MARK = {"V": "A", "A": "A", "B": "B", "C": "C", "D": "C"}
 """How sure the facts are → the best grade they allow; V was seen at a real peer."""
 WIRE = Path(connectors.wire.__path__[0])
