@@ -52,7 +52,7 @@ def asked(tx: Transaction, scope: Scope, new: NewHold) -> Freeze:
 
 def given_back(tx: Transaction, scope: Scope, ref: str, owner: str | None, release: Release) -> Thaw:
     """What the funnel is asked to give back."""
-    return Thaw(holder(tx, scope, owner), ref, release.keep)
+    return Thaw(holder(tx, scope, owner), ref, scope.actor, release.keep)
 
 
 def noted(tx: Transaction, scope: Scope, action: str, answer: Answer) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def rows(tx: Transaction, scope: Scope, *where: Any, limit: int | None = None) -
     """Holds by id, with names, of owners the scope sees."""
     h, ce, i, w, m = t.holds.c, t.cells.c, t.items.c, t.warehouses.c, t.merchants.c
     names = (h.id, h.ref, m.code.label("owner"), i.sku, w.code.label("warehouse"), h.lot, h.reason, h.who)
-    query = select(*names, h.units, h.remaining, h.opened_at, h.ended_at)
+    query = select(*names, h.units, h.remaining, h.opened_at, h.ended_at, h.released_by)
     query = query.join(t.cells, ce.id == h.cell_id).join(t.items, i.id == ce.item_id)
     query = query.join(t.warehouses, w.id == ce.warehouse_id).join(t.merchants, m.id == h.owner_id)
     return tx.rows(query.where(scope.sees(h.owner_id), *where).order_by(h.id).limit(limit))

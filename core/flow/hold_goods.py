@@ -1,4 +1,4 @@
-"""Good units a person keeps from being promised: frozen only where they are free, given back whole or in part."""
+"""Good units that are kept from being promised: frozen only where they are free, given back whole or in part."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Thaw:
 
     owner_id: int
     ref: str
+    who: str
     keep: int = 0
 
 
@@ -65,13 +66,15 @@ def _freeze(tx: Transaction, ledger: Ledger, command: Freeze) -> Answer:
         what = f" of lot {command.lot}" if command.lot else ""
         why = f"{command.ref}: {command.units} units{what} where {there} are free: hold less, or free some first"
         return OutOfStock(why, ((command.key.item_id, command.units, there),))
-    return _open(tx, ledger, cell, command)
+    return open_hold(tx, ledger, cell, command)
 
 
-def _open(tx: Transaction, ledger: Ledger, cell: Cell, command: Freeze) -> Row:
+def open_hold(tx: Transaction, ledger: Ledger, cell: Cell, command: Freeze) -> Row:
+    """Move units that are free into a new hold."""
     head = {"id": tx.ids.new(), "owner_id": command.key.owner_id, "ref": command.ref, "cell_id": cell.id}
     said = {"lot": command.lot, "reason": command.reason, "who": command.who}
-    row = {**head, **said, "units": command.units, "remaining": command.units, "opened_at": tx.now, "ended_at": None}
+    row = {**head, **said, "units": command.units, "remaining": command.units, "opened_at": tx.now}
+    row |= {"ended_at": None, "released_by": None}
     entries = [Entry(cell, "free", -command.units), Entry(cell, "held", command.units)]
     ledger.book(f"hold:{row['id']}", "hold", f"hold:{command.ref}", entries)
     tx.add(t.holds, [row])
@@ -91,12 +94,17 @@ def _thaw(tx: Transaction, ledger: Ledger, command: Thaw) -> Answer:
     hold = one(tx, t.holds, owner_id=command.owner_id, ref=command.ref)
     if hold is None:
         return Unmatched("hold", command.ref, f"there is no hold {command.ref!r}")
-    units = hold["remaining"] - command.keep
+    return give_back(tx, ledger, hold, command.keep, command.who)
+
+
+def give_back(tx: Transaction, ledger: Ledger, hold: Row, keep: int, who: str) -> Row:
+    """Free what is held beyond `keep`; the hold as it stands then."""
+    units = hold["remaining"] - keep
     if units <= 0:
         return hold
     cell = ledger.cells_by_id([hold["cell_id"]])[hold["cell_id"]]
     entries = [Entry(cell, account, n) for account, n in inflow(units, suspense=cell.suspense, source="held")]
-    ledger.book(f"thaw:{hold['id']}:{command.keep}", "thaw", f"hold:{command.ref}", entries)
-    after = {"remaining": command.keep, "ended_at": None if command.keep else tx.now}
+    ledger.book(f"thaw:{hold['id']}:{keep}", "thaw", f"hold:{hold['ref']}", entries)
+    after = {"remaining": keep, "ended_at": None if keep else tx.now, "released_by": who}
     tx.set(t.holds, hold["id"], **after)
     return {**hold, **after}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from core.flow.tell import ask_person
 from core.rules.fefo import Lot, pick
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.ledger import LotMove
-from core.store.lots import UNNAMED
+from core.store.lots import UNNAMED, spoken_for
 from core.store.store import Transaction, many
 
 Row = Mapping[str, Any]
@@ -33,16 +33,11 @@ def instruct(tx: Transaction, lines: Sequence[Row], cells: Mapping[int, int]) ->
 
 def _there(tx: Transaction, cell_id: int) -> list[Lot]:
     """Lots of a cell, less what is held of them or was said to leave and has not."""
-    li, lo, ce, p, h = t.lot_on_hand.c, t.lots.c, t.cells.c, t.picks.c, t.holds.c
-    told = select(func.coalesce(func.sum(p.remaining), 0)).where(
-        p.cell_id == li.cell_id, p.lot == li.lot, p.remaining > 0
-    )
-    held = select(func.coalesce(func.sum(h.remaining), 0)).where(h.cell_id == li.cell_id, h.lot == li.lot)
-    query = select(li.lot, lo.expires_on, li.units, told.scalar_subquery().label("told"))
-    query = query.add_columns(held.scalar_subquery().label("held")).join(t.cells, ce.id == li.cell_id)
+    li, lo, ce = t.lot_on_hand.c, t.lots.c, t.cells.c
+    query = select(li.lot, lo.expires_on, (li.units - spoken_for()).label("units")).join(t.cells, ce.id == li.cell_id)
     query = query.join(t.lots, (lo.item_id == ce.item_id) & (lo.code == li.lot), isouter=True)
     rows = tx.rows(query.where(li.cell_id == cell_id))
-    return [Lot(r["lot"], r["expires_on"], int(r["units"] - r["told"] - r["held"])) for r in rows]
+    return [Lot(r["lot"], r["expires_on"], int(r["units"])) for r in rows]
 
 
 def let_go(tx: Transaction, fulfilment_id: int) -> None:

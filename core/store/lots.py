@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from core.store import tables as t
 from core.store.database import add_up, any_of, insert_or_skip
@@ -46,6 +46,16 @@ def write(tx: Transaction, moved: Sequence[Moved]) -> None:
         units[UNNAMED] += move.units - sum(n.units for n in move.named)
         for lot, n in units.items():
             _book(tx, move.journal_id, move.cell_id, lot, n)
+
+
+def spoken_for() -> ColumnElement[int]:
+    """Of a row of `lot_on_hand`, the units that are held of it, or that warehouses were told to send and have not."""
+    li, p, h = t.lot_on_hand.c, t.picks.c, t.holds.c
+    told = select(func.coalesce(func.sum(p.remaining), 0)).where(
+        p.cell_id == li.cell_id, p.lot == li.lot, p.remaining > 0
+    )
+    held = select(func.coalesce(func.sum(h.remaining), 0)).where(h.cell_id == li.cell_id, h.lot == li.lot)
+    return told.scalar_subquery() + held.scalar_subquery()
 
 
 def begin(tx: Transaction, item_ids: Sequence[int]) -> None:

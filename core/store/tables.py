@@ -182,8 +182,10 @@ items = _table(
     _text("unit", default="EA"),
     _flag("is_kit", default="false"),
     _flag("keeps_lots", default="false"),
+    Column("near_expiry_days", Id),
     _when("created_at"),
     UniqueConstraint("owner_id", "sku"),
+    Index("ix_items_near_expiry", "near_expiry_days", **only_where("near_expiry_days is not null")),
 )
 kit_parts = _table(
     "kit_parts",
@@ -292,10 +294,11 @@ holds = _table(
     _units("remaining"),
     _when("opened_at"),
     _when("ended_at", null=True),
+    _text("released_by", null=True),
     UniqueConstraint("owner_id", "ref"),
     CheckConstraint("remaining >= 0 and remaining <= units", name="units"),
 )
-"""Good units a person keeps from being promised; remaining: those that are held still."""
+"""Good units kept from being promised; remaining: those that are held still; released_by: who last gave some back."""
 claims = _table(
     "claims",
     _id(),

@@ -24,12 +24,16 @@ Units = Annotated[int, Field(ge=0, le=10**9)]
 
 
 class NewItem(Form):
-    """One item of an owner; unit is its base unit, in which all quantities count. keeps_lots: whether lots are told."""
+    """One item of an owner; unit is its base unit, in which all quantities count. keeps_lots: whether lots are told.
+
+    near_expiry_days: lots that expire within so many days are held by the clock; None for no such limit.
+    """
 
     sku: Ref
     name: Name
     unit: str = "EA"
     keeps_lots: bool = False
+    near_expiry_days: Annotated[int, Field(ge=0, le=3650)] | None = None
 
 
 class NewItems(Form):
@@ -77,6 +81,9 @@ class NewLink(Form):
 
 def add_items(tx: Transaction, scope: Scope, new: NewItems) -> dict[str, int]:
     """How many were added and changed; those there already are laid over."""
+    for item in new.items:
+        if item.near_expiry_days is not None and not item.keeps_lots:
+            raise Unfit(f"{item.sku}: near_expiry_days is about lots: set keeps_lots too")
     owner_id = find(tx, scope, t.merchants, new.owner)["id"]
     mine = t.items.c.owner_id == owner_id
     rows = [{"owner_id": owner_id, **item.model_dump()} for item in _once(new.items, "sku")]

@@ -73,7 +73,7 @@ class HeldLots:
     @precondition(lambda self: self.held)
     @rule(data=st.data(), keep=st.integers(0, 3))
     def a_person_gives_back(self, data: st.DataObject, keep: int) -> None:
-        asked = Thaw(self.hub.alpha, data.draw(st.sampled_from(self.held)), keep)
+        asked = Thaw(self.hub.alpha, data.draw(st.sampled_from(self.held)), "anna", keep)
         (answer,) = self.hub.store.write(lambda tx: decide(tx, [asked]))
         assert answer["remaining"] <= keep
 

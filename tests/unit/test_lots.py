@@ -220,7 +220,7 @@ def test_held_units_are_promised_to_nobody_and_those_given_back_are(hub: World) 
     assert hub.cell(hub.pen) == {"free": 3, "held": 7}
     hub.takes(order("A", ("pen", 5)))
     assert hub.claims("A") == [(5, 3)]
-    assert asks(hub, Thaw(hub.alpha, "H1", keep=4))["remaining"] == 4
+    assert asks(hub, Thaw(hub.alpha, "H1", "anna", keep=4))["remaining"] == 4
     assert hub.order("A")["state"] == "released"
     assert hub.cell(hub.pen) == {"free": 1, "reserved": 5, "held": 4}
     assert hub.audit() == []
@@ -247,10 +247,10 @@ def test_a_release_said_twice_gives_back_once_and_of_no_hold_is_unmatched(hub: W
     hub.counts("pen", 10)
     freezes(hub, 3)
     for _ in range(2):
-        assert asks(hub, Thaw(hub.alpha, "H1"))["ended_at"] is not None
+        assert asks(hub, Thaw(hub.alpha, "H1", "anna"))["ended_at"] is not None
     assert hub.cell(hub.pen) == {"free": 10}
-    assert isinstance(asks(hub, Thaw(hub.alpha, "H2")), Unmatched)
-    assert isinstance(asks(hub, Thaw(hub.beta, "H1")), Unmatched)
+    assert isinstance(asks(hub, Thaw(hub.alpha, "H2", "anna")), Unmatched)
+    assert isinstance(asks(hub, Thaw(hub.beta, "H1", "anna")), Unmatched)
 
 
 def test_units_given_back_fill_what_is_missing_first(hub: World) -> None:
@@ -258,7 +258,7 @@ def test_units_given_back_fill_what_is_missing_first(hub: World) -> None:
     freezes(hub, 6)
     hub.counts("pen", -6)
     assert hub.cell(hub.pen) == {"held": 6, "suspense": -2}
-    asks(hub, Thaw(hub.alpha, "H1"))
+    asks(hub, Thaw(hub.alpha, "H1", "anna"))
     assert hub.cell(hub.pen) == {"free": 4}
     assert hub.audit() == []
 

@@ -177,10 +177,19 @@ def upgrade() -> None:
         sa.Column("unit", sa.String(length=200), server_default="EA", nullable=False),
         sa.Column("is_kit", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("keeps_lots", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.Column("near_expiry_days", database.Id, nullable=True),
         sa.Column("created_at", database.Utc(), nullable=False),
         sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_items_owner_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_items")),
         sa.UniqueConstraint("owner_id", "sku", name=op.f("uq_items_owner_id_sku")),
+    )
+    op.create_index(
+        "ix_items_near_expiry",
+        "items",
+        ["near_expiry_days"],
+        unique=False,
+        sqlite_where=sa.text("near_expiry_days is not null"),
+        postgresql_where=sa.text("near_expiry_days is not null"),
     )
     op.create_table(
         "parties",
@@ -805,6 +814,7 @@ def upgrade() -> None:
         sa.Column("remaining", database.Id, server_default="0", nullable=False),
         sa.Column("opened_at", database.Utc(), nullable=False),
         sa.Column("ended_at", database.Utc(), nullable=True),
+        sa.Column("released_by", sa.String(length=200), nullable=True),
         sa.CheckConstraint("remaining >= 0 and remaining <= units", name=op.f("ck_holds_units")),
         sa.ForeignKeyConstraint(["cell_id"], ["cells.id"], name=op.f("fk_holds_cell_id")),
         sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_holds_owner_id")),
