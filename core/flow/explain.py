@@ -152,8 +152,8 @@ def _seen(entries: Sequence[Row]) -> Row:
 def explain_order(tx: Transaction, scope: Scope, order_id: int) -> dict[str, Any]:
     """An order, and in time order all that happened to it: {at, what, words, detail} each.
 
-    what: order, document, journal, claim, fulfilment, substitute, parcel, return, tracking, intent or event. Raises
-    Unmatched, whether it is another's or not there.
+    what: order, document, journal, claim, fulfilment, substitute, serial, parcel, return, tracking, intent or event.
+    Raises Unmatched, whether it is another's or not there.
     """
     o, c = t.orders.c, t.connections.c
     names = [o[n] for n in ("id", "connection_id", "ref", "state", "status", "version", "created_at", "placed_at")]
@@ -197,6 +197,7 @@ def _all(tx: Transaction, scope: Scope, order: Row) -> list[Said]:
         *(_said(c, "", "claim", _wants(c)) for c in facts.claims(tx, ident)),
         *(_said(f, "created_at", "fulfilment", _fulfilment(f)) for f in fulfilments),
         *(_said(s, "", "substitute", _instead(s)) for s in facts.sent_instead(tx, fulfilments)),
+        *(_said(s, "recorded_at", "serial", f"{s['sku']} {s['serial']} left") for s in facts.serials(tx, fulfilments)),
         *(_said(p, "created_at", "parcel", f"{p['carrier']} {p['waybill']}, now {p['milestone']}") for p in parcels),
         *(_said(r, "created_at", "return", _returned(r)) for r in returns),
         *(_said(s, "recorded_at", "tracking", _tracked(s)) for s in facts.tracking(tx, parcels)),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, or_, select, update
 
 from core.errors import Refused, Unmatched, YipanError
-from core.flow import keep_promises, name_lots, sell_kits
+from core.flow import keep_promises, name_lots, note_serials, sell_kits
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, ask_person, tell
 from core.model import Return, ReturnedLine
@@ -39,6 +39,7 @@ class Back(NamedTuple):
     units: int
     order: Row | None
     lots: Sequence[Lot] = ()
+    serials: Sequence[str] = ()
 
 
 def take_back(tx: Transaction, batch: Sequence[Spoken]) -> None:
@@ -78,7 +79,7 @@ def _back(tx: Transaction, spoken: Spoken, told: Return, line: ReturnedLine, war
     """What came back and of which order; None where its SKU is nobody's under that keeper code."""
     order = _order(tx, spoken.connection_id, told, line)
     found = (_sent(tx, order, line) if order else None) or owned(tx, warehouse, line.keeper, line.sku, kits=True)
-    return Back(line.sku, *found, line.condition, line.quantity, order, line.lots) if found else None
+    return Back(line.sku, *found, line.condition, line.quantity, order, line.lots, line.serials) if found else None
 
 
 def _parts(tx: Transaction, back: Back) -> list[Back]:
@@ -89,7 +90,7 @@ def _parts(tx: Transaction, back: Back) -> list[Back]:
     recipe = sold or sell_kits.recipes(tx, [back.item_id]).get(back.item_id)
     if not recipe:
         return [back]
-    return [back._replace(item_id=int(part), units=back.units * n, lots=()) for part, n in recipe.items()]
+    return [back._replace(item_id=int(part), units=back.units * n, lots=(), serials=()) for part, n in recipe.items()]
 
 
 def _sent(tx: Transaction, order: Row, line: ReturnedLine) -> tuple[int, int] | None:
@@ -146,6 +147,9 @@ def _keep(tx: Transaction, spoken: Spoken, told: Return, warehouse: int, backs: 
     r = t.return_lines.c
     last = tx.conn.execute(select(func.coalesce(func.max(r.n), 0)).where(r.return_id == ident)).scalar_one()
     rows = [row for back in backs for row in _rows(tx, back, f"return:{ident}:{back.item_id}")]
+    for back in backs:
+        came = note_serials.Told(spoken.inbox_id, told.happened_at)
+        note_serials.came(tx, came, ident, {back.item_id: back.serials})
     head = {"return_id": ident, "inbox_id": spoken.inbox_id}
     tx.add(t.return_lines, [{**head, "n": n, **row} for n, row in enumerate(rows, last + 1)])
     sell_kits.note_returned(tx, {row["line_id"] for row in rows if row["line_id"]})

@@ -15,11 +15,13 @@ from core.flow import (
     end_fulfilment,
     keep_promises,
     name_lots,
+    note_serials,
     pick_lots,
     sell_kits,
     send_instead,
 )
 from core.flow.hear import Spoken, fresh
+from core.flow.note_serials import Told
 from core.flow.release_order import expect_parcel
 from core.flow.send_instead import Instead
 from core.flow.tell import Happened, ask_person, tell
@@ -78,6 +80,7 @@ def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) 
     lots = _lots(tx, ledger, left)
     pick_lots.check(tx, fulfilment, lots)
     ledger.book(key, "ship", f"inbox:{spoken.inbox_id}", entries, confirm.happened_at, lots)
+    note_serials.left(tx, Told(spoken.inbox_id, confirm.happened_at), fulfilment, _serials(left))
     waybill = _parcels(tx, fulfilment, confirm)
     if fulfilment["final"]:
         _late(tx, fulfilment, any(gone.units for gone in left), key)
@@ -95,20 +98,31 @@ class Gone(NamedTuple):
     item_id: int
     units: int
     lots: Sequence[Lot] = ()
+    serials: Sequence[str] = ()
 
 
 def _left(lines: Sequence[Mapping[str, Any]], instead: Instead, confirm: Confirm) -> list[Gone]:
     """What left, line by line; a line that is told in several rows (lots) is summed."""
     units: dict[tuple[int, int], int] = defaultdict(int)
     lots: dict[tuple[int, int], list[Lot]] = defaultdict(list)
+    serials: dict[tuple[int, int], list[str]] = defaultdict(list)
     for told in confirm.lines:
         line = _line(lines, told)
         found = (line, line["item_id"]) if line else send_instead.stands_for(instead, told)
         assert found is not None
         units[found[0]["n"], found[1]] += told.quantity
         lots[found[0]["n"], found[1]] += told.lots
+        serials[found[0]["n"], found[1]] += told.serials
     by_n = {line["n"]: line for line in lines}
-    return [Gone(by_n[n], item, some, lots[n, item]) for (n, item), some in sorted(units.items())]
+    return [Gone(by_n[at[0]], at[1], some, lots[at], serials[at]) for at, some in sorted(units.items())]
+
+
+def _serials(left: Sequence[Gone]) -> dict[int, list[str]]:
+    """Item → serials of what left."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for gone in left:
+        found[gone.item_id] += gone.serials
+    return found
 
 
 def _lots(tx: Transaction, ledger: Ledger, left: Sequence[Gone]) -> list[LotMove]:
@@ -146,7 +160,7 @@ def _leave(tx: Transaction, ledger: Ledger, left: Sequence[Gone]) -> list[Entry]
     Where another item was sent, the claim's units come free and the other's free ones leave, else its suspense.
     """
     entries: list[Entry] = []
-    for line, item_id, units, _ in left:
+    for line, item_id, units, *_ in left:
         claim = one(tx, t.claims, id=line["claim_id"])
         assert claim is not None
         cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]

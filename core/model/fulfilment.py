@@ -80,10 +80,14 @@ class Receipt(Model):
 
 
 class ReturnedLine(_LottedLine):
-    """Units of one item that came back, graded. order: the shop's order or our fulfilment they belong to, if told."""
+    """Units of one item that came back, graded. order: the shop's order or our fulfilment they belong to, if told.
+
+    serials: of those units that have one.
+    """
 
     keeper: str = ""
     order: str = ""
+    serials: tuple[Ref, ...] = ()
 
 
 class Return(Model):
@@ -160,7 +164,9 @@ class Cancellation(Model):
 
 
 class ConfirmedLine(_LottedLine):
-    """Units of one line that have left the warehouse: an increment, in base units."""
+    """Units of one line that have left the warehouse: an increment, in base units. serials: of those that have one."""
+
+    serials: tuple[Ref, ...] = ()
 
 
 class PackedParcel(Model):

@@ -66,6 +66,13 @@ def sent_instead(tx: Transaction, fulfilments: Sequence[Row]) -> list[Row]:
     return tx.rows(query.where(s.fulfilment_id.in_([f["id"] for f in fulfilments])).order_by(s.fulfilment_id, s.n))
 
 
+def serials(tx: Transaction, fulfilments: Sequence[Row]) -> list[Row]:
+    """Serials that left with these fulfilments."""
+    s, i = t.serial_facts.c, t.items.c
+    query = select(s.id, s.serial, i.sku, s.recorded_at).join(t.items, i.id == s.item_id)
+    return tx.rows(query.where(s.fulfilment_id.in_([f["id"] for f in fulfilments])).order_by(s.id))
+
+
 def returns(tx: Transaction, order_id: int) -> list[Row]:
     """What came back of it, by return and message. id: of the return."""
     r, h, i, w = t.return_lines.c, t.returns.c, t.items.c, t.warehouses.c

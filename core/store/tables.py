@@ -588,6 +588,20 @@ return_lines = _table(
     Index("ix_return_lines_order_id", "order_id", **only_where("order_id is not null")),
 )
 """Units that came back, as each message told them; merchant_id: whose order it was, else the owner."""
+serial_facts = _table(
+    "serial_facts",
+    _id(),
+    _to("items"),
+    _text("serial"),
+    _text("what", size=10),
+    _to("fulfilments", null=True, index=True),
+    _to("returns", null=True),
+    Column("inbox_id", Id, nullable=False),
+    _when("happened_at", null=True),
+    _when("recorded_at"),
+    Index("ix_serial_facts_serial", "serial", "item_id"),
+)
+"""That a unit with this serial left with a fulfilment, or came with a return."""
 
 # the bus
 inbox = _table(

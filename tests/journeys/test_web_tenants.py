@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from core.store import tables as t
-from core.store.store import one
+from core.store.store import Transaction, one
 
 THEIRS: dict[str, Any] = {
     "POST /merchants": {"code": "gamma", "name": "x"},
@@ -99,11 +99,20 @@ def alphas(web_pool: Any) -> dict[str, str]:
     count = web_pool.did("POST", "/counts", found, by="alpha")
     order = web_pool.sell("alpha", "ORDER-alpha-1")
     web_pool.sell("alpha", "ORDER-alpha-short", 50)
+    web_pool.store.write(alphas_serial)
     with web_pool.store.read() as tx:
         document, key = one(tx, t.inbox, ref="ORDER-alpha-1"), one(tx, t.api_keys, name="alpha")
     assert document and key
     web_pool.store.write(lambda tx: tx.set(t.inbox, document["id"], state="parked", reason="x", fix="replay"))
     return {"order": order, "document": str(document["id"]), "key": str(key["id"]), "count": count["id"]}
+
+
+def alphas_serial(tx: Transaction) -> None:
+    """SN-alpha is one of alpha's units."""
+    item = one(tx, t.items, sku="SKU-alpha-1")
+    assert item
+    fact = {"id": tx.ids.new(), "item_id": item["id"], "serial": "SN-alpha", "what": "came", "inbox_id": 0}
+    tx.add(t.serial_facts, [{**fact, "recorded_at": tx.now}])
 
 
 def filled(path: str, alphas: dict[str, str]) -> str:
@@ -112,7 +121,8 @@ def filled(path: str, alphas: dict[str, str]) -> str:
     ident = idents.get(path.split("/")[1], alphas["key"])
     codes = {"warehouses": "HZ", "merchants": "alpha"}
     names = {"code": codes.get(path.split("/")[1], "tmall-alpha"), "ident": ident, "kind": "document"}
-    return path.format(**names, button="replay", action="pause", hint="abcd", ref="R-alpha", sku="SKU-alpha-1")
+    names |= {"button": "replay", "action": "pause", "hint": "abcd"}
+    return path.format(**names, ref="R-alpha", sku="SKU-alpha-1", serial="SN-alpha")
 
 
 def test_no_route_lets_a_merchant_at_anothers_things(web_pool: Any, alphas: dict[str, str]) -> None:

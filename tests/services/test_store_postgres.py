@@ -25,6 +25,7 @@ from tests.unit.test_outbox import *  # noqa: F403
 from tests.unit.test_reconcile import *  # noqa: F403
 from tests.unit.test_reserve_stock import *  # noqa: F403
 from tests.unit.test_returns import *  # noqa: F403
+from tests.unit.test_serials import *  # noqa: F403
 from tests.unit.test_short_orders import *  # noqa: F403
 from tests.unit.test_snapshots import *  # noqa: F403
 from tests.unit.test_substitutes import *  # noqa: F403

@@ -15,11 +15,12 @@ from web.api import (
     parties,
     reconcile,
     reservations,
+    serials,
     transfers,
 )
 
 
 def routers() -> list[APIRouter]:
     """All doors of the API."""
-    stock = (goods, holds, reservations, transfers, counts, reconcile)
+    stock = (goods, holds, serials, reservations, transfers, counts, reconcile)
     return [m.router for m in (parties, connections, *stock, orders, parked, access)]

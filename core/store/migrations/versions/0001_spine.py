@@ -904,6 +904,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("fulfilment_id", "n", "item_id", name=op.f("pk_sent_instead")),
     )
     op.create_table(
+        "serial_facts",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("item_id", database.Id, nullable=False),
+        sa.Column("serial", sa.String(length=200), nullable=False),
+        sa.Column("what", sa.String(length=10), nullable=False),
+        sa.Column("fulfilment_id", database.Id, nullable=True),
+        sa.Column("return_id", database.Id, nullable=True),
+        sa.Column("inbox_id", database.Id, nullable=False),
+        sa.Column("happened_at", database.Utc(), nullable=True),
+        sa.Column("recorded_at", database.Utc(), nullable=False),
+        sa.ForeignKeyConstraint(["fulfilment_id"], ["fulfilments.id"], name=op.f("fk_serial_facts_fulfilment_id")),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_serial_facts_item_id")),
+        sa.ForeignKeyConstraint(["return_id"], ["returns.id"], name=op.f("fk_serial_facts_return_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_serial_facts")),
+    )
+    op.create_index(op.f("ix_serial_facts_fulfilment_id"), "serial_facts", ["fulfilment_id"], unique=False)
+    op.create_index("ix_serial_facts_serial", "serial_facts", ["serial", "item_id"], unique=False)
+    op.create_table(
         "fulfilment_lines",
         sa.Column("fulfilment_id", database.Id, nullable=False),
         sa.Column("n", database.Id, nullable=False),
