@@ -59,3 +59,14 @@ def test_another_merchants_goods_and_holds_are_not_there(five: Any) -> None:
     assert five.call("POST", "/holds/H1/release", {}, by="beta").status_code == 404
     assert five.call("GET", f"/items/{SKU}/lots?owner=alpha", by="beta").status_code == 404
     assert five.did("GET", "/holds", by="beta")["rows"] == []
+
+
+def test_the_items_page_shows_its_lots_and_what_is_held_to_its_owner_alone(five: Any, page: Any) -> None:
+    holds(five, 3, reason="recall")
+    path = f"/stock/explain?sku={SKU}&lang=en"
+    for piece in ("<h2>Lots</h2>", "<h2>Held units</h2>", "recall", "H1"):
+        assert piece in page(path).text, piece
+    assert five.did("GET", f"/stock/explain?sku={SKU}", by="alpha")["holds"][0]["remaining"] == 3
+    assert page(path, by="bob").status_code == 404
+    five.did("POST", "/holds/H1/release", {}, by="alpha")
+    assert "<h2>Held units</h2>" not in page(path).text

@@ -12,7 +12,7 @@ from core.store.store import Transaction
 from hub import holds as work
 from hub.onboard.goods import item_id
 from hub.reservations import holder
-from web.reads.shape import PAGE, all_shown, number, paged
+from web.reads.shape import LARGEST_PAGE, PAGE, all_shown, number, paged
 
 
 def lots(tx: Transaction, scope: Scope, sku: str, owner: str | None = None) -> dict[str, Any]:
@@ -20,6 +20,11 @@ def lots(tx: Transaction, scope: Scope, sku: str, owner: str | None = None) -> d
     owner_id = holder(tx, scope, owner)
     code = tx.conn.execute(select(t.merchants.c.code).where(t.merchants.c.id == owner_id)).scalar_one()
     ident = item_id(tx, scope, code, sku)
+    return {"sku": sku, "lots": all_shown(of_item(tx, scope, ident)), "as_of": tx.now.isoformat()}
+
+
+def of_item(tx: Transaction, scope: Scope, item_id: int, warehouse_id: int | None = None) -> list[dict[str, Any]]:
+    """An item's lots by cell, of owners the scope sees."""
     li, lo, ce, w, h, p = t.lot_on_hand.c, t.lots.c, t.cells.c, t.warehouses.c, t.holds.c, t.picks.c
     held = select(func.coalesce(func.sum(h.remaining), 0)).where(h.cell_id == li.cell_id, h.lot == li.lot)
     told = select(func.coalesce(func.sum(p.remaining), 0)).where(
@@ -31,10 +36,17 @@ def lots(tx: Transaction, scope: Scope, sku: str, owner: str | None = None) -> d
     )
     query = query.join(t.warehouses, w.id == ce.warehouse_id)
     query = query.join(t.lots, (lo.item_id == ce.item_id) & (lo.code == li.lot), isouter=True)
+    here = [ce.item_id == item_id, *([ce.warehouse_id == warehouse_id] if warehouse_id else [])]
     order = (w.code, ce.condition, lo.expires_on.is_(None), lo.expires_on, li.lot)
-    found = tx.rows(query.where(ce.item_id == ident, li.units != 0).order_by(*order))
-    rows = [{**row, "held": int(row["held"]), "instructed": int(row["instructed"])} for row in found]
-    return {"sku": sku, "lots": all_shown(rows), "as_of": tx.now.isoformat()}
+    found = tx.rows(query.where(*here, scope.sees(ce.owner_id), li.units != 0).order_by(*order))
+    return [{**row, "held": int(row["held"]), "instructed": int(row["instructed"])} for row in found]
+
+
+def open_holds(tx: Transaction, scope: Scope, item_id: int, warehouse_id: int | None = None) -> list[dict[str, Any]]:
+    """What is held of an item, oldest first."""
+    ce, h = t.cells.c, t.holds.c
+    here = [ce.item_id == item_id, *([ce.warehouse_id == warehouse_id] if warehouse_id else [])]
+    return all_shown(work.rows(tx, scope, *here, h.remaining > 0, limit=LARGEST_PAGE))
 
 
 def holds(tx: Transaction, scope: Scope, sku: str = "", after: str = "", limit: int = PAGE) -> dict[str, Any]:

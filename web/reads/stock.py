@@ -13,6 +13,7 @@ from core.store import tables as t
 from core.store.ledger import KEPT
 from core.store.scope import Scope
 from core.store.store import Transaction
+from web.reads import lots
 from web.reads.shape import PAGE, number, paged, shown_whole
 
 c = t.cells.c
@@ -47,7 +48,8 @@ def explain_stock(
 ) -> dict[str, Any]:
     """Why an item's cells are what they are. Raises Unmatched, Refused when it is not clear which item is meant."""
     item, where = explain.find_item(tx, scope, sku, owner), explain.find_warehouse(tx, warehouse)
-    return {**shown_whole(explain.explain_stock(tx, scope, item, where, limit)), "as_of": tx.now.isoformat()}
+    kept = {"lots": lots.of_item(tx, scope, item, where), "holds": lots.open_holds(tx, scope, item, where)}
+    return {**shown_whole(explain.explain_stock(tx, scope, item, where, limit)), **kept, "as_of": tx.now.isoformat()}
 
 
 def drift(tx: Transaction, scope: Scope, limit: int = PAGE) -> dict[str, Any]:
