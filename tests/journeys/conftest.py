@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,8 +28,10 @@ from core.store.scope import HUB
 from core.store.store import Store, one
 from core.store.vault import Vault
 from hub.onboard import keys
-from hub.onboard.keys import NewKey, add_key
+from hub.onboard.keys import NewKey, NewUser, add_key, add_user
 from web.app import create_app
+
+PASSWORD = "correct horse 9"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -166,3 +169,20 @@ def sell(store: Store, merchant: str, ref: str, quantity: int = 1) -> str:
         return str(row["id"]) if row else ""
 
     return store.write(work)
+
+
+@pytest.fixture
+def page(web_pool: Any) -> Any:
+    """Open a page of the console: as the operator `op`, or as bob, who is beta's."""
+    for name, role, merchant in (("op", "operator", None), ("bob", "merchant", "beta")):
+        new = NewUser(name=name, password=PASSWORD, role=role, merchant=merchant)  # type: ignore[arg-type]
+        web_pool.store.write(lambda tx, n=new: add_user(tx, HUB, n))
+
+    def opened(path: str, by: str = "op") -> Any:
+        web_pool.door.cookies.clear()
+        token = re.search(r'name="csrf" value="([^"]+)"', web_pool.door.get("/login").text)
+        assert token
+        web_pool.door.post("/login", data={"name": by, "password": PASSWORD, "csrf": token[1]})
+        return web_pool.door.get(path)
+
+    return opened

@@ -12,10 +12,6 @@ from sqlalchemy import update
 
 from core.store import tables as t
 from core.store.ledger import KEPT
-from core.store.scope import HUB
-from hub.onboard.keys import NewUser, add_user
-
-PASSWORD = "correct horse 9"
 
 
 @pytest.fixture
@@ -23,23 +19,6 @@ def sold(web_pool: Any) -> str:
     """5 of alpha's goods came in, 2 were sold; the order's id."""
     web_pool.stock_up("alpha", "SKU-alpha-1", 5)
     return str(web_pool.sell("alpha", "TB-7", 2))
-
-
-@pytest.fixture
-def page(web_pool: Any) -> Any:
-    """Open a page of the console as someone."""
-    for name, role, merchant in (("op", "operator", None), ("bob", "merchant", "beta")):
-        new = NewUser(name=name, password=PASSWORD, role=role, merchant=merchant)  # type: ignore[arg-type]
-        web_pool.store.write(lambda tx, n=new: add_user(tx, HUB, n))
-
-    def opened(path: str, by: str = "op") -> Any:
-        web_pool.door.cookies.clear()
-        token = re.search(r'name="csrf" value="([^"]+)"', web_pool.door.get("/login").text)
-        assert token
-        web_pool.door.post("/login", data={"name": by, "password": PASSWORD, "csrf": token[1]})
-        return web_pool.door.get(path)
-
-    return opened
 
 
 def stock(web_pool: Any, at: str, by: str = "operator") -> Any:

@@ -18,27 +18,8 @@ from core.store import inbox
 from core.store import tables as t
 from core.store.scope import HUB
 from core.store.store import one
-from hub.onboard.keys import NewUser, add_user
 from workers import cli
 from workers.lines import reconcile_tables
-
-PASSWORD = "correct horse 9"
-
-
-@pytest.fixture
-def page(web_pool: Any) -> Any:
-    """Open a page of the console as the operator."""
-    new = NewUser(name="op", password=PASSWORD, role="operator")
-    web_pool.store.write(lambda tx: add_user(tx, HUB, new))
-
-    def opened(path: str) -> Any:
-        web_pool.door.cookies.clear()
-        token = re.search(r'name="csrf" value="([^"]+)"', web_pool.door.get("/login").text)
-        assert token
-        web_pool.door.post("/login", data={"name": "op", "password": PASSWORD, "csrf": token[1]})
-        return web_pool.door.get(path)
-
-    return opened
 
 
 def shown(web_pool: Any, *units: int) -> None:
