@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import select, update
 
 from core.errors import Refused, Unmatched, YipanError
-from core.flow import carry_transfer, keep_promises, name_lots, regrade_goods
+from core.flow import carry_transfer, inspect_goods, keep_promises, name_lots, regrade_goods
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Adjustment, AdjustmentRow, Asn, AsnLine, Receipt, ReceivedLine
@@ -24,9 +24,17 @@ ANNOUNCE = 10**12
 K = TypeVar("K")
 
 
-def announce(tx: Transaction, owner_id: int, warehouse_id: int, lines: Sequence[tuple[int, int]], ref: str = "") -> int:
+def announce(
+    tx: Transaction,
+    owner_id: int,
+    warehouse_id: int,
+    lines: Sequence[tuple[int, int]],
+    ref: str = "",
+    inspect: bool = False,
+) -> int:
     """Goods are on their way: (item id, base units) each. The warehouse is told; returns the ASN's id.
 
+    inspect: what is good is held on arrival until a person releases it.
     Raises Refused for a quantity below 1 or an owner the warehouse has no keeper code for.
     """
     keeper = one(tx, t.keepers, owner_id=owner_id, warehouse_id=warehouse_id)
@@ -39,7 +47,8 @@ def announce(tx: Transaction, owner_id: int, warehouse_id: int, lines: Sequence[
         raise Refused("a virtual kit has no stock of its own: announce its parts")
     ident = tx.ids.new()
     head = {"id": ident, "ref": ref or f"A{ident}", "owner_id": owner_id, "warehouse_id": warehouse_id}
-    tx.add(t.asns, [{**head, "keeper": keeper["code"], "state": "announced", "created_at": tx.now}])
+    said = {"keeper": keeper["code"], "state": "announced", "inspect": inspect}
+    tx.add(t.asns, [{**head, **said, "created_at": tx.now}])
     _expect(tx, head, _summed(lines))
     wms = {"wms": warehouse["wms_id"]}
     tell(tx, [Happened("asn.announced", owner_id, {"asn": ident}, f"asn:{ident}", wms, {"ref": head["ref"]})])
@@ -145,6 +154,9 @@ def _receive(
     _note_received(tx, row["id"], by_item)
     lots = [move for line in receipt.lines for move in _lots(ledger, row, items[line.sku], line)]
     ledger.book(key, "receive", f"inbox:{spoken.inbox_id}", _in_order(entries), receipt.happened_at, lots)
+    for line in (it for it in receipt.lines if row["inspect"] and it.condition == "ZP"):
+        good = ledger.cell(CellKey(row["owner_id"], items[line.sku], row["warehouse_id"]))
+        inspect_goods.hold(tx, ledger, row, good, line)
     if receipt.final:
         _close(tx, ledger, row, announced)
     return None

@@ -496,9 +496,11 @@ asns = _table(
     _to("warehouses"),
     _text("keeper"),
     _text("state", size=20),
+    _flag("inspect", default="false"),
     _when("created_at"),
     UniqueConstraint("ref"),
 )
+"""inspect: good units are held on arrival until a person releases them."""
 asn_lines = _table(
     "asn_lines",
     Column("asn_id", Id, ForeignKey("asns.id"), primary_key=True),

@@ -25,11 +25,15 @@ class InboundLine(Form):
 
 
 class NewInbound(Form):
-    """ref: the owner's own number of it, unique; made up when there is none."""
+    """ref: the owner's own number of it, unique; made up when there is none.
+
+    inspect: good units are held for quality control on arrival.
+    """
 
     owner: Code
     warehouse: Code
     ref: str = Field("", max_length=60)
+    inspect: bool = False
     lines: Annotated[tuple[InboundLine, ...], Field(min_length=1, max_length=LIMIT)]
 
 
@@ -40,7 +44,7 @@ def announce_inbound(tx: Transaction, scope: Scope, new: NewInbound) -> Row:
     owner_id = find(tx, scope, t.merchants, new.owner)["id"]
     warehouse_id = find(tx, scope, t.warehouses, new.warehouse)["id"]
     lines = [(item_id(tx, scope, new.owner, line.sku), line.quantity) for line in new.lines]
-    ident = announce(tx, owner_id, warehouse_id, lines, new.ref)
+    ident = announce(tx, owner_id, warehouse_id, lines, new.ref, new.inspect)
     note(tx, scope, "inbound announced", new.warehouse, lines=len(lines))
     row = one(tx, t.asns, id=ident)
     assert row is not None

@@ -16,6 +16,7 @@ from tests.unit.test_erp_packs import *  # noqa: F403
 from tests.unit.test_explain import *  # noqa: F403
 from tests.unit.test_follow_reservation import *  # noqa: F403
 from tests.unit.test_inbox import *  # noqa: F403
+from tests.unit.test_inspection import *  # noqa: F403
 from tests.unit.test_kits import *  # noqa: F403
 from tests.unit.test_ledger_cases import *  # noqa: F403
 from tests.unit.test_lots import *  # noqa: F403

@@ -468,6 +468,7 @@ def upgrade() -> None:
         sa.Column("warehouse_id", database.Id, nullable=False),
         sa.Column("keeper", sa.String(length=200), nullable=False),
         sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("inspect", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.Column("created_at", database.Utc(), nullable=False),
         sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_asns_owner_id")),
         sa.ForeignKeyConstraint(["warehouse_id"], ["warehouses.id"], name=op.f("fk_asns_warehouse_id")),
