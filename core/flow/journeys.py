@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from core.flow import (
+    assemble_kits,
     compare_stock,
     hold_goods,
     link_items,
@@ -18,6 +19,7 @@ from core.flow import (
     track_parcel,
     transfer_stock,
 )
+from core.flow.assemble_kits import Assemble
 from core.flow.hear import Spoken
 from core.flow.hold_goods import Freeze, Thaw
 from core.flow.reserve_stock import Confirm, Release, Reserve
@@ -30,6 +32,7 @@ COMMANDS: dict[type, Callable[[Transaction, Ledger, Any], Sequence[Any]]] = {
     Confirm: reserve_stock.confirm,
     Release: reserve_stock.release,
     Transfer: transfer_stock.transfer,
+    Assemble: assemble_kits.assemble,
     Freeze: hold_goods.freeze,
     Thaw: hold_goods.thaw,
 }

@@ -22,9 +22,11 @@ Recipe = dict[str, int]
 
 
 def recipes(tx: Transaction, items: Iterable[int]) -> dict[int, Recipe]:
-    """Kit → its recipe, of those of these items that are kits."""
+    """Kit → its recipe, of those of these items that are virtual kits."""
     found: dict[int, Recipe] = {}
-    rows = many(tx, t.kit_parts, "kit_id", sorted(set(items)))
+    k, i = t.kit_parts.c, t.items.c
+    virtual = select(t.kit_parts).join(t.items, i.id == k.kit_id).where(i.is_kit.is_(True))
+    rows = tx.rows(virtual.where(k.kit_id.in_(sorted(set(items)))))
     for row in sorted(rows, key=lambda row: row["part_id"]):
         found.setdefault(row["kit_id"], {})[str(row["part_id"])] = row["units"]
     return found

@@ -79,6 +79,12 @@ def _counts(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
     return {r["id"]: Cause("stock_take", r["ref"] if r["mine"] else None) for r in tx.rows(query)}
 
 
+def _assemblies(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
+    a = t.assemblies.c
+    query = select(a.id, a.ref, scope.sees(a.owner_id).label("mine")).where(any_of(tx.conn, a.id, ids))
+    return {r["id"]: Cause("assembly", r["ref"] if r["mine"] else None) for r in tx.rows(query)}
+
+
 def _documents(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
     """A warehouse speaks of everybody's fulfilments and returns: whose they are decides who sees their number."""
     i, c, f = t.inbox.c, t.connections.c, t.fulfilments.c
@@ -121,6 +127,7 @@ LOOKS: Mapping[str, Callable[[Transaction, Scope, list[int]], dict[int, Cause]]]
     "asn": _asns,
     "transfer": _transfers,
     "stock_take": _counts,
+    "assembly": _assemblies,
     "inbox": _documents,
     "comparison": _comparisons,
 }

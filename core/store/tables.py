@@ -281,6 +281,18 @@ lot_entries = _table(
     _units("units"),
     Index("ix_lot_entries_cell_id", "cell_id"),
 )
+assemblies = _table(
+    "assemblies",
+    _id(),
+    _to("merchants", "owner_id"),
+    _text("ref"),
+    _to("warehouses"),
+    _to("items"),
+    Column("units", Id, nullable=False),
+    _when("created_at"),
+    UniqueConstraint("owner_id", "ref"),
+)
+"""Kits that were made of their parts; units below zero: that were taken apart."""
 holds = _table(
     "holds",
     _id(),

@@ -1,4 +1,4 @@
-"""Says what a virtual kit is made of."""
+"""Says what a kit is made of: a virtual one, or one that warehouses keep assembled."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ Units = Annotated[StrictInt, Field(ge=1, le=10**6)]
 
 
 class Recipe(Form):
-    """parts: SKU of the same owner's → base units in one kit; without any it is no kit any more."""
+    """parts: SKU of the same owner's → base units in one kit; without any it is no kit any more.
+
+    stocked: warehouses keep it assembled, so it has stock of its own; else it is sold from that of its parts.
+    """
 
     owner: Code
     parts: Annotated[dict[Ref, Units], Field(max_length=50)]
+    stocked: bool = False
 
 
 def set_parts(tx: Transaction, scope: Scope, sku: str, new: Recipe) -> dict[str, int]:
@@ -34,10 +38,12 @@ def set_parts(tx: Transaction, scope: Scope, sku: str, new: Recipe) -> dict[str,
     ident = item_id(tx, scope, new.owner, sku)
     made_of = {item_id(tx, scope, new.owner, part): units for part, units in new.parts.items()}
     if made_of:
-        _check(tx, ident, sku, made_of)
+        _refuse_nested(tx, ident, sku, made_of)
+    if made_of and not new.stocked:
+        _refuse_stock(tx, ident, sku)
     tx.conn.execute(delete(t.kit_parts).where(t.kit_parts.c.kit_id == ident))
     tx.add(t.kit_parts, [{"kit_id": ident, "part_id": part, "units": units} for part, units in made_of.items()])
-    tx.set(t.items, ident, is_kit=bool(made_of))
+    tx.set(t.items, ident, is_kit=bool(made_of) and not new.stocked)
     tx.add(t.marks, [{"id": tx.ids.new(), "items": [ident]}])
     tx.lanes.add("stock")
     note(tx, scope, "kit parts set", sku, owner=new.owner, parts=dict(new.parts))
@@ -52,12 +58,16 @@ def parts(tx: Transaction, scope: Scope, sku: str, owner: str | None = None) -> 
     return {row["sku"]: row["units"] for row in tx.rows(query.order_by(i.sku))}
 
 
-def _check(tx: Transaction, ident: int, sku: str, made_of: dict[int, int]) -> None:
-    i, ce, c = t.items.c, t.cells.c, t.claims.c
-    if ident in made_of or tx.row(select(i.id).where(i.id.in_(list(made_of)), i.is_kit.is_(True)).limit(1)):
+def _refuse_nested(tx: Transaction, ident: int, sku: str, made_of: dict[int, int]) -> None:
+    k = t.kit_parts.c
+    if ident in made_of or tx.row(select(k.kit_id).where(k.kit_id.in_(list(made_of))).limit(1)):
         raise Unfit(f"a part of {sku!r} is a kit itself: name what that one is made of")
     if tx.row(select(t.kit_parts.c.kit_id).where(t.kit_parts.c.part_id == ident).limit(1)):
         raise Unfit(f"{sku!r} is part of a kit: a kit cannot be made of kits")
+
+
+def _refuse_stock(tx: Transaction, ident: int, sku: str) -> None:
+    ce, c = t.cells.c, t.claims.c
     accounts = ("free", "reserved", "held", "transit", "inbound", "suspense")
     wanted = exists().where(c.cell_id == ce.id, c.open.is_(True))
     if tx.row(select(ce.id).where(ce.item_id == ident, or_(wanted, *(ce[a] != 0 for a in accounts))).limit(1)):

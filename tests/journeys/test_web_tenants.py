@@ -32,6 +32,7 @@ THEIRS: dict[str, Any] = {
         "connection": "tmall-alpha",
         "lines": [{"sku": "SKU-alpha-1", "owner": "alpha", "quantity": 1}],
     },
+    "POST /assemblies": {"ref": "x", "owner": "alpha", "warehouse": "HZ", "sku": "SKU-alpha-1", "units": 1},
     "POST /holds": {"ref": "x", "owner": "alpha", "sku": "SKU-alpha-1", "warehouse": "HZ", "units": 1},
     "POST /holds/{ref}/release": {},
     "POST /reservations/{ref}/confirm": None,

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from web.api import (
     access,
+    assemblies,
     connections,
     counts,
     goods,
@@ -22,5 +23,5 @@ from web.api import (
 
 def routers() -> list[APIRouter]:
     """All doors of the API."""
-    stock = (goods, holds, serials, reservations, transfers, counts, reconcile)
+    stock = (goods, assemblies, holds, serials, reservations, transfers, counts, reconcile)
     return [m.router for m in (parties, connections, *stock, orders, parked, access)]

@@ -476,6 +476,21 @@ def upgrade() -> None:
         sa.UniqueConstraint("ref", name=op.f("uq_asns_ref")),
     )
     op.create_table(
+        "assemblies",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("owner_id", database.Id, nullable=False),
+        sa.Column("ref", sa.String(length=200), nullable=False),
+        sa.Column("warehouse_id", database.Id, nullable=False),
+        sa.Column("item_id", database.Id, nullable=False),
+        sa.Column("units", database.Id, nullable=False),
+        sa.Column("created_at", database.Utc(), nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_assemblies_item_id")),
+        sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_assemblies_owner_id")),
+        sa.ForeignKeyConstraint(["warehouse_id"], ["warehouses.id"], name=op.f("fk_assemblies_warehouse_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_assemblies")),
+        sa.UniqueConstraint("owner_id", "ref", name=op.f("uq_assemblies_owner_id_ref")),
+    )
+    op.create_table(
         "cells",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
         sa.Column("owner_id", database.Id, nullable=False),
