@@ -19,7 +19,7 @@ from core.flow import (
     move_stock,
     publish_stock,
     release_order,
-    ship_order,
+    tell_shipment,
     transfer_stock,
 )
 from core.flow.publish_stock import Said
@@ -121,10 +121,10 @@ def _shipment(tx: Transaction, row: Row) -> Model | None:
     """What is said of a shipment stays the same over its steps and repeats, whatever leaves meanwhile."""
     if "said" in row["reached"]:
         return Shipment(**row["reached"]["said"])
-    value = ship_order.shipment(tx, row["payload"]["fulfilment"])
+    value = tell_shipment.shipment(tx, row["payload"]["fulfilment"])
     if value:
         row["reached"]["said"] = value.model_dump(mode="json")
-        row["reached"]["fulfilled"] = ship_order.fulfilled_with(tx, row["payload"]["fulfilment"], value)
+        row["reached"]["fulfilled"] = tell_shipment.fulfilled_with(tx, row["payload"]["fulfilment"], value)
         outbox.note(tx, row, reached=row["reached"])
     return value
 
@@ -363,7 +363,7 @@ def _first_step(tx: Transaction, job: Job) -> None:
 def _told_shop(tx: Transaction, job: Job) -> None:
     assert isinstance(job.value, Shipment)
     fulfilled = job.row["reached"].get("fulfilled")
-    ship_order.told_shop(tx, job.row["payload"]["fulfilment"], job.value, job.ability.whole_lines, fulfilled)
+    tell_shipment.told_shop(tx, job.row["payload"]["fulfilment"], job.value, job.ability.whole_lines, fulfilled)
 
 
 def _still_ours(tx: Transaction, row: Row) -> bool:

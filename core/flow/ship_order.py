@@ -25,7 +25,7 @@ from core.flow.note_serials import Told
 from core.flow.release_order import expect_parcel
 from core.flow.send_instead import Instead
 from core.flow.tell import Happened, ask_person, tell
-from core.model import Confirm, ConfirmedLine, Progress, Shipment, ShippedLine
+from core.model import Confirm, ConfirmedLine, Progress
 from core.model.stock import Lot
 from core.rules.posting import outflow
 from core.store import inbox
@@ -261,78 +261,3 @@ def _progress(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any], pr
         cancel_order.verdict(tx, ledger, fulfilment["id"], progress.stage == "cancelled")
     elif progress.stage in ("exception", "cancelled"):
         tell(tx, [happened])
-
-
-def shipment(tx: Transaction, fulfilment_id: int) -> Shipment | None:
-    """What the shop has not been told yet of a shipped fulfilment, in listing units; None when that is nothing."""
-    fulfilment = one(tx, t.fulfilments, id=fulfilment_id)
-    if fulfilment is None or fulfilment["state"] not in ("shipped", "delivered"):
-        return None
-    order = one(tx, t.orders, id=fulfilment["order_id"])
-    lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
-    sold = {row["id"]: row for row in many(tx, t.order_lines, "order_id", [fulfilment["order_id"]])}
-    assert order is not None
-    told = _shipped_lines([line for line in lines if not sold[line["line_id"]]["recipe"]], sold)
-    told += sell_kits.shipped_lines(tx, fulfilment_id, sold)
-    if not told:
-        return None
-    others = [f for f in many(tx, t.fulfilments, "order_id", [order["id"]]) if f["state"] != "cancelled"]
-    return Shipment(
-        ref=fulfilment["ref"],
-        order_ref=order["ref"],
-        carrier=fulfilment["carrier"],
-        waybill=fulfilment["waybill"],
-        shipped_at=fulfilment["shipped_at"],
-        split=len(others) > 1 or any(c["open"] for c in many(tx, t.claims, "order_id", [order["id"]])),
-        lines=told,
-    )
-
-
-def _shipped_lines(
-    lines: Sequence[Mapping[str, Any]], sold: Mapping[int, Mapping[str, Any]]
-) -> tuple[ShippedLine, ...]:
-    """Per order line what left and was not told, in whole listing units, never more than was ordered."""
-    units: dict[int, int] = defaultdict(int)
-    for line in lines:
-        units[line["line_id"]] += max(0, line["shipped"] - line["told"])
-    told = [(sold[i], min(n, sold[i]["ordered"]) // sold[i]["pack"]) for i, n in units.items()]
-    return tuple(ShippedLine(ref=line["ref"], quantity=n) for line, n in told if n)
-
-
-def fulfilled_with(tx: Transaction, fulfilment_id: int, said: Shipment) -> dict[str, int]:
-    """Per line, the base units the shop will have in fulfilments with this one; it may tell us before we book it."""
-    lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
-    sold = {row["ref"]: row for row in many(tx, t.order_lines, "id", [line["line_id"] for line in lines])}
-    return {told.ref: sold[told.ref]["fulfilled"] + told.quantity * sold[told.ref]["pack"] for told in said.lines}
-
-
-def told_shop(
-    tx: Transaction,
-    fulfilment_id: int,
-    said: Shipment | None = None,
-    whole_lines: bool = False,
-    fulfilled: Mapping[str, int] | None = None,
-) -> None:
-    """The shop has booked this shipment: its own figures have moved. said: what it was told, by default all there is.
-
-    whole_lines: telling it of part of a line tells it all. fulfilled: `fulfilled_with` it, from before it was said.
-    """
-    said = said or shipment(tx, fulfilment_id)
-    lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
-    sold = {row["ref"]: row for row in many(tx, t.order_lines, "id", [line["line_id"] for line in lines])}
-    o, f = t.order_lines.c, t.fulfilment_lines.c
-    for told in said.lines if said else ():
-        row = sold[told.ref]
-        units = (fulfilled or {}).get(told.ref, row["fulfilled"] + told.quantity * row["pack"])
-        less = update(t.order_lines).where(o.id == row["id"], o.fulfilled < units)
-        tx.conn.execute(less.values(fulfilled=units))
-        if row["recipe"]:
-            sell_kits.told_shop(tx, row, told.quantity * row["pack"])
-            continue
-        mine = (f.fulfilment_id == fulfilment_id) & (f.line_id == row["id"])
-        now = (
-            case((f.quantity > f.shipped, f.quantity), else_=f.shipped)
-            if whole_lines
-            else f.told + told.quantity * row["pack"]
-        )
-        tx.conn.execute(update(t.fulfilment_lines).where(mine).values(told=now))

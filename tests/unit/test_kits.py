@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from core.errors import Refused, Unfit
-from core.flow import follow_reservation, journeys, publish_stock, release_order, saleable, sell_kits, ship_order
+from core.flow import follow_reservation, journeys, publish_stock, release_order, saleable, sell_kits, tell_shipment
 from core.flow.funnel import Funnel
 from core.flow.reserve_stock import Reservation, Reserve, Subject
 from core.rules import kits
@@ -123,15 +123,15 @@ def test_the_warehouse_picks_parts_and_the_shop_hears_of_whole_kits(hub: World) 
     hub.confirms(ref, ("ink", 1))
     assert line(hub, "A") == {"ordered": 3, "shipped": 2, "short": 1}
     with hub.store.read() as tx:
-        said = ship_order.shipment(tx, ident)
+        said = tell_shipment.shipment(tx, ident)
     assert said is not None
     assert [(row.ref, row.quantity) for row in said.lines] == [("1", 2)]
-    hub.store.write(lambda tx: ship_order.told_shop(tx, ident))
+    hub.store.write(lambda tx: tell_shipment.told_shop(tx, ident))
     with hub.store.read() as tx:
-        assert ship_order.shipment(tx, ident) is None
+        assert tell_shipment.shipment(tx, ident) is None
     hub.confirms(ref, ("ink", 1))
     with hub.store.read() as tx:
-        late = ship_order.shipment(tx, ident)
+        late = tell_shipment.shipment(tx, ident)
     assert late is not None
     assert [(row.ref, row.quantity) for row in late.lines] == [("1", 1)]
     assert hub.line("A")["shipped"] == 3

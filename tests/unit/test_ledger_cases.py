@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from core.flow import audit_ledger, cancel_order, keep_promises, move_stock, publish_stock, ship_order
+from core.flow import audit_ledger, cancel_order, keep_promises, move_stock, publish_stock, tell_shipment
 from core.flow.publish_stock import Said
 from core.model import Adjustment, AdjustmentRow, Confirm, ConfirmedLine, Snapshot, SnapshotRow
 from core.rules.levels import Shelf, form
@@ -289,7 +289,7 @@ def test_over_ship_7_of_5_takes_backed_then_free_then_suspense(hub: World) -> No
     assert hub.cell(hub.pen) == {"suspense": -1}
     assert hub.entries("ship") == [("reserved", -5), ("free", -1), ("suspense", -1), ("world", 7)]
     assert len(missing(hub)) == 1
-    said = hub.store.write(lambda tx: ship_order.shipment(tx, hub.fulfilments("A")[0]["id"]))
+    said = hub.store.write(lambda tx: tell_shipment.shipment(tx, hub.fulfilments("A")[0]["id"]))
     assert said is not None
     assert [line.quantity for line in said.lines] == [5]
 
@@ -585,7 +585,7 @@ def test_an_on_hand_shop_is_told_less_once_it_has_booked_a_shipment(hub: World) 
     fulfilment = hub.releases("A")
     hub.confirms(fulfilment, ("pen", 2))
     assert len(hub.sends("send_shipment")) == 1
-    hub.store.write(lambda tx: ship_order.told_shop(tx, hub.fulfilments("A")[0]["id"]))
+    hub.store.write(lambda tx: tell_shipment.told_shop(tx, hub.fulfilments("A")[0]["id"]))
     hub.counts("pen", 1)
     assert only(said(hub, hub.vendure), "pen") == [("set", 9, 0)]
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from core.errors import Refused, Throttled
-from core.flow import cancel_order, release_order, ship_order
+from core.flow import cancel_order, release_order, tell_shipment
 from core.flow.hear import Spoken
 from core.flow.take_order import take_orders
 from core.model import Confirm, ConfirmedLine, Order, OrderLine
@@ -350,7 +350,7 @@ def test_closed_after_part_has_left_ends_shipped_and_the_shop_hears_of_what_left
     hub.answers(fulfilment, "cancelled")
     assert hub.order("A")["state"] == "shipped"
     assert hub.intents("send_shipment") == ["waiting"]
-    said = hub.store.write(lambda tx: ship_order.shipment(tx, hub.fulfilments("A")[0]["id"]))
+    said = hub.store.write(lambda tx: tell_shipment.shipment(tx, hub.fulfilments("A")[0]["id"]))
     assert said is not None
     assert [(line.ref, line.quantity) for line in said.lines] == [("1", 2)]
 
@@ -375,7 +375,7 @@ def test_an_order_that_no_warehouse_can_back_alone_is_split(hub: World) -> None:
     assert hub.order("A")["state"] == "part_shipped"
     hub.confirms(west, ("pen", 4))
     assert hub.order("A")["state"] == "shipped"
-    said = hub.store.write(lambda tx: ship_order.shipment(tx, hub.fulfilments("A")[0]["id"]))
+    said = hub.store.write(lambda tx: tell_shipment.shipment(tx, hub.fulfilments("A")[0]["id"]))
     assert said is not None
     assert (said.split, [line.quantity for line in said.lines]) == (True, [5])
 
@@ -455,7 +455,7 @@ def test_lines_of_a_pack_are_told_in_listing_units(hub: World) -> None:
     hub.takes(order("A", ("pen-box", 2)))
     assert hub.claims("A") == [(12, 12)]
     hub.confirms(hub.releases("A"), ("pen", 12))
-    said = hub.store.write(lambda tx: ship_order.shipment(tx, hub.fulfilments("A")[0]["id"]))
+    said = hub.store.write(lambda tx: tell_shipment.shipment(tx, hub.fulfilments("A")[0]["id"]))
     assert said is not None
     assert [(line.ref, line.quantity) for line in said.lines] == [("1", 2)]
 
@@ -465,7 +465,7 @@ def test_two_claims_of_one_line_are_one_line_of_the_shipment(hub: World) -> None
     hub.takes(order("A", ("pen", 5), version="2"))
     rows = tuple(ConfirmedLine(line=n, sku="pen", quantity=q) for n, q in (("1", 2), ("2", 3)))
     hub.hears(Confirm(fulfilment=hub.releases("A"), final=True, lines=rows), at=hub.wms)
-    said = hub.store.write(lambda tx: ship_order.shipment(tx, hub.fulfilments("A")[0]["id"]))
+    said = hub.store.write(lambda tx: tell_shipment.shipment(tx, hub.fulfilments("A")[0]["id"]))
     assert said is not None
     assert [(line.ref, line.quantity) for line in said.lines] == [("1", 5)]
 

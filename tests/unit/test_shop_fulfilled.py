@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.flow import publish_stock, ship_order
+from core.flow import publish_stock, tell_shipment
 from core.model import Order, Shipment, ShippedLine
 from core.store import outbox
 from core.store import tables as t
@@ -88,10 +88,10 @@ def test_our_own_fulfilment_counts_once_whenever_the_shop_tells_of_it(hub: World
     hub.takes(sold(0, "1"), at=hub.vendure)
     ident, said = ours(hub, 2)
     with hub.store.read() as tx:
-        known = ship_order.fulfilled_with(tx, ident, said)
+        known = tell_shipment.fulfilled_with(tx, ident, said)
     if heard == "before":
         hub.takes(sold(2), at=hub.vendure)
-    hub.store.write(lambda tx: ship_order.told_shop(tx, ident, said, fulfilled=known))
+    hub.store.write(lambda tx: tell_shipment.told_shop(tx, ident, said, fulfilled=known))
     if heard == "after":
         hub.takes(sold(2), at=hub.vendure)
     assert hub.line("A")["fulfilled"] == 2
@@ -101,6 +101,6 @@ def test_our_own_fulfilment_adds_to_what_was_fulfilled_by_hand(hub: World) -> No
     hub.takes(sold(1), at=hub.vendure)
     ident, said = ours(hub, 2)
     with hub.store.read() as tx:
-        known = ship_order.fulfilled_with(tx, ident, said)
-    hub.store.write(lambda tx: ship_order.told_shop(tx, ident, said, fulfilled=known))
+        known = tell_shipment.fulfilled_with(tx, ident, said)
+    hub.store.write(lambda tx: tell_shipment.told_shop(tx, ident, said, fulfilled=known))
     assert hub.line("A")["fulfilled"] == 3

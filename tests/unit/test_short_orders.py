@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from core.errors import Refused, Unfit, Unmatched
-from core.flow import reserve_stock, ship_order
+from core.flow import reserve_stock, tell_shipment
 from core.flow.journeys import decide
 from core.flow.reserve_stock import Release, Reserve, Subject
 from core.rules.decide import Want
@@ -294,7 +294,7 @@ def test_who_ships_in_part_sends_3_of_5_and_the_2_when_they_come(hub: World) -> 
     first = hub.releases("A")
     hub.confirms(first, ("pen", 3))
     assert (hub.order("A")["state"], hub.line("A")["shipped"], hub.line("A")["short"]) == ("part_shipped", 3, 0)
-    said = hub.store.write(lambda tx: ship_order.shipment(tx, hub.fulfilments("A")[0]["id"]))
+    said = hub.store.write(lambda tx: tell_shipment.shipment(tx, hub.fulfilments("A")[0]["id"]))
     assert said is not None
     assert (said.split, [line.quantity for line in said.lines]) == (True, [3])
     hub.counts("pen", 4)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from core.errors import Unfit, Unmatched
-from core.flow import explain, ship_order
+from core.flow import explain, tell_shipment
 from core.model import Confirm, ConfirmedLine
 from core.store import facts, inbox
 from core.store import tables as t
@@ -73,7 +73,7 @@ def test_some_of_both_leave_for_one_line_and_its_shop_is_told_all_of_it(hub: Wor
     hub.confirms(fulfilment, ("pen", 3), ("ink", 2))
     assert (hub.cell(hub.pen), hub.cell(hub.ink)) == ({"free": 2}, {})
     assert instead(hub) == [("pen", "ink", 2)]
-    said = hub.store.write(lambda tx: ship_order.shipment(tx, hub.fulfilments("A")[0]["id"]))
+    said = hub.store.write(lambda tx: tell_shipment.shipment(tx, hub.fulfilments("A")[0]["id"]))
     assert said is not None
     assert [(line.ref, line.quantity) for line in said.lines] == [("1", 5)]
     assert hub.audit() == []
