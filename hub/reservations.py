@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
 from pydantic import Field, StrictBool, StrictInt, model_validator
 from sqlalchemy import func, or_, select
@@ -18,6 +18,7 @@ from core.store.scope import Scope
 from core.store.store import Transaction, many
 from hub.onboard.form import PRINTED, Code, Form, Ref, Row, find, note
 
+A = TypeVar("A")
 LINES, DAYS = 200, 30
 KIND = "api"
 KEPT_S = 900
@@ -72,10 +73,15 @@ class Asked(NamedTuple):
 
     def named(self, answer: Answer) -> Reservation:
         """The reservation, or why there is none, in the caller's words. Raises what was answered."""
-        if isinstance(answer, OutOfStock) and answer.missing:
-            words = ", ".join(f"{n} of {self.skus[item]} where there are {left}" for item, n, left in answer.missing)
-            raise OutOfStock(f"{self.command.subject.ref}: {words}", answer.missing)
-        return kept(answer)
+        return kept(in_skus(self.command.subject.ref, answer, self.skus))
+
+
+def in_skus(ref: str, answer: A, skus: Mapping[int, str]) -> A:
+    """The answer as it is. Raises OutOfStock in the caller's own words where it says what is missing."""
+    if isinstance(answer, OutOfStock) and answer.missing:
+        words = ", ".join(f"{n} of {skus[item]} where there are {left}" for item, n, left in answer.missing)
+        raise OutOfStock(f"{ref}: {words}", answer.missing)
+    return answer
 
 
 def kept(answer: Answer) -> Reservation:

@@ -11,11 +11,10 @@ from core.store.store import Transaction
 def lots(tx: Transaction) -> list[str]:
     """Cells whose lots do not add up to what is on hand, and lots that are not the sum of their entries."""
     ce, i, li, e = t.cells.c, t.items.c, t.lot_on_hand.c, t.lot_entries.c
-    on_hand = (ce.free + ce.reserved + ce.held + ce.suspense).label("on_hand")
     total = func.coalesce(func.sum(li.units), 0)
-    cells = select(ce.id, on_hand, total.label("n")).join(t.items, i.id == ce.item_id)
+    cells = select(ce.id, t.on_hand.label("on_hand"), total.label("n")).join(t.items, i.id == ce.item_id)
     cells = cells.join(t.lot_on_hand, li.cell_id == ce.id, isouter=True).where(i.keeps_lots.is_(True))
-    wrong = tx.rows(cells.group_by(ce.id).having(total != ce.free + ce.reserved + ce.held + ce.suspense))
+    wrong = tx.rows(cells.group_by(ce.id).having(total != t.on_hand))
     booked = func.coalesce(func.sum(e.units), 0)
     each = select(li.cell_id, li.lot, li.units, booked.label("n"))
     each = each.join(t.lot_entries, (e.cell_id == li.cell_id) & (e.lot == li.lot), isouter=True)

@@ -6,7 +6,7 @@ difference in which order the two are heard.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -48,14 +48,7 @@ def departure_told(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Con
     row = _of_warehouse(tx, confirm.fulfilment, "from_id", spoken.connection_id)
     if row is None:
         return Unmatched("fulfilment", confirm.fulfilment)
-    message = f"{spoken.connection_id}:{confirm.event_id or 'only'}"
-    try:
-        units = _units(tx, row, [(line.sku, line.condition, line.quantity) for line in confirm.lines])
-        cause = f"inbox:{spoken.inbox_id}"
-        depart(tx, ledger, row, Told(out_key(row, message), cause, units, confirm.final, confirm.happened_at))
-    except (Refused, Unmatched) as error:
-        return error
-    return None
+    return _heard(tx, ledger, spoken, confirm, row, out_key, depart)
 
 
 def arrival_told(tx: Transaction, ledger: Ledger, spoken: Spoken, receipt: Receipt) -> YipanError | None:
@@ -63,11 +56,22 @@ def arrival_told(tx: Transaction, ledger: Ledger, spoken: Spoken, receipt: Recei
     row = _of_warehouse(tx, receipt.asn, "to_id", spoken.connection_id)
     if row is None:
         return Unmatched("asn", receipt.asn)
-    message = f"{spoken.connection_id}:{receipt.event_id or 'only'}"
+    return _heard(tx, ledger, spoken, receipt, row, in_key, arrive)
+
+
+def _heard(
+    tx: Transaction,
+    ledger: Ledger,
+    spoken: Spoken,
+    noun: Confirm | Receipt,
+    row: Row,
+    key: Callable[[Row, str], str],
+    book: Callable[[Transaction, Ledger, Row, Told], None],
+) -> YipanError | None:
+    message = f"{spoken.connection_id}:{noun.event_id or 'only'}"
     try:
-        units = _units(tx, row, [(line.sku, line.condition, line.quantity) for line in receipt.lines])
-        cause = f"inbox:{spoken.inbox_id}"
-        arrive(tx, ledger, row, Told(in_key(row, message), cause, units, receipt.final, receipt.happened_at))
+        units = _units(tx, row, [(line.sku, line.condition, line.quantity) for line in noun.lines])
+        book(tx, ledger, row, Told(key(row, message), f"inbox:{spoken.inbox_id}", units, noun.final, noun.happened_at))
     except (Refused, Unmatched) as error:
         return error
     return None
@@ -200,8 +204,7 @@ def arrive(tx: Transaction, ledger: Ledger, row: Row, told: Told) -> None:
 def _come(ledger: Ledger, row: Row, item_id: int, condition: str, units: int, on_way: int) -> list[Entry]:
     good = ledger.cell(CellKey(row["owner_id"], item_id, row["to_id"]))
     cell = ledger.cell(CellKey(row["owner_id"], item_id, row["to_id"], condition))
-    to = "free" if condition == "ZP" else "held"
-    moves = posting.receipt(units, announced=on_way, suspense=cell.suspense, to=to)
+    moves = posting.receipt(units, announced=on_way, suspense=cell.suspense, to=cell.account)
     return [Entry(good, "transit", n) if account == "inbound" else Entry(cell, account, n) for account, n in moves]
 
 

@@ -182,7 +182,7 @@ def _check_whole(tx: Transaction, held: Books, one: Heard, lines: Sequence[Line]
 def _there(tx: Transaction, source: Source) -> int:
     """Units on hand, by the books, wherever this source speaks of."""
     ce = t.cells.c
-    on_hand = func.coalesce(func.sum(ce.free + ce.reserved + ce.held + ce.suspense), 0)
+    on_hand = func.coalesce(func.sum(t.on_hand), 0)
     query = select(on_hand).where(any_of(tx.conn, ce.warehouse_id, sorted(source.places)))
     query = query.where(ce.owner_id == source.merchant_id) if source.merchant_id else query
     return int(tx.conn.execute(query).scalar_one())

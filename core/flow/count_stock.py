@@ -14,11 +14,9 @@ from core.flow import keep_promises
 from core.flow.tell import Happened, ask_person, settle, tell
 from core.rules import posting
 from core.store import tables as t
-from core.store.ledger import Cell, CellKey, Entry, Ledger
+from core.store.ledger import ON_HAND, Cell, CellKey, Entry, Ledger
 from core.store.store import Transaction, many, one
 
-LIES = ("free", "reserved", "held", "suspense")
-"""The accounts of what lies in the warehouse."""
 TASK = "stock_take"
 WAITS = "{ref} differs by {units} units from the books: approve or reject it"
 NEWER = "{ref}: a later stock-take of the same cell is booked already: count again"
@@ -117,7 +115,7 @@ def on_hand_at(tx: Transaction, cells: Sequence[int], at: datetime) -> dict[int,
     """
     e, j = t.entries.c, t.journals.c
     then = or_(and_(j.kind != "count", j.recorded_at <= at), and_(j.kind == "count", j.happened_at <= at))
-    units = func.sum(case((e.account.in_(LIES), e.quantity), else_=0)).label("n")
+    units = func.sum(case((e.account.in_(ON_HAND), e.quantity), else_=0)).label("n")
     query = select(e.cell_id, units).join(t.journals, j.id == e.journal_id).where(e.cell_id.in_(list(cells)), then)
     return {row["cell_id"]: int(row["n"]) for row in tx.rows(query.group_by(e.cell_id))}
 
@@ -160,14 +158,15 @@ def _expect_anew(tx: Transaction, row: Row, lines: Sequence[Row]) -> None:
 def _book(tx: Transaction, ledger: Ledger, row: Row, by: str) -> None:
     lines = lines_of(tx, row["id"])
     cells = ledger.cells_by_id(line["cell_id"] for line in lines)
-    entries = [e for li in lines for e in _difference(cells[li["cell_id"]], li["counted"] - li["expected"])]
+    entries = [e for li in lines for e in difference(cells[li["cell_id"]], li["counted"] - li["expected"])]
     ledger.book(f"count:{row['id']}", "count", f"stock_take:{row['id']}", entries, row["counted_at"])
     _decide(tx, row, "booked", by)
 
 
-def _difference(cell: Cell, units: int) -> list[Entry]:
-    account = "free" if cell.key.condition == "ZP" else "held"
-    moves = posting.count(units, account=account, balance=getattr(cell, account), suspense=cell.suspense)
+def difference(cell: Cell, units: int) -> list[Entry]:
+    """The entries of so many units that lie there beyond the books, or (below zero) that the books have too many."""
+    balance = getattr(cell, cell.account)
+    moves = posting.count(units, account=cell.account, balance=balance, suspense=cell.suspense)
     return [Entry(cell, account, n) for account, n in moves]
 
 

@@ -15,10 +15,9 @@ from core.model.stock import Condition
 from core.rules.snapshots import Expected, Limits
 from core.store import tables as t
 from core.store.database import any_of
-from core.store.ledger import CellKey, Ledger
+from core.store.ledger import ON_HAND, CellKey, Ledger
 from core.store.store import Transaction, one
 
-ON_HAND = ("free", "reserved", "held", "suspense")
 TOLD = ("released", "accepted", "working", "ready", "part_shipped", "cancelling", "cannot_stop")
 """States of a fulfilment whose warehouse may know of it and may have sent more than it confirmed."""
 Row = Mapping[str, Any]

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from core.errors import OutOfStock, Refused, Unmatched, YipanError
 from core.flow import keep_promises
 from core.rules.posting import inflow
 from core.store import tables as t
 from core.store.ledger import Cell, CellKey, Entry, Ledger
+from core.store.lots import held
 from core.store.store import Transaction, one
 
 Row = Mapping[str, Any]
@@ -84,10 +85,9 @@ def open_hold(tx: Transaction, ledger: Ledger, cell: Cell, command: Freeze) -> R
 def _of_lot(tx: Transaction, ledger: Ledger, cell: Cell, lot: str) -> int:
     """Units of the lot that lie there and are not held by it yet."""
     ledger.flush()
-    there = one(tx, t.lot_on_hand, cell_id=cell.id, lot=lot)
-    h = t.holds.c
-    held = select(func.coalesce(func.sum(h.remaining), 0)).where(h.cell_id == cell.id, h.lot == lot)
-    return max(0, (there["units"] if there else 0) - int(tx.conn.execute(held).scalar_one()))
+    li = t.lot_on_hand.c
+    units = tx.conn.execute(select(li.units - held()).where(li.cell_id == cell.id, li.lot == lot)).scalar()
+    return max(0, int(units or 0))
 
 
 def _thaw(tx: Transaction, ledger: Ledger, command: Thaw) -> Answer:

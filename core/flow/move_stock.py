@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 
 from core.errors import Refused, Unmatched, YipanError
 from core.flow import carry_transfer, inspect_goods, keep_promises, name_lots, regrade_goods
+from core.flow.count_stock import difference
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Adjustment, AdjustmentRow, Asn, AsnLine, Receipt, ReceivedLine
@@ -189,8 +190,7 @@ def _arrive(
 ) -> list[Entry]:
     good = ledger.cell(CellKey(row["owner_id"], item, row["warehouse_id"]))
     cell = ledger.cell(CellKey(row["owner_id"], item, row["warehouse_id"], condition))
-    to = "free" if condition == "ZP" else "held"
-    moves = posting.receipt(units, announced=announced, suspense=cell.suspense, to=to)
+    moves = posting.receipt(units, announced=announced, suspense=cell.suspense, to=cell.account)
     return [Entry(good if account == "inbound" else cell, account, n) for account, n in moves]
 
 
@@ -267,10 +267,9 @@ def _adjust(
         tx.tally("duplicates_absorbed")
         return None
     cell = ledger.cell(CellKey(found[0], found[1], warehouse, row.condition))
-    account = "free" if row.condition == "ZP" else "held"
-    moves = posting.count(row.quantity, account=account, balance=getattr(cell, account), suspense=cell.suspense)
-    entries, at = [Entry(cell, a, q) for a, q in moves], row.happened_at or happened_at
-    ledger.book(key, "adjust", f"inbox:{spoken.inbox_id}", entries, at, name_lots.moves(cell, row.lots))
+    at = row.happened_at or happened_at
+    lots = name_lots.moves(cell, row.lots)
+    ledger.book(key, "adjust", f"inbox:{spoken.inbox_id}", difference(cell, row.quantity), at, lots)
     return None
 
 

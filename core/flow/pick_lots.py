@@ -12,7 +12,7 @@ from core.rules.fefo import Lot, pick
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.ledger import LotMove
-from core.store.lots import UNNAMED, spoken_for
+from core.store.lots import UNNAMED, keeping, spoken_for
 from core.store.store import Transaction, many
 
 Row = Mapping[str, Any]
@@ -21,9 +21,7 @@ LATER = "{2} units of lot {0} left for {1} although {3} expires first and was to
 
 def instruct(tx: Transaction, lines: Sequence[Row], cells: Mapping[int, int]) -> None:
     """Say for each line of a fulfilment which lots shall leave. cells: claim id → its cell."""
-    i = t.items.c
-    items = sorted({line["item_id"] for line in lines})
-    keeps = set(tx.conn.execute(select(i.id).where(i.id.in_(items), i.keeps_lots.is_(True))).scalars())
+    keeps = keeping(tx, {line["item_id"] for line in lines})
     for line in (it for it in lines if it["item_id"] in keeps):
         cell_id = cells[line["claim_id"]]
         head = {"fulfilment_id": line["fulfilment_id"], "n": line["n"], "cell_id": cell_id}

@@ -109,11 +109,7 @@ def _moved(tx: Transaction, key: str) -> dict[CellKey, int]:
 
 
 def _entries(origin: Cell, goal: Cell, units: int) -> list[Entry]:
-    leaves, comes = _account(origin), _account(goal)
+    leaves, comes = origin.account, goal.account
     lacks, fills = posting.regrade(units, balance=getattr(origin, leaves), to_suspense=goal.suspense)
     moves = [(origin, leaves, lacks - units), (origin, "suspense", -lacks), (goal, "suspense", fills)]
     return [Entry(*move) for move in (*moves, (goal, comes, units - fills)) if move[2]]
-
-
-def _account(cell: Cell) -> str:
-    return "free" if cell.key.condition == "ZP" else "held"

@@ -137,8 +137,8 @@ def _cell(ledger: Ledger, warehouse: int, back: Back) -> Cell:
 
 def _arrive(ledger: Ledger, warehouse: int, back: Back) -> list[Entry]:
     cell = _cell(ledger, warehouse, back)
-    to = "free" if back.condition == "ZP" else "held"
-    return [Entry(cell, account, n) for account, n in posting.inflow(back.units, suspense=cell.suspense, to=to)]
+    moves = posting.inflow(back.units, suspense=cell.suspense, to=cell.account)
+    return [Entry(cell, account, n) for account, n in moves]
 
 
 def _keep(tx: Transaction, spoken: Spoken, told: Return, warehouse: int, backs: Sequence[Back]) -> None:
@@ -147,8 +147,8 @@ def _keep(tx: Transaction, spoken: Spoken, told: Return, warehouse: int, backs: 
     r = t.return_lines.c
     last = tx.conn.execute(select(func.coalesce(func.max(r.n), 0)).where(r.return_id == ident)).scalar_one()
     rows = [row for back in backs for row in _rows(tx, back, f"return:{ident}:{back.item_id}")]
+    came = note_serials.Told(spoken.inbox_id, told.happened_at)
     for back in backs:
-        came = note_serials.Told(spoken.inbox_id, told.happened_at)
         note_serials.came(tx, came, ident, {back.item_id: back.serials})
     head = {"return_id": ident, "inbox_id": spoken.inbox_id}
     tx.add(t.return_lines, [{**head, "n": n, **row} for n, row in enumerate(rows, last + 1)])

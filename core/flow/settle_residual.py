@@ -10,14 +10,15 @@ from sqlalchemy import delete, func, select
 
 from core.errors import Refused
 from core.flow import keep_promises, unsettled
+from core.flow.count_stock import difference
 from core.flow.expect_stock import Books, Figure, Goods, Subject, books, source
 from core.flow.tell import ask_person
 from core.flow.tell import settle as settle_task
-from core.rules import posting, snapshots
+from core.rules import snapshots
 from core.rules.snapshots import OPEN, Before, Expected, State
 from core.store import tables as t
 from core.store.database import any_of
-from core.store.ledger import CellKey, Entry, Ledger
+from core.store.ledger import CellKey, Ledger
 from core.store.store import Transaction, many, one
 
 TASK = "stock.residual"
@@ -115,10 +116,10 @@ def _row(tx: Transaction, held: Books, line: Compared) -> dict[str, Any]:
 
 def _decide(tx: Transaction, held: Books, line: Compared) -> State:
     warehouse_id, holder = line.subject.warehouse_id, held.source.merchant_id
-    if warehouse_id is None or not held.source.rules(warehouse_id) or len(line.goods) < 1:
+    if warehouse_id is None or not held.source.rules(warehouse_id):
         return "reported" if line.residual else "agrees"
     last = line.before
-    before = Before(last["residual"], last["state"], last["as_of"], last["first_as_of"]) if last else None
+    before = Before(last["residual"], last["state"], last["first_as_of"]) if last else None
     quiet = not (before and before.goes_on(line.residual)) or not unsettled.why(tx, line.goods, line.subject.condition)
     sole = len(line.goods) == 1 and holder in (0, line.goods[0].owner_id)
     limits = held.source.limits(warehouse_id)
@@ -153,10 +154,8 @@ def _ask(tx: Transaction, row: Row, line: Compared) -> None:
 def _book(tx: Transaction, ledger: Ledger, row: Row, goods: Goods) -> None:
     """Book a residual as a count does, once per pair of snapshots."""
     cell = ledger.cell(CellKey(*goods, row["condition"]))
-    account = "free" if row["condition"] == "ZP" else "held"
-    moves = posting.count(row["residual"], account=account, balance=getattr(cell, account), suspense=cell.suspense)
     key = f"snapshot:{row['first_id']}:{row['id']}"
-    ledger.book(key, "snapshot", f"comparison:{row['id']}", [Entry(cell, a, n) for a, n in moves], row["as_of"])
+    ledger.book(key, "snapshot", f"comparison:{row['id']}", difference(cell, row["residual"]), row["as_of"])
 
 
 def accept(tx: Transaction, first_id: int, owner_id: int | None = None) -> int:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-State = Literal["agrees", "reported", "late", "waits", "asked", "dismissed", "booked"]
-"""What became of a comparison. reported: its source is no authority here; late: a newer one was compared before."""
+State = Literal["agrees", "reported", "waits", "asked", "dismissed", "booked"]
+"""What became of a comparison. reported: its source is no authority here."""
 OPEN: tuple[State, ...] = ("waits", "asked", "dismissed")
 """States in which a residual stands until the source shows another."""
 FEW_LINES = 5
@@ -48,7 +48,6 @@ class Before:
 
     residual: int
     state: str
-    as_of: datetime
     first_as_of: datetime
 
     def goes_on(self, residual: int) -> bool:
@@ -63,8 +62,6 @@ def decide(
 
     sole: one owner's goods are meant; quiet: nothing of them is parked or in doubt.
     """
-    if before and as_of <= before.as_of:
-        return "late"
     if not residual:
         return "agrees"
     if before is None or not before.goes_on(residual):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Table, select
 
 from core.store import tables as t
 from core.store.database import any_of
@@ -27,6 +27,10 @@ class Cause(NamedTuple):
     def __str__(self) -> str:
         ref = "of another merchant" if self.ref is None else self.ref
         return " ".join(word for word in (self.kind, ref, f"({self.connection})" if self.connection else "") if word)
+
+
+Look = Callable[[Transaction, Scope, list[int]], dict[int, Cause]]
+"""Our ids of things of one kind → what a scope is told of them."""
 
 
 def resolve(tx: Transaction, scope: Scope, causes: Iterable[str]) -> dict[str, Cause]:
@@ -55,34 +59,15 @@ def _orders(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
     return {r["id"]: Cause("order", r["ref"], r["code"]) if r["mine"] else Cause("order", None) for r in rows}
 
 
-def _fulfilments(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
-    f = t.fulfilments.c
-    query = select(f.id, f.ref, scope.sees(f.merchant_id).label("mine")).where(any_of(tx.conn, f.id, ids))
-    return {r["id"]: Cause("fulfilment", r["ref"] if r["mine"] else None) for r in tx.rows(query)}
+def _named(kind: str, table: Table, tenant: str) -> Look:
+    """A look at rows that have a ref of their own, which only the merchant in that column sees."""
 
+    def look(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
+        c = table.c
+        query = select(c.id, c.ref, scope.sees(c[tenant]).label("mine")).where(any_of(tx.conn, c.id, ids))
+        return {r["id"]: Cause(kind, r["ref"] if r["mine"] else None) for r in tx.rows(query)}
 
-def _asns(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
-    a = t.asns.c
-    query = select(a.id, a.ref, scope.sees(a.owner_id).label("mine")).where(any_of(tx.conn, a.id, ids))
-    return {r["id"]: Cause("asn", r["ref"] if r["mine"] else None) for r in tx.rows(query)}
-
-
-def _transfers(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
-    tr = t.transfers.c
-    query = select(tr.id, tr.ref, scope.sees(tr.owner_id).label("mine")).where(any_of(tx.conn, tr.id, ids))
-    return {r["id"]: Cause("transfer", r["ref"] if r["mine"] else None) for r in tx.rows(query)}
-
-
-def _counts(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
-    co = t.counts.c
-    query = select(co.id, co.ref, scope.sees(co.owner_id).label("mine")).where(any_of(tx.conn, co.id, ids))
-    return {r["id"]: Cause("stock_take", r["ref"] if r["mine"] else None) for r in tx.rows(query)}
-
-
-def _assemblies(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
-    a = t.assemblies.c
-    query = select(a.id, a.ref, scope.sees(a.owner_id).label("mine")).where(any_of(tx.conn, a.id, ids))
-    return {r["id"]: Cause("assembly", r["ref"] if r["mine"] else None) for r in tx.rows(query)}
+    return look
 
 
 def _documents(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
@@ -121,13 +106,13 @@ def _shown(row: Mapping[str, Any]) -> str:
     return f"{row['sku']} {row['residual']:+}, shown {' and '.join(times)}"
 
 
-LOOKS: Mapping[str, Callable[[Transaction, Scope, list[int]], dict[int, Cause]]] = {
+LOOKS: Mapping[str, Look] = {
     "order": _orders,
-    "fulfilment": _fulfilments,
-    "asn": _asns,
-    "transfer": _transfers,
-    "stock_take": _counts,
-    "assembly": _assemblies,
+    "fulfilment": _named("fulfilment", t.fulfilments, "merchant_id"),
+    "asn": _named("asn", t.asns, "owner_id"),
+    "transfer": _named("transfer", t.transfers, "owner_id"),
+    "stock_take": _named("stock_take", t.counts, "owner_id"),
+    "assembly": _named("assembly", t.assemblies, "owner_id"),
     "inbox": _documents,
     "comparison": _comparisons,
 }

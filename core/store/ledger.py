@@ -64,6 +64,11 @@ class Cell:
         return max(0, self.free + min(0, self.suspense))
 
     @property
+    def account(self) -> str:
+        """Where units of its condition stand: good ones free, all others held."""
+        return "free" if self.key.condition == "ZP" else "held"
+
+    @property
     def on_hand(self) -> int:
         """What should lie in the warehouse."""
         return self.free + self.reserved + self.held + self.suspense

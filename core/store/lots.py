@@ -37,7 +37,7 @@ class Moved(NamedTuple):
 
 def write(tx: Transaction, moved: Sequence[Moved]) -> None:
     """Book lots of what moved; units without a named lot are booked under "?", so that the sum is always on hand."""
-    keeps = _keeping(tx, {m.item_id for m in moved})
+    keeps = keeping(tx, {m.item_id for m in moved})
     for move in (m for m in moved if m.item_id in keeps):
         units: dict[str, int] = defaultdict(int)
         for named in move.named:
@@ -48,14 +48,23 @@ def write(tx: Transaction, moved: Sequence[Moved]) -> None:
             _book(tx, move.journal_id, move.cell_id, lot, n)
 
 
+def held() -> ColumnElement[int]:
+    """Of a row of `lot_on_hand`, the units that are held of it."""
+    li, h = t.lot_on_hand.c, t.holds.c
+    units = select(func.coalesce(func.sum(h.remaining), 0)).where(h.cell_id == li.cell_id, h.lot == li.lot)
+    return units.scalar_subquery()
+
+
+def to_leave() -> ColumnElement[int]:
+    """Of a row of `lot_on_hand`, the units warehouses were told to send of it and have not."""
+    li, p = t.lot_on_hand.c, t.picks.c
+    mine = (p.cell_id == li.cell_id, p.lot == li.lot, p.remaining > 0)
+    return select(func.coalesce(func.sum(p.remaining), 0)).where(*mine).scalar_subquery()
+
+
 def spoken_for() -> ColumnElement[int]:
-    """Of a row of `lot_on_hand`, the units that are held of it, or that warehouses were told to send and have not."""
-    li, p, h = t.lot_on_hand.c, t.picks.c, t.holds.c
-    told = select(func.coalesce(func.sum(p.remaining), 0)).where(
-        p.cell_id == li.cell_id, p.lot == li.lot, p.remaining > 0
-    )
-    held = select(func.coalesce(func.sum(h.remaining), 0)).where(h.cell_id == li.cell_id, h.lot == li.lot)
-    return told.scalar_subquery() + held.scalar_subquery()
+    """Of a row of `lot_on_hand`, the units that are held of it or to leave."""
+    return to_leave() + held()
 
 
 def begin(tx: Transaction, item_ids: Sequence[int]) -> None:
@@ -65,7 +74,7 @@ def begin(tx: Transaction, item_ids: Sequence[int]) -> None:
     tx.lock_ledger()
     ce, li = t.cells.c, t.lot_on_hand.c
     known = func.coalesce(func.sum(li.units), 0)
-    missing = (ce.free + ce.reserved + ce.held + ce.suspense - known).label("units")
+    missing = (t.on_hand - known).label("units")
     query = select(ce.id, ce.item_id, missing).join(t.lot_on_hand, li.cell_id == ce.id, isouter=True)
     query = query.where(any_of(tx.conn, ce.item_id, sorted(item_ids)))
     for cell in tx.rows(query.group_by(ce.id)):
@@ -77,7 +86,8 @@ def begin(tx: Transaction, item_ids: Sequence[int]) -> None:
         _book(tx, ident, cell["id"], UNNAMED, int(cell["units"]))
 
 
-def _keeping(tx: Transaction, item_ids: Collection[int]) -> set[int]:
+def keeping(tx: Transaction, item_ids: Collection[int]) -> set[int]:
+    """Those of these items that keep lots."""
     if not item_ids:
         return set()
     i = t.items.c

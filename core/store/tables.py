@@ -240,6 +240,8 @@ cells = _table(
     *(CheckConstraint(f"{a} >= 0", name=a) for a in ("free", "reserved", "held", "transit", "inbound")),
     **room_for_changes(50),
 )
+on_hand = cells.c.free + cells.c.reserved + cells.c.held + cells.c.suspense
+"""What should lie in the warehouse of a cell."""
 journals = _table(
     "journals",
     _id(),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from core.store import tables as t
+from core.store.lots import held, to_leave
 from core.store.scope import Scope
 from core.store.store import Transaction
 from hub import holds as work
@@ -25,16 +26,10 @@ def lots(tx: Transaction, scope: Scope, sku: str, owner: str | None = None) -> d
 
 def of_item(tx: Transaction, scope: Scope, item_id: int, warehouse_id: int | None = None) -> list[dict[str, Any]]:
     """An item's lots by cell, of owners the scope sees."""
-    li, lo, ce, w, h, p = t.lot_on_hand.c, t.lots.c, t.cells.c, t.warehouses.c, t.holds.c, t.picks.c
-    held = select(func.coalesce(func.sum(h.remaining), 0)).where(h.cell_id == li.cell_id, h.lot == li.lot)
-    told = select(func.coalesce(func.sum(p.remaining), 0)).where(
-        p.cell_id == li.cell_id, p.lot == li.lot, p.remaining > 0
-    )
+    li, lo, ce, w = t.lot_on_hand.c, t.lots.c, t.cells.c, t.warehouses.c
     names = (w.code.label("warehouse"), ce.condition, li.lot, li.units.label("on_hand"), lo.made_on, lo.expires_on)
-    query = select(*names, held.scalar_subquery().label("held"), told.scalar_subquery().label("instructed")).join(
-        t.cells, ce.id == li.cell_id
-    )
-    query = query.join(t.warehouses, w.id == ce.warehouse_id)
+    query = select(*names, held().label("held"), to_leave().label("instructed"))
+    query = query.join(t.cells, ce.id == li.cell_id).join(t.warehouses, w.id == ce.warehouse_id)
     query = query.join(t.lots, (lo.item_id == ce.item_id) & (lo.code == li.lot), isouter=True)
     here = [ce.item_id == item_id, *([ce.warehouse_id == warehouse_id] if warehouse_id else [])]
     order = (w.code, ce.condition, lo.expires_on.is_(None), lo.expires_on, li.lot)
