@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import Field, StrictBool, StrictInt, model_validator
 from sqlalchemy import func, or_, select
@@ -20,12 +20,21 @@ from hub.onboard.form import PRINTED, Code, Form, Ref, Row, find, note
 
 A = TypeVar("A")
 LINES, DAYS = 200, 30
-KIND = "api"
 KEPT_S = 900
+Kind = Literal["api", "cart", "jit"]
+"""What the units are wanted for: an order the caller will make, a shopper's cart, goods a platform occupies (JIT)."""
 Number = Annotated[str, Field(max_length=120, pattern=PRINTED)]
 """The caller's own number of a reservation."""
 Found = dict[tuple[str | None, str], Row]
 """(owner, or None for the holder itself, SKU) → item."""
+
+
+class Which(NamedTuple):
+    """What a caller knows a reservation by: its own number, whose it is, and what it is for."""
+
+    ref: str
+    merchant: str | None = None
+    kind: Kind = "api"
 
 
 class Line(Form):
@@ -39,11 +48,13 @@ class Line(Form):
 class NewReservation(Form):
     """Units to keep, whole or not at all. ref: the caller's own number: asked again, nothing is kept twice.
 
-    merchant: who holds it, where the key does not say. connection: a shop, whose pool it comes from; or warehouses,
-    best first. keep_s: seconds until it is given back by itself; null keeps it until it is released.
+    kind: what for; each kind has its own numbers. merchant: who holds it, where the key does not say. connection: a
+    shop, whose pool it comes from; or warehouses, best first. keep_s: seconds until it is given back by itself; null
+    keeps it until it is released.
     """
 
     ref: Number
+    kind: Kind = "api"
     merchant: Code | None = None
     connection: Code | None = None
     warehouses: Annotated[tuple[Code, ...], Field(max_length=20)] = ()
@@ -105,7 +116,7 @@ def asked(tx: Transaction, scope: Scope, new: NewReservation) -> Asked:
     ]
     wants = [want for line in lines for want in sell_kits.wants(*line)]
     until = tx.now + timedelta(seconds=new.keep_s) if new.keep_s else None
-    subject = Subject(holder_id, KIND, new.ref)
+    subject = Subject(holder_id, new.kind, new.ref)
     command = Reserve(subject, tuple(wants), tuple(warehouses), until, new.may_split)
     return Asked(command, {r["id"]: r["sku"] for r in many(tx, t.items, "id", [want.item_id for want in wants])})
 
@@ -119,9 +130,9 @@ def holder(tx: Transaction, scope: Scope, code: str | None) -> int:
     return scope.merchant_id
 
 
-def subject(tx: Transaction, scope: Scope, ref: str, merchant: str | None) -> Subject:
-    """What a reservation is known by."""
-    return Subject(holder(tx, scope, merchant), KIND, ref)
+def subject(tx: Transaction, scope: Scope, which: Which) -> Subject:
+    """What a reservation is known by in the ledger."""
+    return Subject(holder(tx, scope, which.merchant), which.kind, which.ref)
 
 
 def _items(tx: Transaction, holder_id: int, warehouses: Sequence[int], lines: Sequence[Line]) -> list[Row]:
@@ -163,28 +174,28 @@ def _pool(tx: Transaction, scope: Scope, code: str) -> list[int]:
     return [row["warehouse_id"] for row in sorted(rows, key=lambda row: row["rank"])]
 
 
-def reservation(tx: Transaction, scope: Scope, ref: str, merchant: str | None) -> Reservation:
+def reservation(tx: Transaction, scope: Scope, which: Which) -> Reservation:
     """A reservation as it stands. Raises Unmatched."""
-    wanted = subject(tx, scope, ref, merchant)
+    wanted = subject(tx, scope, which)
     found = standing(tx, [wanted]).get(wanted)
     if found is None:
-        raise Unmatched("reservation", ref, f"there is no reservation {ref!r}")
+        raise Unmatched("reservation", which.ref, f"there is no reservation {which.ref!r}")
     return found
 
 
-def becomes_order(tx: Transaction, scope: Scope, ref: str, merchant: str | None, follows: Follows) -> dict[str, Any]:
+def becomes_order(tx: Transaction, scope: Scope, which: Which, follows: Follows) -> dict[str, Any]:
     """The reservation as it stands, and our id of the order that has taken it over, null until it comes.
 
     Raises Unmatched for what there is not, Unfit for a shop of another merchant's, Refused for one given back or
     promised to another order.
     """
-    wanted = subject(tx, scope, ref, merchant)
+    wanted = subject(tx, scope, which)
     shop = find(tx, scope, t.connections, follows.connection)
     if shop["kind"] != "sales" or shop["merchant_id"] != wanted.holder_id:
-        raise Unfit(f"{follows.connection} is no shop of whoever holds {ref}: name one that is")
+        raise Unfit(f"{follows.connection} is no shop of whoever holds {which.ref}: name one that is")
     order_id = promise(tx, wanted, shop["id"], follows.order)
-    note(tx, scope, "reservation follows order", ref, connection=follows.connection, order=follows.order)
-    found = in_words(tx, scope, reservation(tx, scope, ref, merchant))
+    note(tx, scope, "reservation follows order", which.ref, connection=follows.connection, order=follows.order)
+    found = in_words(tx, scope, reservation(tx, scope, which))
     return {
         **found,
         "order": {"connection": follows.connection, "ref": follows.order, "id": order_id and str(order_id)},
@@ -206,7 +217,8 @@ def in_words(tx: Transaction, scope: Scope, found: Reservation) -> dict[str, Any
         for k in found.kept
     ]
     until = found.until.isoformat() if found.until else None
-    head = {"ref": found.subject.ref, "merchant": merchants[found.subject.holder_id], "state": found.state}
+    names = {"ref": found.subject.ref, "kind": found.subject.kind}
+    head = {**names, "merchant": merchants[found.subject.holder_id], "state": found.state}
     return {**head, "until": until, "kept": rows}
 
 

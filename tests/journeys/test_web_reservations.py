@@ -53,6 +53,7 @@ def test_what_is_kept_is_shown_and_asked_again_is_not_kept_twice(five: Any) -> N
     assert 800 < (until - datetime.now(UTC)).total_seconds() <= 900
     assert first.json() == {
         "ref": "R1",
+        "kind": "api",
         "merchant": "alpha",
         "state": "reserved",
         "until": first.json()["until"],
@@ -127,6 +128,18 @@ def test_what_does_not_fit_or_is_not_there_is_named(five: Any, more: dict[str, A
     assert answer.status_code == status, answer.text
     assert answer.json()["detail"]
     assert accounts(five) == (5, 0)
+
+
+def test_a_cart_and_a_jit_pick_of_one_number_are_two_reservations(five: Any) -> None:
+    asks(five, "R1", (SKU, 2), kind="cart", keep_s=60)
+    asks(five, "R1", (SKU, 1), kind="jit", keep_s=None)
+    assert accounts(five) == (2, 3)
+    assert five.call("GET", "/reservations/R1", by="alpha").status_code == 404
+    assert five.did("POST", "/reservations/R1/confirm?kind=jit", by="alpha")["until"] is None
+    assert five.did("POST", "/reservations/R1/release?kind=cart", by="alpha")["state"] == "released"
+    assert accounts(five) == (4, 1)
+    assert five.did("GET", "/reservations/R1?kind=jit", by="alpha")["state"] == "confirmed"
+    assert asks(five, "R2", (SKU, 1), kind="campaign").status_code == 422
 
 
 def test_the_operator_says_for_whom(five: Any) -> None:
