@@ -36,6 +36,7 @@ from tests.conftest import machine_examples
 from tests.simulation import shown_stock
 from tests.simulation.held_lots import HeldLots
 from tests.simulation.moves import Moves
+from tests.simulation.rough_writers import RoughWriters
 from tests.unit.test_kits import kit
 from tests.worlds import Clock, closed, order, store, unpaid, world
 
@@ -58,8 +59,8 @@ class Physics:
         self.there[(sku, warehouse)] = self.there.get((sku, warehouse), 0) + units
 
 
-class PoolMachine(Moves, HeldLots, RuleBasedStateMachine):
-    """One pool, three shops, two warehouses."""
+class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
+    """One pool, three shops, two warehouses, two processes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,6 +83,7 @@ class PoolMachine(Moves, HeldLots, RuleBasedStateMachine):
         for sku, warehouse, units in (("pen", "east", 12), ("pen", "west", 6), ("ink", "east", 5)):
             self.hub.counts(sku, units, warehouse)
             self.physics.move(sku, warehouse, units)
+        self.begin_processes()
 
     def ink_may_be_sent_for_pens(self, tx: Transaction) -> None:
         tx.add(t.substitutes, [{"item_id": self.hub.pen, "instead_id": self.hub.ink, "created_at": tx.now}])
