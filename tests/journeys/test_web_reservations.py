@@ -275,3 +275,17 @@ def test_of_64_crossing_baskets_as_many_win_as_there_are_units(web_pool: Any) ->
     with web_pool.store.read() as tx:
         assert [(c["free"], c["reserved"]) for c in tx.rows(select(t.cells))] == [(0, 20)] * 2
     assert breaches(web_pool) == []
+
+
+def test_of_64_racers_for_kits_of_a_shared_part_as_many_win_as_there_are_whole_ones(web_pool: Any) -> None:
+    goods = [{"sku": "INK", "name": "墨水"}, *({"sku": f"SET-{n}", "name": "套装"} for n in (1, 2))]
+    web_pool.did("POST", "/items", {"owner": "alpha", "items": goods})
+    for n in (1, 2):
+        web_pool.did("PUT", f"/items/SET-{n}/parts", {"owner": "alpha", "parts": {SKU: 2, "INK": 1}})
+    for sku, units in ((SKU, 21), ("INK", RACERS)):
+        web_pool.stock_up("alpha", sku, units)
+    assert race(lambda n: asks(web_pool, f"R{n}", (f"SET-{1 + n % 2}", 1))) == {201: 10, 409: RACERS - 10}
+    with web_pool.store.read() as tx:
+        cells = tx.rows(select(t.cells).order_by(t.cells.c.reserved))
+    assert [(c["free"], c["reserved"]) for c in cells] == [(RACERS - 10, 10), (1, 20)]
+    assert breaches(web_pool) == []

@@ -13,6 +13,7 @@ from core.store.vault import Vault
 from tests.journeys.conftest import quick_passwords, web_pool, web_stage  # noqa: F401
 from tests.journeys.test_web_reservations import (
     test_of_64_crossing_baskets_as_many_win_as_there_are_units,  # noqa: F401
+    test_of_64_racers_for_kits_of_a_shared_part_as_many_win_as_there_are_whole_ones,  # noqa: F401
     test_of_64_racers_for_the_last_unit_one_wins,  # noqa: F401
 )
 
