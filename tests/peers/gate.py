@@ -21,6 +21,7 @@ class Gate:
         self._target = target
         self._closed: set[str] = set()
         self._waiting: dict[str, list[Any]] = defaultdict(list)
+        self._said: dict[str, list[Any]] = defaultdict(list)
         self._changed = threading.Condition()
         handler = type("Handler", (_Handler,), {"gate": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -40,6 +41,11 @@ class Gate:
             if not self._changed.wait_for(lambda: self._waiting[operation], within_s):
                 raise TimeoutError(f"no {operation} came to the gate in {within_s} s")
             return self._waiting[operation][0]
+
+    def said(self, operation: str) -> list[Any]:
+        """The variables of every call of this operation so far."""
+        with self._changed:
+            return list(self._said[operation])
 
     def open(self, operation: str) -> None:
         """Let what waits through, and what comes after it."""
@@ -73,6 +79,7 @@ class Gate:
 
     def _hold(self, operation: str, variables: Any) -> None:
         with self._changed:
+            self._said[operation].append(variables)
             self._waiting[operation].append(variables)
             self._changed.notify_all()
             self._changed.wait_for(lambda: operation not in self._closed)

@@ -7,8 +7,12 @@ gate between the hub and the shop holds the hub's calls at the moment that a tes
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +57,14 @@ class Stand:
         """A shopper pays for it through the shop API; the shop's number of the order."""
         return self.shop.buy([{"listing": self.shop.variants[sku], "quantity": units}])
 
+    def rushed(self, sku: str, buyers: int) -> list[str]:
+        """So many shoppers want one unit at the same moment; the orders of those who were let pay."""
+        with ThreadPoolExecutor(buyers) as shoppers:
+            bought = [shoppers.submit(self.buys, sku, 1) for _ in range(buyers)]
+        refused = [one.exception() for one in bought if one.exception()]
+        assert all("INSUFFICIENT_STOCK" in str(error) for error in refused), refused
+        return [one.result() for one in bought if not one.exception()]
+
     def order(self, ref: str) -> dict[str, Any]:
         """What the hub's REST API tells of an order; empty while it has not been taken."""
         found = self.town.rows("/orders", search=ref)
@@ -78,6 +90,13 @@ class Stand:
         """What the pool says the shop may show, by what is published."""
         listing = self.shop.variants[sku]
         return next(int(row["target"]) for row in read_levels(self.town) if row["listing"] == listing)
+
+    def drift(self, sku: str) -> int:
+        """Units the shop shows beyond what it should, as the hub's reconciliation names them."""
+        command = [sys.executable, "-P", "-m", "workers", "reconcile", "--read", "--json"]
+        done = subprocess.run(command, env=self.town.environment, capture_output=True, text=True, timeout=120)
+        rows = json.loads(done.stdout)["shops"]
+        return next(int(row["drift"]) for row in rows if row["listing"] == self.shop.variants[sku])
 
     def counts(self, sku: str, difference: int) -> None:
         """The warehouse finds more or less than its books say, and tells the hub."""
@@ -255,3 +274,36 @@ def test_order_fulfilled_by_hand_in_the_shop_is_not_counted_as_allocated_there(s
     assert parked["reason"].startswith("ITEMS_ALREADY_FULFILLED_ERROR")
     stand.town.api("POST", f"/parked/intent/{parked['id']}/dismiss")
     assert stand.shop.shipments(ref) == [{"waybill": "HAND-1", "company": "by hand", "state": "Pending"}]
+
+
+BUYERS = 50
+
+
+def test_of_50_parallel_buyers_of_10_units_10_are_backed_and_nothing_more_is_ever_published(stand: Stand) -> None:
+    """A Vendure looks at its stock when a cart is filled and not when it is paid: it oversells by itself.
+
+    Orders paid at the same moment overwrite what each other allocated, too: what it shows in the end is its own drift.
+    """
+    listing = stand.shop.variants["TOWEL"]
+    stand.counts("TOWEL", 10 - stand.cell("TOWEL")["free"])
+    stand.until(lambda: (stand.shows("TOWEL"), stand.cell("TOWEL")["free"]) == (10, 10), "the shop shows ten")
+    stand.until(stand.is_quiet, "nothing is due")
+    said = len(stand.gate.said("SetStock"))
+    with stand.warehouse_held():
+        sold = stand.rushed("TOWEL", BUYERS)
+        assert len(sold) > 10
+        stand.until(lambda: all(stand.order(ref) for ref in sold), "every order is in the books")
+        backed = [ref for ref in sold if stand.order(ref)["state"] not in ("short", "cancelled")]
+        cell = stand.cell("TOWEL")
+        assert (len(backed), cell["free"], cell["reserved"], cell["suspense"]) == (10, 0, 10, 0)
+        stand.until(stand.is_quiet, "those that are short are called off at the shop")
+    for ref in backed:
+        stand.until(lambda ref=ref: stand.shop.state(ref) == "Shipped", "the shop shows it shipped")
+    stand.until(stand.is_quiet, "nothing is due")
+    assert Counter(stand.shop.state(ref) for ref in sold) == {"Shipped": 10, "Cancelled": len(sold) - 10}
+    assert stand.town.api("GET", "/figures")["shop_oversold_units"] == len(sold) - 10
+    levels = [one for call in stand.gate.said("SetStock")[said:] for one in call["input"] if one["id"] == listing]
+    on_hand = [level["stockLevels"][0]["stockOnHand"] for level in levels]
+    assert all(units <= 10 + len(sold) for units in on_hand)
+    assert (stand.shop.level(listing)[0], stand.may_show("TOWEL")) == (0, 0)
+    assert stand.drift("TOWEL") == stand.shows("TOWEL")
