@@ -13,7 +13,15 @@ from typing import Any
 from sqlalchemy import select, tuple_
 
 from core.errors import Unmatched
-from core.flow import cancel_order, change_order, follow_reservation, keep_promises, release_order, sell_kits
+from core.flow import (
+    cancel_order,
+    change_order,
+    draw_locked,
+    follow_reservation,
+    keep_promises,
+    release_order,
+    sell_kits,
+)
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Order
@@ -21,6 +29,7 @@ from core.rules.decide import Part, Request, Want, decide
 from core.store import inbox
 from core.store import tables as t
 from core.store.ledger import CellKey, Entry, Ledger
+from core.store.locks import open_locks
 from core.store.parties import keep_party
 from core.store.pools import pools
 from core.store.store import Transaction, many
@@ -43,6 +52,8 @@ class Draft:
     before: Mapping[str, Any] | None
     lines: dict[int, dict[str, Any]] = field(default_factory=dict)
     claims: list[dict[str, Any]] = field(default_factory=list)
+    drawn: list[dict[str, Any]] = field(default_factory=list)
+    """Those of its claims that are new and on units locks kept for its shop."""
     wants: list[Want] = field(default_factory=list)
 
 
@@ -81,7 +92,9 @@ def _book(
     by_id = {row["id"]: row for row in listings.values()}
     change_order.lay_lines(tx, drafts, by_id)
     _follow(tx, ledger, drafts)
+    _draw(tx, ledger, [d for d in drafts if d.wants])
     back(tx, ledger, [d for d in drafts if d.wants])
+    tx.add(t.claims, [claim for d in drafts for claim in d.drawn])
     for draft in drafts:
         cancel_order.give_back(tx, ledger, draft.row, list(draft.lines.values()), draft.claims)
     ledger.flush()
@@ -98,6 +111,17 @@ def _follow(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
             made, draft.wants = follow_reservation.take_over(tx, ledger, subject, draft.row, draft.wants)
             tx.add(t.claims, made)
             draft.claims += made
+
+
+def _draw(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
+    """What is kept for their shops is theirs first."""
+    items = {want.item_id for d in drafts for want in d.wants}
+    kept = open_locks(tx, {d.row["connection_id"] for d in drafts}, items)
+    sold_from = pools(tx, {k.connection_id for k in kept})
+    for draft in drafts if kept else ():
+        pool = sold_from.get(draft.row["connection_id"], ())
+        draft.drawn, draft.wants = draw_locked.draw(tx, ledger, draft.row, draft.lines, draft.wants, kept, pool)
+        draft.claims += draft.drawn
 
 
 def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
@@ -125,9 +149,19 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
         if entries:
             version = f"{draft.row['id']}:{mine[0]['id']}"
             ledger.book(f"reserve:{version}", "reserve", f"order:{draft.row['id']}", entries, draft.order.placed_at)
+        mine = [claim for claim in mine if not _joins(draft, claim)]
         draft.claims += mine
         claims += mine
     tx.add(t.claims, claims)
+
+
+def _joins(draft: Draft, claim: Mapping[str, Any]) -> bool:
+    """Whether the line drew from that cell already: what it wants of it is one claim, so one line for the warehouse."""
+    place = (claim["line_id"], claim["cell_id"])
+    drawn = next((d for d in draft.drawn if (d["line_id"], d["cell_id"]) == place), None)
+    if drawn:
+        drawn |= {"asked": drawn["asked"] + claim["asked"], "backed": drawn["backed"] + claim["backed"]}
+    return drawn is not None
 
 
 def _reserve(ledger: Ledger, part: Part) -> list[Entry]:

@@ -1,0 +1,153 @@
+"""Orders of a shop take what locks keep for it first, and what they give back returns there while the lock is open.
+
+The units stay reserved all the while: the lock's claim shrinks, the order's begins. Kits are not drawn.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Select, func, select, update
+
+from core.rules.decide import Want
+from core.store import tables as t
+from core.store.database import add_up
+from core.store.ledger import Cell, Entry, Ledger
+from core.store.locks import Kept
+from core.store.store import Transaction, many, one
+
+Row = Mapping[str, Any]
+Lines = Mapping[int, Row]
+"""Order line's id → its row."""
+
+
+def draw(
+    tx: Transaction,
+    ledger: Ledger,
+    order: Row,
+    lines: Lines,
+    wants: Sequence[Want],
+    kept: Sequence[Kept],
+    pool: Sequence[int],
+) -> tuple[list[dict[str, Any]], list[Want]]:
+    """The order's claims on units that were kept for it, and what of its wishes these leave open.
+
+    pool: the shop's warehouses, best first; what was drawn is taken off `kept`.
+    """
+    made: dict[tuple[int, int], int] = Counter()
+    left: list[Want] = []
+    mine = sorted((k for k in kept if k.warehouse_id in pool), key=lambda k: pool.index(k.warehouse_id))
+    for want in wants:
+        missing = want.quantity
+        for some in _serving(mine, order, lines[want.line], want.item_id) if want.per_kit is None else ():
+            if units := _take(tx, ledger, order["id"], want.line, some, missing):
+                made[want.line, some.cell_id] += units
+                missing -= units
+        left += [want._replace(quantity=missing)] if missing else []
+    return [backed_claim(tx, order, *place, units) for place, units in made.items()], left
+
+
+def top_up(
+    tx: Transaction, ledger: Ledger, claims: Sequence[Row], kept: Sequence[Kept]
+) -> tuple[int, list[dict[str, Any]]]:
+    """Back short claims of one order from what is kept for it where they are; the units, and the claims as they stand.
+
+    Parts of kits are left to others.
+    """
+    after = [dict(claim) for claim in claims]
+    mine = [k for k in kept if k.connection_id == claims[0]["connection_id"]]
+    if not mine:
+        return 0, after
+    order = one(tx, t.orders, id=claims[0]["order_id"])
+    assert order is not None
+    lines = {row["id"]: row for row in many(tx, t.order_lines, "id", [c["line_id"] for c in claims])}
+    for claim in (c for c in after if c["part_id"] is None):
+        here = [k for k in mine if k.cell_id == claim["cell_id"]]
+        for some in _serving(here, order, lines[claim["line_id"]], claim["item_id"]):
+            missing = claim["asked"] - claim["shipped"] - claim["backed"]
+            claim["backed"] += _take(tx, ledger, order["id"], claim["line_id"], some, missing)
+        tx.set(t.claims, claim["id"], backed=claim["backed"])
+    return sum(c["backed"] for c in after) - sum(c["backed"] for c in claims), after
+
+
+def _serving(kept: Iterable[Kept], order: Row, line: Row, item_id: int) -> list[Kept]:
+    its = (order["connection_id"], item_id)
+    return [k for k in kept if (k.connection_id, k.item_id) == its and k.serves(line["listing_id"], order["placed_at"])]
+
+
+def _take(tx: Transaction, ledger: Ledger, order_id: int, line_id: int, some: Kept, wanted: int) -> int:
+    """Units of a lock that are an order line's from now on: of `wanted`, those that are really there."""
+    cell = ledger.cells_by_id([some.cell_id])[some.cell_id]
+    units = min(wanted, max(0, some.units + min(0, cell.free + cell.suspense)))
+    if units <= 0:
+        return 0
+    some.units -= units
+    _change(tx, some.claim_id, -units)
+    key = {"line_id": line_id, "cell_id": some.cell_id, "lock_id": some.lock_id}
+    add_up(tx.conn, t.lock_draws, key, "units", units)
+    ledger.book(f"draw:{tx.ids.new()}", "draw", f"order:{order_id}", _passed(cell, units))
+    return units
+
+
+def put_back(tx: Transaction, ledger: Ledger, claim: Row, units: int) -> int:
+    """Of units an order's claim gives back, those that return to the open locks they were drawn from."""
+    d = t.lock_draws.c
+    mine = (d.line_id == claim["line_id"]) & (d.cell_id == claim["cell_id"])
+    rows = tx.rows(_drawn().where(mine, d.units > 0)) if units > 0 else []
+    rest = units
+    for row in rows:
+        given = min(rest, row["units"])
+        _return(tx, ledger, row, given, claim["order_id"], "reserved")
+        rest -= given
+    return units - rest
+
+
+def leave(tx: Transaction, ledger: Ledger, order_id: int) -> None:
+    """The order moved to other warehouses: what it drew and holds no more returns to the open locks, if it is free."""
+    d, c, o = t.lock_draws.c, t.claims.c, t.order_lines.c
+    its = (c.line_id == d.line_id, c.cell_id == d.cell_id)
+    held = select(func.coalesce(func.sum(c.backed + c.shipped), 0)).where(*its).scalar_subquery()
+    query = _drawn().add_columns((d.units - held).label("left")).join(t.order_lines, o.id == d.line_id)
+    for row in tx.rows(query.where(o.order_id == order_id, d.units > held)):
+        cell = ledger.cells_by_id([row["cell_id"]])[row["cell_id"]]
+        _return(tx, ledger, row, min(int(row["left"]), cell.promisable), order_id, "free")
+
+
+def _drawn() -> Select[Any]:
+    """What was drawn from locks that are open, each with the lock's claim."""
+    d, li, lo = t.lock_draws.c, t.lock_lines.c, t.locks.c
+    query = select(t.lock_draws, li.claim_id).join(t.locks, lo.id == d.lock_id)
+    query = query.join(t.lock_lines, (li.lock_id == d.lock_id) & (li.cell_id == d.cell_id))
+    return query.where(lo.ended_at.is_(None)).order_by(d.lock_id)
+
+
+def _return(tx: Transaction, ledger: Ledger, drawn: Row, units: int, order_id: int, account: str) -> None:
+    """Units of a draw are the lock's again, out of this account; whoever waits for them is looked at."""
+    if units <= 0:
+        return
+    d = t.lock_draws.c
+    mine = (d.line_id == drawn["line_id"]) & (d.cell_id == drawn["cell_id"]) & (d.lock_id == drawn["lock_id"])
+    tx.conn.execute(update(t.lock_draws).where(mine).values(units=d.units - units))
+    _change(tx, drawn["claim_id"], units)
+    cell = ledger.cells_by_id([drawn["cell_id"]])[drawn["cell_id"]]
+    ledger.book(f"put-back:{tx.ids.new()}", "put_back", f"order:{order_id}", _passed(cell, units, account))
+    ledger.risen.add(cell.key.item_id)
+
+
+def _passed(cell: Cell, units: int, account: str = "reserved") -> list[Entry]:
+    """Into another claim; what was reserved stays so, and the cell's shops are told anew all the same."""
+    return [Entry(cell, account, -units), Entry(cell, "reserved", units)]
+
+
+def _change(tx: Transaction, claim_id: int, units: int) -> None:
+    c = t.claims.c
+    tx.conn.execute(update(t.claims).where(c.id == claim_id).values(asked=c.asked + units, backed=c.backed + units))
+
+
+def backed_claim(tx: Transaction, order: Row, line_id: int, cell_id: int, units: int) -> dict[str, Any]:
+    """The claim of an order's line on units that were kept for it."""
+    head = {"id": tx.ids.new(), "kind": "order", "order_id": order["id"], "line_id": line_id, "cell_id": cell_id}
+    head |= {"part_id": None, "per_kit": None, "soft": not order["may_ship"]}
+    return {**head, "asked": units, "backed": units, "shipped": 0, "open": True, "fulfilment_id": None}
