@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, func, select, update
 
@@ -15,38 +15,50 @@ from core.rules.decide import Want
 from core.store import tables as t
 from core.store.database import add_up
 from core.store.ledger import Cell, Entry, Ledger
-from core.store.locks import Kept
+from core.store.locks import Kept, open_locks
+from core.store.pools import pools
 from core.store.store import Transaction, many, one
 
+if TYPE_CHECKING:
+    from core.flow.take_order import Draft
+
 Row = Mapping[str, Any]
-Lines = Mapping[int, Row]
-"""Order line's id → its row."""
 
 
-def draw(
-    tx: Transaction,
-    ledger: Ledger,
-    order: Row,
-    lines: Lines,
-    wants: Sequence[Want],
-    kept: Sequence[Kept],
-    pool: Sequence[int],
-) -> tuple[list[dict[str, Any]], list[Want]]:
-    """The order's claims on units that were kept for it, and what of its wishes these leave open.
+def draw(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
+    """Give orders what is kept for their shops: their claims on it, not written yet, and what they want less by it."""
+    items = {want.item_id for d in drafts for want in d.wants}
+    kept = open_locks(tx, {d.row["connection_id"] for d in drafts}, items)
+    sold_from = pools(tx, {k.connection_id for k in kept})
+    for draft in drafts if kept else ():
+        pool = sold_from.get(draft.row["connection_id"], [])
+        here = (k for k in kept if k.warehouse_id in pool)
+        _draw(tx, ledger, draft, sorted(here, key=lambda k: pool.index(k.warehouse_id)))
 
-    pool: the shop's warehouses, best first; what was drawn is taken off `kept`.
-    """
-    made: dict[tuple[int, int], int] = Counter()
+
+def _draw(tx: Transaction, ledger: Ledger, draft: Draft, kept: Sequence[Kept]) -> None:
+    """kept: in the warehouses of its shop, first choice first."""
+    units: dict[tuple[int, int], int] = Counter()
     left: list[Want] = []
-    mine = sorted((k for k in kept if k.warehouse_id in pool), key=lambda k: pool.index(k.warehouse_id))
-    for want in wants:
+    for want in draft.wants:
         missing = want.quantity
-        for some in _serving(mine, order, lines[want.line], want.item_id) if want.per_kit is None else ():
-            if units := _take(tx, ledger, order["id"], want.line, some, missing):
-                made[want.line, some.cell_id] += units
-                missing -= units
+        for some in _serving(kept, draft.row, draft.lines[want.line], want.item_id) if want.per_kit is None else ():
+            taken = _take(tx, ledger, draft.row["id"], want.line, some, missing)
+            units[want.line, some.cell_id] += taken
+            missing -= taken
         left += [want._replace(quantity=missing)] if missing else []
-    return [backed_claim(tx, order, *place, units) for place, units in made.items()], left
+    draft.wants = left
+    draft.drawn = [backed_claim(tx, draft.row, *place, n) for place, n in units.items() if n]
+    draft.claims += draft.drawn
+
+
+def joins(drawn: Sequence[dict[str, Any]], claim: Row) -> bool:
+    """Whether the line drew from that cell already: then that claim asks for this too, and the warehouse hears once."""
+    place = (claim["line_id"], claim["cell_id"])
+    same = next((d for d in drawn if (d["line_id"], d["cell_id"]) == place), None)
+    if same:
+        same |= {"asked": same["asked"] + claim["asked"], "backed": same["backed"] + claim["backed"]}
+    return same is not None
 
 
 def top_up(

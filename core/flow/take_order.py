@@ -29,7 +29,6 @@ from core.rules.decide import Part, Request, Want, decide
 from core.store import inbox
 from core.store import tables as t
 from core.store.ledger import CellKey, Entry, Ledger
-from core.store.locks import open_locks
 from core.store.parties import keep_party
 from core.store.pools import pools
 from core.store.store import Transaction, many
@@ -92,7 +91,7 @@ def _book(
     by_id = {row["id"]: row for row in listings.values()}
     change_order.lay_lines(tx, drafts, by_id)
     _follow(tx, ledger, drafts)
-    _draw(tx, ledger, [d for d in drafts if d.wants])
+    draw_locked.draw(tx, ledger, [d for d in drafts if d.wants])
     back(tx, ledger, [d for d in drafts if d.wants])
     tx.add(t.claims, [claim for d in drafts for claim in d.drawn])
     for draft in drafts:
@@ -111,17 +110,6 @@ def _follow(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
             made, draft.wants = follow_reservation.take_over(tx, ledger, subject, draft.row, draft.wants)
             tx.add(t.claims, made)
             draft.claims += made
-
-
-def _draw(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
-    """What is kept for their shops is theirs first."""
-    items = {want.item_id for d in drafts for want in d.wants}
-    kept = open_locks(tx, {d.row["connection_id"] for d in drafts}, items)
-    sold_from = pools(tx, {k.connection_id for k in kept})
-    for draft in drafts if kept else ():
-        pool = sold_from.get(draft.row["connection_id"], ())
-        draft.drawn, draft.wants = draw_locked.draw(tx, ledger, draft.row, draft.lines, draft.wants, kept, pool)
-        draft.claims += draft.drawn
 
 
 def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
@@ -149,19 +137,10 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
         if entries:
             version = f"{draft.row['id']}:{mine[0]['id']}"
             ledger.book(f"reserve:{version}", "reserve", f"order:{draft.row['id']}", entries, draft.order.placed_at)
-        mine = [claim for claim in mine if not _joins(draft, claim)]
+        mine = [claim for claim in mine if not draw_locked.joins(draft.drawn, claim)]
         draft.claims += mine
         claims += mine
     tx.add(t.claims, claims)
-
-
-def _joins(draft: Draft, claim: Mapping[str, Any]) -> bool:
-    """Whether the line drew from that cell already: what it wants of it is one claim, so one line for the warehouse."""
-    place = (claim["line_id"], claim["cell_id"])
-    drawn = next((d for d in draft.drawn if (d["line_id"], d["cell_id"]) == place), None)
-    if drawn:
-        drawn |= {"asked": drawn["asked"] + claim["asked"], "backed": drawn["backed"] + claim["backed"]}
-    return drawn is not None
 
 
 def _reserve(ledger: Ledger, part: Part) -> list[Entry]:
