@@ -1,17 +1,16 @@
 """Orders of a shop take what locks keep for it first, and what they give back returns there while the lock is open.
 
-The units stay reserved all the while: the lock's claim shrinks, the order's begins. Kits are not drawn.
+The units stay reserved all the while: the lock's claim shrinks, the order's begins.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, func, select, update
 
-from core.rules.decide import Want
+from core.rules.decide import Want, together
 from core.store import tables as t
 from core.store.database import add_up
 from core.store.ledger import Cell, Entry, Ledger
@@ -31,25 +30,33 @@ def draw(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     kept = open_locks(tx, {d.row["connection_id"] for d in drafts}, items)
     sold_from = pools(tx, {k.connection_id for k in kept})
     for draft in drafts if kept else ():
-        pool = sold_from.get(draft.row["connection_id"], [])
-        here = (k for k in kept if k.warehouse_id in pool)
-        _draw(tx, ledger, draft, sorted(here, key=lambda k: pool.index(k.warehouse_id)))
+        _draw(tx, ledger, draft, kept, sold_from.get(draft.row["connection_id"], []))
 
 
-def _draw(tx: Transaction, ledger: Ledger, draft: Draft, kept: Sequence[Kept]) -> None:
-    """kept: in the warehouses of its shop, first choice first."""
-    units: dict[tuple[int, int], int] = Counter()
+def _draw(tx: Transaction, ledger: Ledger, draft: Draft, kept: Sequence[Kept], pool: Sequence[int]) -> None:
+    """pool: the warehouses of its shop, first choice first. A kit is drawn where all its parts are kept."""
     left: list[Want] = []
-    for want in draft.wants:
-        missing = want.quantity
-        for some in _serving(kept, draft.row, draft.lines[want.line], want.item_id) if want.per_kit is None else ():
-            taken = _take(tx, ledger, draft.row["id"], want.line, some, missing)
-            units[want.line, some.cell_id] += taken
-            missing -= taken
-        left += [want._replace(quantity=missing)] if missing else []
+    for wants in together(draft.wants):
+        missing = wants[0].quantity // (wants[0].per_kit or 1)
+        for warehouse in pool:
+            mine = [(w, _serving(kept, draft.row, draft.lines[w.line], w.item_id, warehouse)) for w in wants]
+            there = (sum(_there(ledger, k) for k in some) // (w.per_kit or 1) for w, some in mine)
+            whole = min(missing, *there)
+            draft.drawn += [claim for w, some in mine for claim in _drawn_from(tx, ledger, draft, w, some, whole)]
+            missing -= whole
+        left += [w._replace(quantity=missing * (w.per_kit or 1)) for w in wants] if missing else []
     draft.wants = left
-    draft.drawn = [backed_claim(tx, draft.row, *place, n) for place, n in units.items() if n]
     draft.claims += draft.drawn
+
+
+def _drawn_from(
+    tx: Transaction, ledger: Ledger, draft: Draft, want: Want, kept: Sequence[Kept], whole: int
+) -> list[dict[str, Any]]:
+    """The claim on what so many kits, or units of what is no kit, need of this; kept: all in one cell."""
+    units = rest = whole * (want.per_kit or 1)
+    for some in kept:
+        rest -= _take(tx, ledger, draft.row["id"], want.line, some, rest)
+    return [backed_claim(tx, draft.row, want, kept[0].cell_id, units)] if units else []
 
 
 def joins(drawn: Sequence[dict[str, Any]], claim: Row) -> bool:
@@ -76,29 +83,36 @@ def top_up(
     assert order is not None
     lines = {row["id"]: row for row in many(tx, t.order_lines, "id", [c["line_id"] for c in claims])}
     for claim in (c for c in after if c["part_id"] is None):
-        here = [k for k in mine if k.cell_id == claim["cell_id"]]
-        for some in _serving(here, order, lines[claim["line_id"]], claim["item_id"]):
+        place = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]].key
+        for some in _serving(mine, order, lines[claim["line_id"]], place.item_id, place.warehouse_id):
             missing = claim["asked"] - claim["shipped"] - claim["backed"]
             claim["backed"] += _take(tx, ledger, order["id"], claim["line_id"], some, missing)
         tx.set(t.claims, claim["id"], backed=claim["backed"])
     return sum(c["backed"] for c in after) - sum(c["backed"] for c in claims), after
 
 
-def _serving(kept: Iterable[Kept], order: Row, line: Row, item_id: int) -> list[Kept]:
-    its = (order["connection_id"], item_id)
-    return [k for k in kept if (k.connection_id, k.item_id) == its and k.serves(line["listing_id"], order["placed_at"])]
+def _serving(kept: Iterable[Kept], order: Row, line: Row, item_id: int, warehouse_id: int) -> list[Kept]:
+    its = (order["connection_id"], item_id, warehouse_id)
+    there = (k for k in kept if (k.connection_id, k.item_id, k.warehouse_id) == its)
+    return [k for k in there if k.serves(line["listing_id"], order["placed_at"])]
+
+
+def _there(ledger: Ledger, some: Kept) -> int:
+    """Units of a lock that may be drawn: those that are missing of the cell are missing of it."""
+    cell = ledger.cells_by_id([some.cell_id])[some.cell_id]
+    return max(0, some.units + min(0, cell.free + cell.suspense))
 
 
 def _take(tx: Transaction, ledger: Ledger, order_id: int, line_id: int, some: Kept, wanted: int) -> int:
-    """Units of a lock that are an order line's from now on: of `wanted`, those that are really there."""
-    cell = ledger.cells_by_id([some.cell_id])[some.cell_id]
-    units = min(wanted, max(0, some.units + min(0, cell.free + cell.suspense)))
+    """Units of a lock that are an order line's from now on: of `wanted`, those that are there."""
+    units = min(wanted, _there(ledger, some))
     if units <= 0:
         return 0
     some.units -= units
     _change(tx, some.claim_id, -units)
     key = {"line_id": line_id, "cell_id": some.cell_id, "lock_id": some.lock_id}
     add_up(tx.conn, t.lock_draws, key, "units", units)
+    cell = ledger.cells_by_id([some.cell_id])[some.cell_id]
     ledger.book(f"draw:{tx.ids.new()}", "draw", f"order:{order_id}", _passed(cell, units))
     return units
 
@@ -158,8 +172,9 @@ def _change(tx: Transaction, claim_id: int, units: int) -> None:
     tx.conn.execute(update(t.claims).where(c.id == claim_id).values(asked=c.asked + units, backed=c.backed + units))
 
 
-def backed_claim(tx: Transaction, order: Row, line_id: int, cell_id: int, units: int) -> dict[str, Any]:
+def backed_claim(tx: Transaction, order: Row, want: Want, cell_id: int, units: int) -> dict[str, Any]:
     """The claim of an order's line on units that were kept for it."""
-    head = {"id": tx.ids.new(), "kind": "order", "order_id": order["id"], "line_id": line_id, "cell_id": cell_id}
-    head |= {"part_id": None, "per_kit": None, "soft": not order["may_ship"]}
-    return {**head, "asked": units, "backed": units, "shipped": 0, "open": True, "fulfilment_id": None}
+    head = {"id": tx.ids.new(), "kind": "order", "order_id": order["id"], "line_id": want.line, "cell_id": cell_id}
+    head |= {"part_id": want.item_id if want.per_kit else None, "per_kit": want.per_kit}
+    units_of = {"asked": units, "backed": units, "shipped": 0}
+    return {**head, **units_of, "soft": not order["may_ship"], "open": True, "fulfilment_id": None}

@@ -83,7 +83,7 @@ def take_over(
             key = cells[claim["cell_id"]].key
             units = min(missing, claim["backed"]) if key[:2] == (want.owner_id, want.item_id) else 0
             if units:
-                made.append(backed_claim(tx, order, want.line, claim["cell_id"], units))
+                made.append(backed_claim(tx, order, want, claim["cell_id"], units))
                 claim["backed"] -= units
                 missing -= units
         left += [want._replace(quantity=missing)] if missing else []

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import select
 
 from core.errors import OutOfStock, Refused, Unfit, Unmatched, YipanError
-from core.flow import keep_promises
+from core.flow import keep_promises, sell_kits
 from core.flow.reserve_stock import UNITS_MAX
 from core.rules.posting import inflow
 from core.store import tables as t
@@ -163,13 +163,14 @@ def _not_theirs(tx: Transaction, command: Lock) -> Refused | None:
     if len(items) < len({item for item, _ in units}) or {item["owner_id"] for item in items} != {command.owner_id}:
         return Refused(f"{command.ref}: only an owner's own goods can be locked")
     if any(item["is_kit"] for item in items):
-        return Refused(f"{command.ref}: a virtual kit has no stock of its own, and its orders draw on no lock")
+        return Refused(f"{command.ref}: a virtual kit has no stock of its own: lock all of its parts")
     return _not_listed(tx, command, {item for item, _ in units})
 
 
 def _not_listed(tx: Transaction, command: Lock, items: set[int]) -> Refused | None:
     listings = many(tx, t.listings, "id", _listed(command))
-    sold = {row["item_id"] for row in listings if row["connection_id"] == command.connection_id}
+    recipes = sell_kits.recipes(tx, {row["item_id"] for row in listings})
+    sold = {int(part) for row in listings for part in recipes.get(row["item_id"], (row["item_id"],))}
     if len(listings) < len(_listed(command)) or any(r["connection_id"] != command.connection_id for r in listings):
         return Refused(f"{command.ref}: these are not all listings of that shop: add them first")
     if listings and sold != items:

@@ -31,13 +31,13 @@ def targets(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int
     for cell in cells:
         key = (cell["item_id"], cell["warehouse_id"])
         free[key] = free.get(key, 0) + cell["free"] + min(0, cell["suspense"])
-    kept = _kept(tx, rows)
+    kept = _kept(tx, rows, items)
 
     def there(listing: Mapping[str, Any], warehouse: int) -> int:
-        item = listing["item_id"]
-        if recipe := recipes.get(item):
-            return kits.whole(recipe, {int(part): max(0, free.get((int(part), warehouse), 0)) for part in recipe})
-        return max(0, free.get((item, warehouse), 0) + kept[listing["id"], warehouse])
+        recipe = recipes.get(listing["item_id"]) or {str(listing["item_id"]): 1}
+        room = {int(part): free.get((int(part), warehouse), 0) for part in recipe}
+        mine = {part: max(0, kept[listing["id"], part, warehouse] + min(0, n)) for part, n in room.items()}
+        return kits.whole(recipe, {part: max(0, n) for part, n in room.items()}) + kits.whole(recipe, mine)
 
     return {
         r["id"]: levels.target(sum(there(r, w) for w in pools.get(r["connection_id"], ())), r["buffer"], r["pack"])
@@ -45,12 +45,11 @@ def targets(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int
     }
 
 
-def _kept(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> Counter[tuple[int, int]]:
-    """(listing id, warehouse id) → units that open locks keep for what is sold of it now."""
-    found: Counter[tuple[int, int]] = Counter()
-    locks = open_locks(tx, {r["connection_id"] for r in rows}, {r["item_id"] for r in rows})
+def _kept(tx: Transaction, rows: Sequence[Mapping[str, Any]], items: Sequence[int]) -> Counter[tuple[int, int, int]]:
+    """(listing id, item id, warehouse id) → units that open locks keep for what is sold of it now."""
+    found: Counter[tuple[int, int, int]] = Counter()
+    locks = open_locks(tx, {r["connection_id"] for r in rows}, items)
     for row in rows if locks else ():
-        sold = (row["connection_id"], row["item_id"])
-        for some in (k for k in locks if (k.connection_id, k.item_id) == sold and k.serves(row["id"], tx.now)):
-            found[row["id"], some.warehouse_id] += some.units
+        for some in (k for k in locks if k.connection_id == row["connection_id"] and k.serves(row["id"], tx.now)):
+            found[row["id"], some.item_id, some.warehouse_id] += some.units
     return found

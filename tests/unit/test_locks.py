@@ -339,22 +339,62 @@ def test_a_fulfilment_the_warehouse_stopped_gives_back_to_the_lock(ten: World) -
     assert (left(ten), ten.cell(ten.pen), ten.audit()) == ([6], {"free": 4, "reserved": 6}, [])
 
 
-def test_kits_leave_locks_of_their_parts_alone(ten: World) -> None:
-    kit = ten.store.ids.new()
+def sells_sets(hub: World) -> None:
+    """A set is two pens and one ink, sold at the Tmall shop; six inks lie in east."""
 
     def work(tx: Any) -> None:
-        row = {"id": kit, "owner_id": ten.alpha, "sku": "set", "name": "set", "is_kit": True, "created_at": tx.now}
-        tx.add(t.items, [row])
-        tx.add(t.kit_parts, [{"kit_id": kit, "part_id": ten.pen, "units": 2}])
-        sold = {"connection_id": ten.tmall, "ref": "set", "product": "", "sku": "set", "pack": 1, "item_id": kit}
+        kit = {"id": tx.ids.new(), "owner_id": hub.alpha, "sku": "set", "name": "set", "is_kit": True}
+        tx.add(t.items, [{**kit, "created_at": tx.now}])
+        parts = ((hub.pen, 2), (hub.ink, 1))
+        tx.add(t.kit_parts, [{"kit_id": kit["id"], "part_id": part, "units": n} for part, n in parts])
+        sold = {"connection_id": hub.tmall, "ref": "set", "product": "", "sku": "set", "pack": 1, "item_id": kit["id"]}
         tx.add(t.listings, [{"id": tx.ids.new(), **sold, "created_at": tx.now}])
 
-    ten.store.write(work)
-    locks(ten, 6)
-    assert shown(ten, ten.tmall, "set") == 2
-    ten.takes(order("K", ("set", 3)))
-    assert (ten.claims("K"), left(ten)) == ([(6, 4)], [6])
-    assert isinstance(asks(ten, ref="kit", lines=(Line(kit, ten.east, 1),)), Refused)
+    hub.store.write(work)
+    hub.counts("ink", 6)
+
+
+@pytest.fixture
+def sets(ten: World) -> World:
+    """Ten pens and six inks lie in east, and the Tmall shop sells them as sets too."""
+    sells_sets(ten)
+    return ten
+
+
+def parts(hub: World, pens: int, inks: int) -> dict[str, Any]:
+    return {"lines": (Line(hub.pen, hub.east, pens), Line(hub.ink, hub.east, inks))}
+
+
+def test_whole_kits_are_drawn_where_all_their_parts_are_kept(sets: World) -> None:
+    locks(sets, **parts(sets, 5, 4))
+    assert (shown(sets, sets.tmall, "set"), shown(sets, sets.tmall), shown(sets, sets.vendure)) == (2 + 2, 10, 5)
+    sets.takes(order("K", ("set", 1)))
+    assert (left(sets), sets.claims("K")) == ([3, 3], [(2, 2), (1, 1)])
+    sets.takes(order("L", ("set", 3)))
+    assert (left(sets), sets.claims("L")) == ([1, 2], [(6, 6), (3, 3)])
+    assert (shown(sets, sets.tmall, "set"), sets.audit()) == (0, [])
+    sets.takes(closed("L", ("set", 3)))
+    assert (left(sets), shown(sets, sets.tmall, "set")) == ([3, 3], 1 + 2)
+    sets.takes(closed("K", ("set", 1)))
+    assert (left(sets), sets.cell(sets.pen), sets.audit()) == ([5, 4], {"free": 5, "reserved": 5}, [])
+
+
+def test_a_kit_draws_nothing_where_one_of_its_parts_is_not_kept(sets: World) -> None:
+    locks(sets, 10)
+    assert shown(sets, sets.tmall, "set") == 0
+    sets.takes(order("K", ("set", 1)))
+    assert (left(sets), sets.claims("K"), sets.audit()) == ([10], [(2, 0), (1, 0)], [])
+
+
+def test_a_lock_for_the_listing_of_a_kit_keeps_all_of_its_parts(sets: World) -> None:
+    kit = sets.row(t.listings, connection_id=sets.tmall, ref="set")
+    assert isinstance(asks(sets, listings=(kit["id"],)), Refused)
+    assert isinstance(asks(sets, lines=(Line(kit["item_id"], sets.east, 1),)), Refused)
+    locks(sets, **parts(sets, 4, 2), listings=(kit["id"],))
+    assert (shown(sets, sets.tmall, "set"), shown(sets, sets.tmall)) == (2 + 3, 6)
+    sets.takes(order("P", ("pen", 7)), order("K", ("set", 2)))
+    assert (sets.claims("P"), sets.claims("K")) == ([(7, 6)], [(4, 4), (2, 2)])
+    assert (left(sets), sets.audit()) == ([0, 0], [])
 
 
 @pytest.mark.parametrize("units", [0, -1, 1.5, True, 10**12 + 1, 2**70])

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from core.flow.lock_stock import Line, Locked
 from core.store import tables as t
-from tests.unit.test_locks import HOUR_S, asks, left, shown, unlocks
+from tests.unit.test_locks import HOUR_S, asks, left, sells_sets, shown, unlocks
 from tests.worlds import Clock as Watch
 from tests.worlds import World, minutes, order, store, world
 from workers.clock import Clock
@@ -21,12 +21,12 @@ from workers.clock import Clock
 MEMORY = Path("/dev/shm")
 units = st.integers(1, 7)
 steps = st.one_of(
-    st.tuples(st.just("sell"), st.sampled_from(("tmall", "vendure")), units),
+    st.tuples(st.just("sell"), st.sampled_from((("tmall", "pen"), ("vendure", "pen"), ("tmall", "set"))), units),
     st.tuples(st.just("change"), st.integers(0, 4), units),
     st.tuples(st.just("close"), st.integers(0, 4)),
     st.tuples(st.just("ship"), st.integers(0, 4)),
     st.tuples(st.just("count"), st.integers(-4, 6), st.sampled_from(("east", "west"))),
-    st.tuples(st.just("lock"), units, st.integers(0, 2), st.integers(1, 3), st.booleans()),
+    st.tuples(st.just("lock"), units, st.integers(0, 2), st.integers(1, 3), st.sampled_from(("east", "west", "sets"))),
     st.tuples(st.just("unlock"), st.integers(0, 2)),
     st.tuples(st.just("wait"), st.integers(1, 3)),
 )
@@ -37,8 +37,8 @@ class Story:
 
     def __init__(self, hub: World, clock: Watch) -> None:
         self.hub, self.clock = hub, clock
-        self.orders: list[tuple[str, int, int]] = []
-        """(ref, shop, units)"""
+        self.orders: list[tuple[str, int, str, int]] = []
+        """(ref, shop, listing, units)"""
         self.locks = 0
 
     def does(self, step: tuple[Any, ...]) -> None:
@@ -47,36 +47,39 @@ class Story:
             return
         getattr(self, what)(*how)
 
-    def sell(self, shop: str, units: int) -> None:
-        self.orders.append((f"O{len(self.orders)}", getattr(self.hub, shop), units))
+    def sell(self, where: tuple[str, str], units: int) -> None:
+        shop, listing = where
+        self.orders.append((f"O{len(self.orders)}", getattr(self.hub, shop), listing, units))
         self.tells(len(self.orders) - 1, units)
 
     def tells(self, n: int, units: int, **more: Any) -> None:
-        ref, shop, _ = self.orders[n]
+        ref, shop, listing, _ = self.orders[n]
         version = f"{self.clock.now:%d%H}{len(self.hub.rows(select(t.inbox.c.id))):06}"
         placed_at = minutes(n) if n % 2 else self.clock.now
-        self.hub.takes(order(ref, ("pen", units), version=version, placed_at=placed_at, **more), at=shop)
+        self.hub.takes(order(ref, (listing, units), version=version, placed_at=placed_at, **more), at=shop)
 
     def change(self, n: int, units: int) -> None:
         self.tells(n, units)
 
     def close(self, n: int) -> None:
-        self.tells(n, self.orders[n][2], status="closed", may_ship=False, closed=True)
+        self.tells(n, self.orders[n][3], status="closed", may_ship=False, closed=True)
 
     def ship(self, n: int) -> None:
         if any(not f["final"] for f in self.hub.fulfilments(self.orders[n][0])):
             ref = self.hub.releases(self.orders[n][0])
-            self.hub.confirms(ref, ("pen", 2), final=n % 2 == 0)
+            inks = [("ink", 1)] if self.orders[n][2] == "set" else []
+            self.hub.confirms(ref, ("pen", 2), *inks, final=n % 2 == 0)
 
     def count(self, difference: int, warehouse: str) -> None:
         if difference:
             self.hub.counts("pen", difference, warehouse)
 
-    def lock(self, units: int, begins_h: int, hours: int, west: bool) -> None:
+    def lock(self, units: int, begins_h: int, hours: int, what: str) -> None:
         begins = self.clock.now + timedelta(hours=begins_h)
         ends = begins + timedelta(hours=hours)
-        where = self.hub.west if west else self.hub.east
-        told = {"lines": (Line(self.hub.pen, where, units),), "starts_at": begins, "ends_at": ends}
+        where = self.hub.west if what == "west" else self.hub.east
+        inks = (Line(self.hub.ink, where, units),) if what == "sets" else ()
+        told = {"lines": (Line(self.hub.pen, where, units), *inks), "starts_at": begins, "ends_at": ends}
         self.locks += isinstance(asks(self.hub, ref=f"L{self.locks}", **told), Locked)
 
     def unlock(self, n: int) -> None:
@@ -90,7 +93,7 @@ class Story:
         """Every lock is ended and every order called off."""
         for n in range(self.locks):
             self.unlock(n)
-        for n, (ref, _, units) in enumerate(self.orders):
+        for n, (ref, _, _, units) in enumerate(self.orders):
             self.tells(n, units, status="closed", may_ship=False, closed=True)
             for fulfilment in self.hub.fulfilments(ref):
                 self.hub.answers(fulfilment["ref"], "cancelled")
@@ -105,6 +108,7 @@ def test_whatever_happens_the_books_and_the_locks_agree(told: list[tuple[Any, ..
             hub = world(it, clock)
             hub.decides(policy, unback="newest", part_backing=len(told) % 2 == 0)
             hub.counts("pen", 10)
+            sells_sets(hub)
             story = Story(hub, clock)
             for step in told:
                 story.does(step)
@@ -113,4 +117,5 @@ def test_whatever_happens_the_books_and_the_locks_agree(told: list[tuple[Any, ..
             story.ends()
             assert [b for b in hub.audit() if "in suspense" not in b] == []
             assert left(hub) == []
-            assert [hub.cell(hub.pen, at).get("reserved", 0) for at in (hub.east, hub.west)] == [0, 0]
+            cells = [(item, at) for item in (hub.pen, hub.ink) for at in (hub.east, hub.west)]
+            assert [hub.cell(*cell).get("reserved", 0) for cell in cells] == [0] * 4
