@@ -293,9 +293,9 @@ def test_all_lines_or_none(ten: World) -> None:
 
 def test_what_was_counted_away_is_missing_from_the_lock_first(ten: World) -> None:
     ten.decides("wait", unback="newest")
-    ten.takes(order("V", ("pen", 2)), at=ten.vendure)
     locks(ten, 6)
-    ten.takes(order("A", ("pen", 2)))
+    ten.takes(unpaid("V", ("pen", 2)), at=ten.vendure)
+    ten.takes(unpaid("A", ("pen", 2)))
     ten.counts("pen", -5)
     assert (ten.cell(ten.pen), left(ten)) == ({"reserved": 5}, [1])
     assert (ten.claims("V"), ten.claims("A")) == ([(2, 2)], [(2, 2)])
