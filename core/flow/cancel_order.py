@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from core.flow import end_fulfilment, pick_lots, release_order
+from core.flow import draw_locked, end_fulfilment, pick_lots, release_order
 from core.flow.change_order import units_wanted
 from core.flow.tell import Happened, settle, tell
 from core.rules import kits
@@ -57,12 +57,13 @@ def _shrink(
 
 
 def free_units(tx: Transaction, ledger: Ledger, claim: dict[str, Any], units: int, key: str, cause: str) -> None:
-    """The claim wants `units` less; what it held of them goes back to free (or fills negative suspense)."""
+    """The claim wants `units` less; what it held of them fills negative suspense, goes back to its lock, or to free."""
     wanted = claim["asked"] - claim["shipped"] - units
     given = max(0, claim["backed"] - wanted)
     cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
-    if given:
-        moves = inflow(given, suspense=cell.suspense, source="reserved")
+    free = given - draw_locked.put_back(tx, ledger, claim, given + min(0, cell.suspense))
+    if free:
+        moves = inflow(free, suspense=cell.suspense, source="reserved")
         ledger.book(key, "release", cause, [Entry(cell, account, n) for account, n in moves])
     claim["asked"] -= units
     claim["backed"] -= given

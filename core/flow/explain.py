@@ -14,6 +14,7 @@ from core.store import cells, facts
 from core.store import tables as t
 from core.store.causes import Cause, resolve
 from core.store.database import Id, any_of
+from core.store.locks import KINDS
 from core.store.scope import Scope
 from core.store.store import Transaction, one
 
@@ -96,14 +97,19 @@ def _claims(tx: Transaction, scope: Scope, cell_ids: Sequence[int], limit: int) 
     query = select(*names, w.code.label("warehouse"), ce.condition, mine)
     query = query.join(t.cells, ce.id == c.cell_id).join(t.warehouses, w.id == ce.warehouse_id)
     rows = tx.rows(query.where(any_of(tx.conn, c.cell_id, cell_ids), c.open.is_(True)).order_by(c.id).limit(limit))
-    orders = resolve(tx, scope, [f"order:{r['order_id']}" for r in rows if r["order_id"]])
-    return [_claim(row, orders) for row in rows]
+    named = resolve(tx, scope, [_named(r) for r in rows if r["order_id"] or r["kind"] in KINDS])
+    return [_claim(row, named) for row in rows]
 
 
-def _claim(row: Row, orders: Mapping[str, Cause]) -> Row:
+def _named(row: Row) -> str:
+    """What is known by its id: an order or a lock."""
+    return f"order:{row['order_id']}" if row["order_id"] else f"{row['kind']}:{row['ref']}"
+
+
+def _claim(row: Row, named: Mapping[str, Cause]) -> Row:
     """A claim of another merchant is a number of units and no more."""
     own = Cause(row["kind"], row["ref"] if row["mine"] else None)
-    who = orders[f"order:{row['order_id']}"] if row["order_id"] else own
+    who = named.get(_named(row), own)
     order_id = row["order_id"] if who.ref is not None else None
     return {**{k: v for k, v in row.items() if k != "mine"}, **who._asdict(), "order_id": order_id}
 

@@ -9,6 +9,7 @@ from sqlalchemy import select, tuple_, update
 
 from core.errors import Refused, Unmatched
 from core.flow import keep_promises, release_order
+from core.flow.draw_locked import backed_claim
 from core.flow.reserve_stock import Subject, give_back, open_claims, standing
 from core.rules.decide import Want
 from core.store import tables as t
@@ -74,7 +75,6 @@ def take_over(
     if not held:
         return [], list(wants)
     cells = ledger.cells_by_id(claim["cell_id"] for claim in held)
-    soft = not order["may_ship"]
     made: list[dict[str, Any]] = []
     left: list[Want] = []
     for want in wants:
@@ -83,7 +83,7 @@ def take_over(
             key = cells[claim["cell_id"]].key
             units = min(missing, claim["backed"]) if key[:2] == (want.owner_id, want.item_id) else 0
             if units:
-                made.append(_claim(tx, order, want.line, claim["cell_id"], units, soft))
+                made.append(backed_claim(tx, order, want, claim["cell_id"], units))
                 claim["backed"] -= units
                 missing -= units
         left += [want._replace(quantity=missing)] if missing else []
@@ -94,12 +94,6 @@ def take_over(
 
 def _key(subject: Subject) -> str:
     return f"hand-over:{subject.holder_id}:{subject.kind}:{subject.ref}"
-
-
-def _claim(tx: Transaction, order: Row, line_id: int, cell_id: int, units: int, soft: bool) -> dict[str, Any]:
-    head = {"id": tx.ids.new(), "kind": "order", "order_id": order["id"], "line_id": line_id, "cell_id": cell_id}
-    head |= {"part_id": None, "per_kit": None}
-    return {**head, "asked": units, "backed": units, "shipped": 0, "soft": soft, "open": True, "fulfilment_id": None}
 
 
 def _end(tx: Transaction, ledger: Ledger, subject: Subject, order: Row, held: Sequence[Row]) -> None:

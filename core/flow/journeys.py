@@ -11,6 +11,7 @@ from core.flow import (
     compare_stock,
     hold_goods,
     link_items,
+    lock_stock,
     move_stock,
     reserve_stock,
     return_goods,
@@ -22,6 +23,7 @@ from core.flow import (
 from core.flow.assemble_kits import Assemble
 from core.flow.hear import Spoken
 from core.flow.hold_goods import Freeze, Thaw
+from core.flow.lock_stock import Lock, Unlock
 from core.flow.reserve_stock import Confirm, Release, Reserve
 from core.flow.transfer_stock import Transfer
 from core.store.ledger import Ledger
@@ -35,6 +37,8 @@ COMMANDS: dict[type, Callable[[Transaction, Ledger, Any], Sequence[Any]]] = {
     Assemble: assemble_kits.assemble,
     Freeze: hold_goods.freeze,
     Thaw: hold_goods.thaw,
+    Lock: lock_stock.lock,
+    Unlock: lock_stock.unlock,
 }
 """Command → the journey that decides several of them: one answer each, in order."""
 DOCUMENTS: dict[str, Callable[[Transaction, Sequence[Spoken]], None]] = {

@@ -11,11 +11,12 @@ from typing import Any
 
 from sqlalchemy import and_, select, update
 
-from core.flow import release_order, resource_order, sell_kits
+from core.flow import draw_locked, release_order, resource_order, sell_kits
 from core.rules.posting import inflow
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.ledger import Cell, CellKey, Entry, Ledger
+from core.store.locks import KINDS, Kept, open_locks
 from core.store.pools import pools
 from core.store.store import Transaction, many, one
 
@@ -47,8 +48,9 @@ def back_waiting(tx: Transaction, ledger: Ledger, items: Collection[int]) -> Non
     sold_from = pools(tx, {c["connection_id"] for c in claims if c["short_policy"] == RESOURCE})
     ledger.load(CellKey(c["owner_id"], c["item_id"], h) for c in claims for h in sold_from.get(c["connection_id"], ()))
     ledger.cells_by_id(c["cell_id"] for c in claims)
+    kept = open_locks(tx, {c["connection_id"] for c in claims}, {c["item_id"] for c in claims})
     orders = [list(some) for _, some in groupby(claims, key=lambda c: c["order_id"])]
-    backed = [some[0]["order_id"] for some in orders if _back(tx, ledger, some, sold_from)]
+    backed = [some[0]["order_id"] for some in orders if _back(tx, ledger, some, sold_from, kept)]
     release_order.release(tx, backed)
 
 
@@ -64,8 +66,19 @@ def _waiting(tx: Transaction, items: Collection[int]) -> list[Row]:
     return tx.rows(query.order_by(o.placed_at, o.id, c.id))
 
 
-def _back(tx: Transaction, ledger: Ledger, claims: Sequence[Row], sold_from: Mapping[int, Sequence[int]]) -> bool:
+def _back(
+    tx: Transaction,
+    ledger: Ledger,
+    claims: Sequence[Row],
+    sold_from: Mapping[int, Sequence[int]],
+    kept: Sequence[Kept],
+) -> bool:
     """Whether this order got any of what it waits for. claims: those of it on the items of which there is more."""
+    drawn, claims = draw_locked.top_up(tx, ledger, claims, kept)
+    return _back_free(tx, ledger, claims, sold_from) or drawn > 0
+
+
+def _back_free(tx: Transaction, ledger: Ledger, claims: Sequence[Row], sold_from: Mapping[int, Sequence[int]]) -> bool:
     first = claims[0]
     if first["short_policy"] != RESOURCE:
         return _top_up(tx, ledger, claims, first["part_backing"]) > 0
@@ -148,7 +161,7 @@ def _take_back(tx: Transaction, ledger: Ledger, sunk: Iterable[int]) -> set[int]
 
 
 def take_back(tx: Transaction, ledger: Ledger, cell: Cell) -> int:
-    """Give up promises for goods that are missing: newest claims first, only what no warehouse was told of.
+    """Give up promises for goods that are missing: locks, then newest claims; only what no warehouse was told of.
 
     Moves reserved to suspense, as much as is missing there, and leaves those orders short. Returns the units.
     """
@@ -156,7 +169,7 @@ def take_back(tx: Transaction, ledger: Ledger, cell: Cell) -> int:
     loose = and_(c.cell_id == cell.id, c.open.is_(True), c.fulfilment_id.is_(None), c.backed > 0, c.kind != "transfer")
     short: list[int] = []
     total = 0
-    for claim in tx.rows(select(t.claims).where(loose).order_by(c.id.desc())):
+    for claim in tx.rows(select(t.claims).where(loose).order_by(c.kind.in_(KINDS).desc(), c.id.desc())):
         units = min(claim["backed"], max(0, -cell.suspense))
         if units and claim["part_id"]:
             total += _break_kits(tx, ledger, cell, claim["id"], units)
@@ -165,7 +178,8 @@ def take_back(tx: Transaction, ledger: Ledger, cell: Cell) -> int:
             entries = [Entry(cell, "reserved", -units), Entry(cell, "suspense", units)]
             cause = f"order:{claim['order_id']}" if claim["order_id"] else f"{claim['kind']}:{claim['ref']}"
             ledger.book(f"unback:{tx.ids.new()}", "unback", cause, entries)
-            tx.set(t.claims, claim["id"], backed=claim["backed"] - units)
+            asked = claim["asked"] - units if claim["kind"] in KINDS else claim["asked"]
+            tx.set(t.claims, claim["id"], asked=asked, backed=claim["backed"] - units)
             short += [claim["order_id"]] if claim["order_id"] else []
             total += units
     release_order.release(tx, short)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from core.errors import Refused
+from core.flow import draw_locked
 from core.rules.decide import Balances, Part, Request, Want, decide
 from core.store import tables as t
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -86,6 +87,7 @@ def _move(tx: Transaction, ledger: Ledger, order_id: int, claims: Sequence[Row],
         inflows_first = sorted(entries, key=lambda e: -e.quantity)
         ledger.book(f"resource:{tx.ids.new()}", "resource", f"order:{order_id}", inflows_first)
     _claim_anew(tx, order_id, claims, places)
+    draw_locked.leave(tx, ledger, order_id)
 
 
 def _moves(cell: Cell, given: int, taken: int) -> list[Entry]:

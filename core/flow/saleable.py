@@ -1,7 +1,8 @@
-"""What each listing may show: what its shop's pool can promise, less the buffer, in whole packs."""
+"""What each listing may show: what its pool can promise and locks keep for it, less the buffer, in whole packs."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import select
 from core.flow import sell_kits
 from core.rules import kits, levels
 from core.store import tables as t
+from core.store.locks import open_locks
 from core.store.store import Transaction
 
 
@@ -24,19 +26,30 @@ def targets(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int
     cells = tx.rows(
         select(ce.item_id, ce.warehouse_id, ce.free, ce.suspense).where(ce.item_id.in_(items), ce.condition == "ZP")
     )
-    promisable: dict[tuple[int, int], int] = {}
+    free: dict[tuple[int, int], int] = {}
+    """Below 0: so many units are missing."""
     for cell in cells:
         key = (cell["item_id"], cell["warehouse_id"])
-        promisable[key] = promisable.get(key, 0) + max(0, cell["free"] + min(0, cell["suspense"]))
+        free[key] = free.get(key, 0) + cell["free"] + min(0, cell["suspense"])
+    kept = _kept(tx, rows, items)
 
-    def there(item: int, warehouse: int) -> int:
-        if recipe := recipes.get(item):
-            return kits.whole(recipe, {int(part): promisable.get((int(part), warehouse), 0) for part in recipe})
-        return promisable.get((item, warehouse), 0)
+    def there(listing: Mapping[str, Any], warehouse: int) -> int:
+        recipe = recipes.get(listing["item_id"]) or {str(listing["item_id"]): 1}
+        room = {int(part): free.get((int(part), warehouse), 0) for part in recipe}
+        mine = {part: max(0, kept[listing["id"], part, warehouse] + min(0, n)) for part, n in room.items()}
+        return kits.whole(recipe, {part: max(0, n) for part, n in room.items()}) + kits.whole(recipe, mine)
 
     return {
-        r["id"]: levels.target(
-            sum(there(r["item_id"], w) for w in pools.get(r["connection_id"], ())), r["buffer"], r["pack"]
-        )
+        r["id"]: levels.target(sum(there(r, w) for w in pools.get(r["connection_id"], ())), r["buffer"], r["pack"])
         for r in rows
     }
+
+
+def _kept(tx: Transaction, rows: Sequence[Mapping[str, Any]], items: Sequence[int]) -> Counter[tuple[int, int, int]]:
+    """(listing id, item id, warehouse id) → units that open locks keep for what is sold of it now."""
+    found: Counter[tuple[int, int, int]] = Counter()
+    locks = open_locks(tx, {r["connection_id"] for r in rows}, items)
+    for row in rows if locks else ():
+        for some in (k for k in locks if k.connection_id == row["connection_id"] and k.serves(row["id"], tx.now)):
+            found[row["id"], some.item_id, some.warehouse_id] += some.units
+    return found

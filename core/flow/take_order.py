@@ -13,7 +13,15 @@ from typing import Any
 from sqlalchemy import select, tuple_
 
 from core.errors import Unmatched
-from core.flow import cancel_order, change_order, follow_reservation, keep_promises, release_order, sell_kits
+from core.flow import (
+    cancel_order,
+    change_order,
+    draw_locked,
+    follow_reservation,
+    keep_promises,
+    release_order,
+    sell_kits,
+)
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Order
@@ -43,6 +51,8 @@ class Draft:
     before: Mapping[str, Any] | None
     lines: dict[int, dict[str, Any]] = field(default_factory=dict)
     claims: list[dict[str, Any]] = field(default_factory=list)
+    drawn: list[dict[str, Any]] = field(default_factory=list)
+    """Those of its claims that are new and on units locks kept for its shop."""
     wants: list[Want] = field(default_factory=list)
 
 
@@ -81,7 +91,9 @@ def _book(
     by_id = {row["id"]: row for row in listings.values()}
     change_order.lay_lines(tx, drafts, by_id)
     _follow(tx, ledger, drafts)
+    draw_locked.draw(tx, ledger, [d for d in drafts if d.wants])
     back(tx, ledger, [d for d in drafts if d.wants])
+    tx.add(t.claims, [claim for d in drafts for claim in d.drawn])
     for draft in drafts:
         cancel_order.give_back(tx, ledger, draft.row, list(draft.lines.values()), draft.claims)
     ledger.flush()
@@ -125,6 +137,7 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
         if entries:
             version = f"{draft.row['id']}:{mine[0]['id']}"
             ledger.book(f"reserve:{version}", "reserve", f"order:{draft.row['id']}", entries, draft.order.placed_at)
+        mine = [claim for claim in mine if not draw_locked.joins(draft.drawn, claim)]
         draft.claims += mine
         claims += mine
     tx.add(t.claims, claims)

@@ -85,7 +85,7 @@ def _whole(left: Balances, request: Request) -> list[Part] | None:
 def _split(left: Balances, request: Request) -> list[Part] | None:
     mine = dict(left)
     parts: list[Part] = []
-    for wants in _together(request.wants):
+    for wants in together(request.wants):
         missing = wants
         for warehouse in request.warehouses:
             taken = [p for p in _take(mine, missing, warehouse) if p.backed]
@@ -105,7 +105,7 @@ def _short(left: Balances, request: Request) -> list[Part]:
 
 def _at(left: Balances, wants: Sequence[Want], warehouse: int) -> list[Part]:
     mine = dict(left)
-    return [part for some in _together(wants) for part in _take(mine, some, warehouse)]
+    return [part for some in together(wants) for part in _take(mine, some, warehouse)]
 
 
 def _take(mine: Balances, wants: Sequence[Want], warehouse: int) -> list[Part]:
@@ -125,7 +125,7 @@ def _part(want: Want, warehouse: int, asked: int, backed: int) -> Part:
     return Part(want.line, want.owner_id, want.item_id, warehouse, asked, backed, want.per_kit)
 
 
-def _together(wants: Sequence[Want]) -> list[list[Want]]:
+def together(wants: Sequence[Want]) -> list[list[Want]]:
     """The parts of each kit together, every other wish by itself."""
     found: dict[tuple[int, int], list[Want]] = {}
     for n, want in enumerate(wants):

@@ -10,6 +10,7 @@ from sqlalchemy import Table, select
 
 from core.store import tables as t
 from core.store.database import any_of
+from core.store.locks import KINDS
 from core.store.scope import Scope
 from core.store.store import Transaction
 
@@ -113,6 +114,7 @@ LOOKS: Mapping[str, Look] = {
     "transfer": _named("transfer", t.transfers, "owner_id"),
     "stock_take": _named("stock_take", t.counts, "owner_id"),
     "assembly": _named("assembly", t.assemblies, "owner_id"),
+    **{kind: _named(kind, t.locks, "owner_id") for kind in KINDS},
     "inbox": _documents,
     "comparison": _comparisons,
 }

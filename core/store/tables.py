@@ -354,6 +354,44 @@ hand_overs = _table(
     Index("ix_hand_overs_order", "connection_id", "order_ref"),
 )
 """Which order takes over the units of a caller's reservation; order_id: once it has."""
+locks = _table(
+    "locks",
+    _id(),
+    _to("merchants", "owner_id"),
+    _text("ref"),
+    _text("kind", size=20),
+    _to("connections"),
+    Column("listings", Json, nullable=False),
+    _when("starts_at"),
+    _when("ends_at", null=True),
+    _when("due_at", null=True),
+    _text("who"),
+    _when("created_at"),
+    _when("ended_at", null=True),
+    _text("ended_by", null=True),
+    UniqueConstraint("owner_id", "ref"),
+    Index("ix_locks_open", "connection_id", **only_where("ended_at is null")),
+    Index("ix_locks_due", "due_at", **only_where("due_at is not null")),
+)
+"""Units kept for one shop. listings: the only ones they are for, [] is all; due_at: when it next begins or ends."""
+lock_lines = _table(
+    "lock_lines",
+    Column("lock_id", Id, ForeignKey("locks.id"), primary_key=True),
+    Column("cell_id", Id, primary_key=True),
+    _to("claims"),
+    Column("units", Id, nullable=False),
+    CheckConstraint("units > 0", name="units"),
+)
+"""What a lock was asked to keep of a cell, and the claim that holds what nobody has drawn."""
+lock_draws = _table(
+    "lock_draws",
+    Column("line_id", Id, primary_key=True),
+    Column("cell_id", Id, primary_key=True),
+    Column("lock_id", Id, primary_key=True, index=True),
+    _units("units"),
+    CheckConstraint("units >= 0", name="units"),
+)
+"""Units of a lock that an order line took, less those it gave back."""
 
 # orders
 vault_keys = _table(

@@ -35,6 +35,14 @@ THEIRS: dict[str, Any] = {
     "POST /assemblies": {"ref": "x", "owner": "alpha", "warehouse": "HZ", "sku": "SKU-alpha-1", "units": 1},
     "POST /holds": {"ref": "x", "owner": "alpha", "sku": "SKU-alpha-1", "warehouse": "HZ", "units": 1},
     "POST /holds/{ref}/release": {},
+    "POST /locks": {
+        "ref": "x",
+        "owner": "alpha",
+        "connection": "tmall-alpha",
+        "lines": [{"sku": "SKU-alpha-1", "warehouse": "HZ", "quantity": 1}],
+        "until": "2190-01-01T00:00:00Z",
+    },
+    "POST /locks/{ref}/release": None,
     "POST /reservations/{ref}/confirm": None,
     "POST /reservations/{ref}/release": None,
     "POST /reservations/{ref}/order": {"connection": "tmall-alpha", "order": "x"},
@@ -95,6 +103,9 @@ def alphas(web_pool: Any) -> dict[str, str]:
     web_pool.did("PUT", "/warehouses/SH/keepers", [{"owner": "alpha", "code": "OWN-A"}])
     moves = {"ref": "R-alpha", "from": "HZ", "to": "SH", "lines": [{"sku": "SKU-alpha-1", "quantity": 1}]}
     web_pool.did("POST", "/transfers", moves, by="alpha")
+    kept = {"ref": "R-alpha", "connection": "tmall-alpha", "until": "2190-01-01T00:00:00Z"}
+    lines = [{"sku": "SKU-alpha-1", "warehouse": "HZ", "quantity": 1}]
+    web_pool.did("POST", "/locks", {**kept, "lines": lines}, by="alpha")
     line = {"sku": "SKU-alpha-1", "quantity": 100}
     found = {"ref": "C-alpha", "warehouse": "HZ", "counted_at": "2026-01-05T08:00:00Z", "lines": [line]}
     count = web_pool.did("POST", "/counts", found, by="alpha")

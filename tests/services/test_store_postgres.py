@@ -20,6 +20,7 @@ from tests.unit.test_inbox import *  # noqa: F403
 from tests.unit.test_inspection import *  # noqa: F403
 from tests.unit.test_kits import *  # noqa: F403
 from tests.unit.test_ledger_cases import *  # noqa: F403
+from tests.unit.test_locks import *  # noqa: F403
 from tests.unit.test_lots import *  # noqa: F403
 from tests.unit.test_near_expiry import *  # noqa: F403
 from tests.unit.test_order_versions import *  # noqa: F403

@@ -11,6 +11,7 @@ from web.api import (
     counts,
     goods,
     holds,
+    locks,
     orders,
     parked,
     parties,
@@ -23,5 +24,5 @@ from web.api import (
 
 def routers() -> list[APIRouter]:
     """All doors of the API."""
-    stock = (goods, assemblies, holds, serials, reservations, transfers, counts, reconcile)
+    stock = (goods, assemblies, holds, locks, serials, reservations, transfers, counts, reconcile)
     return [m.router for m in (parties, connections, *stock, orders, parked, access)]

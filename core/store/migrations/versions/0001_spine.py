@@ -54,6 +54,16 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", name=op.f("uq_journals_key")),
     )
     op.create_table(
+        "lock_draws",
+        sa.Column("line_id", database.Id, nullable=False),
+        sa.Column("cell_id", database.Id, nullable=False),
+        sa.Column("lock_id", database.Id, nullable=False),
+        sa.Column("units", database.Id, server_default="0", nullable=False),
+        sa.CheckConstraint("units >= 0", name=op.f("ck_lock_draws_units")),
+        sa.PrimaryKeyConstraint("line_id", "cell_id", "lock_id", name=op.f("pk_lock_draws")),
+    )
+    op.create_index(op.f("ix_lock_draws_lock_id"), "lock_draws", ["lock_id"], unique=False)
+    op.create_table(
         "lot_entries",
         sa.Column("journal_id", database.Id, nullable=False),
         sa.Column("cell_id", database.Id, nullable=False),
@@ -344,6 +354,42 @@ def upgrade() -> None:
         sa.UniqueConstraint("connection_id", "ref", name=op.f("uq_listings_connection_id_ref")),
     )
     op.create_index(op.f("ix_listings_item_id"), "listings", ["item_id"], unique=False)
+    op.create_table(
+        "locks",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("owner_id", database.Id, nullable=False),
+        sa.Column("ref", sa.String(length=200), nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("connection_id", database.Id, nullable=False),
+        sa.Column("listings", database.Json, nullable=False),
+        sa.Column("starts_at", database.Utc(), nullable=False),
+        sa.Column("ends_at", database.Utc(), nullable=True),
+        sa.Column("due_at", database.Utc(), nullable=True),
+        sa.Column("who", sa.String(length=200), nullable=False),
+        sa.Column("created_at", database.Utc(), nullable=False),
+        sa.Column("ended_at", database.Utc(), nullable=True),
+        sa.Column("ended_by", sa.String(length=200), nullable=True),
+        sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_locks_connection_id")),
+        sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_locks_owner_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_locks")),
+        sa.UniqueConstraint("owner_id", "ref", name=op.f("uq_locks_owner_id_ref")),
+    )
+    op.create_index(
+        "ix_locks_due",
+        "locks",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("due_at is not null"),
+        postgresql_where=sa.text("due_at is not null"),
+    )
+    op.create_index(
+        "ix_locks_open",
+        "locks",
+        ["connection_id"],
+        unique=False,
+        sqlite_where=sa.text("ended_at is null"),
+        postgresql_where=sa.text("ended_at is null"),
+    )
     op.create_table(
         "lots",
         sa.Column("item_id", database.Id, nullable=False),
@@ -954,6 +1000,17 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_fulfilment_lines_item_id")),
         sa.ForeignKeyConstraint(["line_id"], ["order_lines.id"], name=op.f("fk_fulfilment_lines_line_id")),
         sa.PrimaryKeyConstraint("fulfilment_id", "n", name=op.f("pk_fulfilment_lines")),
+    )
+    op.create_table(
+        "lock_lines",
+        sa.Column("lock_id", database.Id, nullable=False),
+        sa.Column("cell_id", database.Id, nullable=False),
+        sa.Column("claim_id", database.Id, nullable=False),
+        sa.Column("units", database.Id, nullable=False),
+        sa.CheckConstraint("units > 0", name=op.f("ck_lock_lines_units")),
+        sa.ForeignKeyConstraint(["claim_id"], ["claims.id"], name=op.f("fk_lock_lines_claim_id")),
+        sa.ForeignKeyConstraint(["lock_id"], ["locks.id"], name=op.f("fk_lock_lines_lock_id")),
+        sa.PrimaryKeyConstraint("lock_id", "cell_id", name=op.f("pk_lock_lines")),
     )
     op.create_table(
         "tracking_facts",
