@@ -26,9 +26,9 @@ def _on_the_way(tx: Transaction) -> list[str]:
     tr, li, ce = t.transfers.c, t.transfer_lines.c, t.cells.c
     way = li.departed - li.arrived - li.lost - li.came_back
     sums = func.sum(case((way > 0, way), else_=0)).label("n")
-    query = select(tr.owner_id, li.item_id, tr.to_id, sums).join(t.transfers, tr.id == li.transfer_id)
-    going = query.group_by(tr.owner_id, li.item_id, tr.to_id).subquery().c
-    same = and_(going.owner_id == ce.owner_id, going.item_id == ce.item_id, going.to_id == ce.warehouse_id)
+    query = select(tr.to_owner_id, li.item_id, tr.to_id, sums).join(t.transfers, tr.id == li.transfer_id)
+    going = query.group_by(tr.to_owner_id, li.item_id, tr.to_id).subquery().c
+    same = and_(going.to_owner_id == ce.owner_id, going.item_id == ce.item_id, going.to_id == ce.warehouse_id)
     units = case((ce.condition == "ZP", func.coalesce(going.n, 0)), else_=0)
     found = select(ce.id, ce.transit, units.label("n")).join(going.n.table, same, isouter=True)
     return [
@@ -55,18 +55,19 @@ def _booked(tx: Transaction) -> Figures:
     kinds = j.kind.in_(("transfer_out", "transfer_in", "transfer_end"))
     tr = t.transfers.c
     query = (
-        select(j.key, j.kind, ce.item_id, ce.warehouse_id, e.account, func.sum(e.quantity).label("n"))
+        select(j.key, j.kind, ce.item_id, ce.owner_id, ce.warehouse_id, e.account, func.sum(e.quantity).label("n"))
         .join(t.journals, j.id == e.journal_id)
         .join(t.cells, ce.id == e.cell_id)
         .where(kinds, e.quantity > 0)
-        .group_by(j.key, j.kind, ce.item_id, ce.warehouse_id, e.account)
+        .group_by(j.key, j.kind, ce.item_id, ce.owner_id, ce.warehouse_id, e.account)
     )
-    goals = {row["id"]: row["to_id"] for row in tx.rows(select(tr.id, tr.to_id))}
+    rows = tx.rows(select(tr.id, tr.to_owner_id, tr.to_id))
+    goals = {row["id"]: (row["to_owner_id"], row["to_id"]) for row in rows}
     found: Figures = defaultdict(lambda: dict.fromkeys(FIGURES, 0))
     for row in tx.rows(query):
         transfer = int(row["key"].split(":")[1])
         name = _figure(row)
-        if name == "came_back" or row["warehouse_id"] == goals.get(transfer):
+        if name == "came_back" or (row["owner_id"], row["warehouse_id"]) == goals.get(transfer):
             found[transfer, row["item_id"]][name] += int(row["n"])
     return found
 

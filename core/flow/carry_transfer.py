@@ -148,7 +148,8 @@ def depart(tx: Transaction, ledger: Ledger, row: Row, told: Told) -> None:
 
 def _leave(tx: Transaction, ledger: Ledger, row: Row, line: Row, condition: str, units: int, early: int) -> list[Entry]:
     """early: units that had arrived before they were said to leave; they came from the world, and now go there."""
-    good, awaited = (ledger.cell(CellKey(row["owner_id"], line["item_id"], row[s])) for s in ("from_id", "to_id"))
+    good = ledger.cell(CellKey(row["owner_id"], line["item_id"], row["from_id"]))
+    awaited = ledger.cell(CellKey(row["to_owner_id"], line["item_id"], row["to_id"]))
     claim = one(tx, t.claims, id=line["claim_id"])
     assert claim is not None
     left = _out_of(ledger, good, condition, units, claim["backed"])
@@ -202,8 +203,8 @@ def arrive(tx: Transaction, ledger: Ledger, row: Row, told: Told) -> None:
 
 
 def _come(ledger: Ledger, row: Row, item_id: int, condition: str, units: int, on_way: int) -> list[Entry]:
-    good = ledger.cell(CellKey(row["owner_id"], item_id, row["to_id"]))
-    cell = ledger.cell(CellKey(row["owner_id"], item_id, row["to_id"], condition))
+    good = ledger.cell(CellKey(row["to_owner_id"], item_id, row["to_id"]))
+    cell = ledger.cell(CellKey(row["to_owner_id"], item_id, row["to_id"], condition))
     moves = posting.receipt(units, announced=on_way, suspense=cell.suspense, to=cell.account)
     return [Entry(good, "transit", n) if account == "inbound" else Entry(cell, account, n) for account, n in moves]
 
@@ -236,15 +237,16 @@ def _repeated(tx: Transaction, ledger: Ledger, row: Row, key: str, units: Units)
     """Whether it was booked before. Raises Refused where that was something else."""
     if not ledger.known([key]):
         return False
-    if {what: n for what, n in units.items() if n} != _booked(tx, key, row["to_id"]):
+    if {what: n for what, n in units.items() if n} != _booked(tx, key, row):
         raise Refused("the same number told of other units before: settle with who said it, then choose another number")
     tx.tally("duplicates_absorbed")
     return True
 
 
-def _booked(tx: Transaction, key: str, place: int) -> Units:
+def _booked(tx: Transaction, key: str, row: Row) -> Units:
     """What the journal of this key brought to where goods come; a departure brings them as good ones."""
     e, j, ce = t.entries.c, t.journals.c, t.cells.c
     query = select(ce.item_id, ce.condition, func.sum(e.quantity).label("n")).join(t.cells, ce.id == e.cell_id)
-    mine = query.join(t.journals, j.id == e.journal_id).where(j.key == key, e.quantity > 0, ce.warehouse_id == place)
+    there = (ce.owner_id == row["to_owner_id"]) & (ce.warehouse_id == row["to_id"])
+    mine = query.join(t.journals, j.id == e.journal_id).where(j.key == key, e.quantity > 0, there)
     return {(r["item_id"], r["condition"]): int(r["n"]) for r in tx.rows(mine.group_by(ce.item_id, ce.condition))}

@@ -148,13 +148,14 @@ class Books:
 
     def known(self, keeper: str, sku: str) -> list[Subject]:
         """What the authority was asked about: every cell there is of it, as a subject."""
-        return [
+        subjects = (
             Subject(k["warehouse_id"], k["code"], k["sku"], condition)
             for k in self._kept
             if k["sku"] == sku and self.source.rules(k["warehouse_id"]) and keeper in ("", k["code"])
             for condition in CONDITIONS
             if self.ledger.found(CellKey(k["owner_id"], k["id"], k["warehouse_id"], condition))
-        ]
+        )
+        return list(dict.fromkeys(subjects))
 
     def _near(self, warehouse_id: int, subject: Subject) -> bool:
         if subject.warehouse_id is not None:
@@ -171,7 +172,7 @@ def books(tx: Transaction, ledger: Ledger, source: Source, skus: Iterable[str], 
     names = sorted(set(skus))
     k, i = t.keepers.c, t.items.c
     query = select(i.id, i.sku, k.owner_id, k.warehouse_id, k.code).join(t.items, i.owner_id == k.owner_id)
-    kept = tx.rows(query.where(any_of(tx.conn, i.sku, names)).order_by(k.warehouse_id, i.id))
+    kept = tx.rows(query.where(any_of(tx.conn, i.sku, names)).order_by(k.warehouse_id, i.id)) + _bought(tx, names)
     if source.merchant_id:
         sold = {r["id"] for r in sold_by(tx, source.merchant_id, names)}
         kept = [row for row in kept if row["id"] in sold]
@@ -183,6 +184,15 @@ def books(tx: Transaction, ledger: Ledger, source: Source, skus: Iterable[str], 
     moves, (leaving, coming) = _moves(tx, ids, earliest), _transfers(tx, items)
     sent, announced = _sent(tx, items) + leaving, _announced(tx, items) + coming
     return Books(source, ledger, kept, codes, moves, sent, announced, packs(tx, source.connection_id, items))
+
+
+def _bought(tx: Transaction, skus: Sequence[str]) -> list[Row]:
+    """Goods of somebody else's items: the title passed to whoever owns them now."""
+    k, i, ce = t.keepers.c, t.items.c, t.cells.c
+    query = select(i.id, i.sku, ce.owner_id, ce.warehouse_id, k.code).join(t.cells, ce.item_id == i.id)
+    query = query.join(t.keepers, (k.owner_id == ce.owner_id) & (k.warehouse_id == ce.warehouse_id))
+    query = query.where(any_of(tx.conn, i.sku, skus), ce.owner_id != i.owner_id)
+    return tx.rows(query.distinct().order_by(ce.warehouse_id, i.id, ce.owner_id))
 
 
 def _goods(row: Row) -> Goods:
@@ -222,14 +232,16 @@ def _announced(tx: Transaction, items: Sequence[int]) -> list[Row]:
 def _transfers(tx: Transaction, items: Sequence[int]) -> tuple[list[Row], list[Row]]:
     """What may have left for transfers unconfirmed, and what may have arrived of them."""
     tr, li = t.transfers.c, t.transfer_lines.c
-    query = select(t.transfer_lines, tr.owner_id, tr.from_id, tr.to_id, tr.created_at)
+    query = select(t.transfer_lines, tr.owner_id, tr.to_owner_id, tr.from_id, tr.to_id, tr.created_at)
     query = query.join(t.transfers, tr.id == li.transfer_id)
     rows = tx.rows(query.where(any_of(tx.conn, li.item_id, items), tr.state.not_in(("closed", "cancelled"))))
     leaving: list[Row] = [
         {**r, "warehouse_id": r["from_id"], "condition": "ZP", "n": max(0, r["quantity"] - r["departed"])} for r in rows
     ]
-    settled = ("arrived", "lost", "came_back")
-    return leaving, [
-        {**r, "warehouse_id": r["to_id"], "n": max(0, max(r["quantity"], r["departed"]) - sum(r[s] for s in settled))}
-        for r in rows
-    ]
+    return leaving, [{**r, "owner_id": r["to_owner_id"], "warehouse_id": r["to_id"], "n": _awaited(r)} for r in rows]
+
+
+def _awaited(line: Row) -> int:
+    """Units of a transfer's line that may still arrive."""
+    settled = sum(line[name] for name in ("arrived", "lost", "came_back"))
+    return int(max(0, max(line["quantity"], line["departed"]) - settled))

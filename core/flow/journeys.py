@@ -19,6 +19,7 @@ from core.flow import (
     take_order,
     track_parcel,
     transfer_stock,
+    transfer_title,
 )
 from core.flow.assemble_kits import Assemble
 from core.flow.hear import Spoken
@@ -26,6 +27,7 @@ from core.flow.hold_goods import Freeze, Thaw
 from core.flow.lock_stock import Lock, Unlock
 from core.flow.reserve_stock import Confirm, Release, Reserve
 from core.flow.transfer_stock import Transfer
+from core.flow.transfer_title import TransferTitle
 from core.store.ledger import Ledger
 from core.store.store import Transaction
 
@@ -34,6 +36,7 @@ COMMANDS: dict[type, Callable[[Transaction, Ledger, Any], Sequence[Any]]] = {
     Confirm: reserve_stock.confirm,
     Release: reserve_stock.release,
     Transfer: transfer_stock.transfer,
+    TransferTitle: transfer_title.transfer_title,
     Assemble: assemble_kits.assemble,
     Freeze: hold_goods.freeze,
     Thaw: hold_goods.thaw,

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import ColumnElement, and_, func, select, update
 
 from core.flow import draw_locked, release_order, resource_order, sell_kits
 from core.rules.posting import inflow
@@ -161,21 +161,26 @@ def _take_back(tx: Transaction, ledger: Ledger, sunk: Iterable[int]) -> set[int]
 
 
 def take_back(tx: Transaction, ledger: Ledger, cell: Cell) -> int:
-    """Give up promises for goods that are missing: locks, then newest claims; only what no warehouse was told of.
+    """Give up promises for goods that are missing, as many as are missing there; the units."""
+    return give_up(tx, ledger, cell, max(0, -cell.suspense), "suspense")
 
-    Moves reserved to suspense, as much as is missing there, and leaves those orders short. Returns the units.
+
+def give_up(tx: Transaction, ledger: Ledger, cell: Cell, wanted: int, account: str) -> int:
+    """Give up promises on so many units of a cell: locks, then newest claims; only what no warehouse was told of.
+
+    Moves reserved to that account (what misses units is filled first) and leaves those orders short; the units.
     """
-    c = t.claims.c
-    loose = and_(c.cell_id == cell.id, c.open.is_(True), c.fulfilment_id.is_(None), c.backed > 0, c.kind != "transfer")
     short: list[int] = []
     total = 0
-    for claim in tx.rows(select(t.claims).where(loose).order_by(c.kind.in_(KINDS).desc(), c.id.desc())):
-        units = min(claim["backed"], max(0, -cell.suspense))
-        if units and claim["part_id"]:
+    c = t.claims.c
+    for claim in tx.rows(select(t.claims).where(_loose(cell)).order_by(c.kind.in_(KINDS).desc(), c.id.desc())):
+        units = min(claim["backed"], wanted - total)
+        if units > 0 and claim["part_id"]:
             total += _break_kits(tx, ledger, cell, claim["id"], units)
             short.append(claim["order_id"])
-        elif units:
-            entries = [Entry(cell, "reserved", -units), Entry(cell, "suspense", units)]
+        elif units > 0:
+            moves = inflow(units, suspense=cell.suspense, source="reserved", to=account)
+            entries = [Entry(cell, name, n) for name, n in moves]
             cause = f"order:{claim['order_id']}" if claim["order_id"] else f"{claim['kind']}:{claim['ref']}"
             ledger.book(f"unback:{tx.ids.new()}", "unback", cause, entries)
             asked = claim["asked"] - units if claim["kind"] in KINDS else claim["asked"]
@@ -184,6 +189,18 @@ def take_back(tx: Transaction, ledger: Ledger, cell: Cell) -> int:
             total += units
     release_order.release(tx, short)
     return total
+
+
+def may_give_up(tx: Transaction, cell: Cell) -> int:
+    """Units of a cell that are promised and may be given up."""
+    query = select(func.coalesce(func.sum(t.claims.c.backed), 0)).where(_loose(cell))
+    return int(tx.conn.execute(query).scalar_one())
+
+
+def _loose(cell: Cell) -> ColumnElement[bool]:
+    """Claims on a cell that no warehouse was told of; who asked to move goods is kept to."""
+    c = t.claims.c
+    return and_(c.cell_id == cell.id, c.open.is_(True), c.fulfilment_id.is_(None), c.backed > 0, c.kind != "transfer")
 
 
 def _break_kits(tx: Transaction, ledger: Ledger, cell: Cell, claim_id: int, units: int) -> int:

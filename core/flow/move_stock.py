@@ -125,23 +125,23 @@ def _asn_of(tx: Transaction, ref: str, connection_id: int) -> Mapping[str, Any] 
 
 
 def _unknown_sku(tx: Transaction, asn_row: Mapping[str, Any], lines: Sequence[ReceivedLine]) -> str:
-    known = _items(tx, asn_row["owner_id"], [line.sku for line in lines])
+    known = _items(tx, asn_row, [line.sku for line in lines])
     return next((line.sku for line in lines if line.sku not in known), "")
 
 
-def _items(tx: Transaction, owner_id: int, skus: Sequence[str]) -> dict[str, int]:
+def _items(tx: Transaction, asn_row: Mapping[str, Any], skus: Sequence[str]) -> dict[str, int]:
+    """SKU → item: as it was announced, else the owner's own."""
     i = t.items.c
-    return {
-        r["sku"]: r["id"]
-        for r in tx.rows(select(i.sku, i.id).where(i.owner_id == owner_id, i.sku.in_(list(skus)), i.is_kit.is_(False)))
-    }
+    own = select(i.sku, i.id).where(i.owner_id == asn_row["owner_id"], i.sku.in_(list(skus)), i.is_kit.is_(False))
+    announced = {row["sku"]: row["item_id"] for row in many(tx, t.asn_lines, "asn_id", [asn_row["id"]])}
+    return {row["sku"]: row["id"] for row in tx.rows(own)} | {sku: announced[sku] for sku in skus if sku in announced}
 
 
 def _receive(
     tx: Transaction, ledger: Ledger, spoken: Spoken, receipt: Receipt, row: Mapping[str, Any]
 ) -> Refused | None:
     """Book it, or say why it cannot be understood."""
-    items = _items(tx, row["owner_id"], [line.sku for line in receipt.lines])
+    items = _items(tx, row, [line.sku for line in receipt.lines])
     units = _summed(((items[line.sku], line.condition), line.quantity) for line in receipt.lines)
     by_item = _summed((item, n) for (item, _), n in units.items())
     key = f"receipt:{spoken.connection_id}:{receipt.event_id or f'{receipt.asn}:only'}"

@@ -11,7 +11,7 @@ from core.flow.tell import ask_person
 from core.rules.fefo import Lot, pick
 from core.store import tables as t
 from core.store.database import any_of
-from core.store.ledger import LotMove
+from core.store.ledger import Cell, LotMove
 from core.store.lots import UNNAMED, keeping, spoken_for
 from core.store.store import Transaction, many
 
@@ -36,6 +36,12 @@ def _there(tx: Transaction, cell_id: int) -> list[Lot]:
     query = query.join(t.lots, (lo.item_id == ce.item_id) & (lo.code == li.lot), isouter=True)
     rows = tx.rows(query.where(li.cell_id == cell_id))
     return [Lot(r["lot"], r["expires_on"], int(r["units"])) for r in rows]
+
+
+def soonest(tx: Transaction, cell: Cell, units: int) -> list[tuple[str, int]]:
+    """(lot, units) of so many units of a cell, soonest to expire first; what is of no lot is left out."""
+    picks = pick(_there(tx, cell.id), units) if keeping(tx, {cell.key.item_id}) else []
+    return [(lot, n) for lot, n in picks if lot != UNNAMED]
 
 
 def let_go(tx: Transaction, fulfilment_id: int) -> None:

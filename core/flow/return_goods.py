@@ -95,8 +95,9 @@ def _parts(tx: Transaction, back: Back) -> list[Back]:
 
 def _sent(tx: Transaction, order: Row, line: ReturnedLine) -> tuple[int, int] | None:
     """(owner, item) that SKU was to our warehouses in this order; None where they were told of no such thing."""
-    f, li, i = t.fulfilments.c, t.fulfilment_lines.c, t.items.c
-    query = select(i.owner_id, i.id).join(t.fulfilment_lines, li.item_id == i.id)
+    f, li, i, c, ce = t.fulfilments.c, t.fulfilment_lines.c, t.items.c, t.claims.c, t.cells.c
+    query = select(ce.owner_id, i.id).join(t.fulfilment_lines, li.item_id == i.id)
+    query = query.join(t.claims, c.id == li.claim_id).join(t.cells, ce.id == c.cell_id)
     query = query.join(t.fulfilments, f.id == li.fulfilment_id).where(f.order_id == order["id"], li.sku == line.sku)
     row = tx.row(query.where(li.keeper == line.keeper) if line.keeper else query)
     return (row["owner_id"], row["id"]) if row else None

@@ -33,13 +33,22 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Move these units, (item id, base units) each, whole or not at all. ref: the asker's own number of it."""
+    """Move these units, (item id, base units) each, whole or not at all. ref: the asker's own number of it.
+
+    to_owner_id: whose they are once they have left; None: they stay the owner's.
+    """
 
     owner_id: int
     ref: str
     from_id: int
     to_id: int
     lines: tuple[tuple[int, int], ...]
+    to_owner_id: int | None = None
+
+    @property
+    def goal(self) -> tuple[int, int]:
+        """(owner, warehouse) they go to."""
+        return self.to_owner_id or self.owner_id, self.to_id
 
 
 class Accepted(NamedTuple):
@@ -89,10 +98,11 @@ def _ask(tx: Transaction, ledger: Ledger, command: Transfer) -> Answer:
 def _fault(tx: Transaction, command: Transfer) -> YipanError | None:
     if any(type(units) is not int or units < 1 for _, units in command.lines):
         return Unfit(f"{command.ref}: every quantity must be a whole number from 1")
-    if command.from_id == command.to_id:
+    if command.goal == (command.owner_id, command.from_id):
         return Refused(f"{command.ref}: goods cannot move to where they are: name two warehouses")
-    known = {row["warehouse_id"] for row in many(tx, t.keepers, "owner_id", [command.owner_id])}
-    if not {command.from_id, command.to_id} <= known:
+    owners = sorted({command.owner_id, command.goal[0]})
+    known = {(row["owner_id"], row["warehouse_id"]) for row in many(tx, t.keepers, "owner_id", owners)}
+    if not {(command.owner_id, command.from_id), command.goal} <= known:
         return Refused(f"{command.ref}: both warehouses need a keeper code for that owner: add it first")
     return None
 
@@ -107,7 +117,8 @@ def _summed(command: Transfer) -> list[tuple[int, int]]:
 
 def _repeated(tx: Transaction, known: Row, command: Transfer) -> Answer:
     lines = {line["item_id"]: line["quantity"] for line in lines_of(tx, known["id"])}
-    if (known["from_id"], known["to_id"], lines) != (command.from_id, command.to_id, dict(_summed(command))):
+    stands = (known["from_id"], (known["to_owner_id"], known["to_id"]), lines)
+    if stands != (command.from_id, command.goal, dict(_summed(command))):
         return Refused(f"{command.ref} stands for another transfer already: choose another ref")
     return Accepted(known["id"], repeated=True)
 
@@ -116,6 +127,7 @@ def _keep(tx: Transaction, ledger: Ledger, command: Transfer) -> int:
     """Write it down with its claims, and tell both warehouses; returns its id."""
     ident = tx.ids.new()
     places = {"owner_id": command.owner_id, "from_id": command.from_id, "to_id": command.to_id}
+    places["to_owner_id"] = command.goal[0]
     row = {"id": ident, "number": f"T{ident}", "ref": command.ref, "state": "accepted", **places}
     tx.add(t.transfers, [{**row, "created_at": tx.now}])
     claims = {ledger.cells_by_id([c["cell_id"]])[c["cell_id"]].key.item_id: c["id"] for c in open_claims(tx, row)}
@@ -181,10 +193,17 @@ def _told(tx: Transaction, row: Row | None, side: str, moved: str) -> dict[str, 
     """What the warehouse on this side is told, in its words; {} where it need not be told any more."""
     if row is None or row["state"] in ENDED or any(line[moved] for line in lines_of(tx, row["id"])):
         return {}
-    keeper = one(tx, t.keepers, owner_id=row["owner_id"], warehouse_id=row[side])
+    keeper = _keeper(tx, row, side)
     lines = [AsnLine(line=str(li["n"]), sku=li["sku"], quantity=li["quantity"]) for li in lines_of(tx, row["id"])]
-    named = {"ref": row["number"], "warehouse": str(row[side]), "keeper": keeper["code"] if keeper else ""}
+    named = {"ref": row["number"], "warehouse": str(row[side]), "keeper": keeper}
     return {**named, "created_at": row["created_at"], "lines": tuple(lines)}
+
+
+def _keeper(tx: Transaction, row: Row, side: str) -> str:
+    """How the warehouse on this side knows the goods there."""
+    owner = row["owner_id"] if side == "from_id" else row["to_owner_id"]
+    keeper = one(tx, t.keepers, owner_id=owner, warehouse_id=row[side])
+    return str(keeper["code"]) if keeper else ""
 
 
 def cancellation(tx: Transaction, transfer_id: int, warehouse_id: int) -> Cancellation | None:
@@ -197,12 +216,11 @@ def cancellation(tx: Transaction, transfer_id: int, warehouse_id: int) -> Cancel
     told = one(tx, t.outbox, ability=ability, subject=f"transfer:{transfer_id}")
     if told is None or told["state"] == "moot":
         return None
-    keeper = one(tx, t.keepers, owner_id=row["owner_id"], warehouse_id=warehouse_id)
     return Cancellation(
         ref=row["number"],
         their_ref=told["their_ref"],
         warehouse=str(warehouse_id),
-        keeper=keeper["code"] if keeper else "",
+        keeper=_keeper(tx, row, "from_id" if leaves else "to_id"),
         of="stockout" if leaves else "asn",
         reason="the transfer was called off",
     )
@@ -251,7 +269,7 @@ def close(tx: Transaction, ledger: Ledger, row: Row, fates: Mapping[int, Fate], 
 
 def _fated(ledger: Ledger, row: Row, item_id: int, fate: Fate) -> list[Entry]:
     left = ledger.cell(CellKey(row["owner_id"], item_id, row["from_id"]))
-    awaited = ledger.cell(CellKey(row["owner_id"], item_id, row["to_id"]))
+    awaited = ledger.cell(CellKey(row["to_owner_id"], item_id, row["to_id"]))
     back = inflow(fate.came_back, suspense=left.suspense, source="transit")
     entries = [Entry(awaited if account == "transit" else left, account, n) for account, n in back]
     return [*entries, Entry(awaited, "transit", -fate.lost), Entry(awaited, "world", fate.lost)]

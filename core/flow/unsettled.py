@@ -86,8 +86,10 @@ def _keys(tx: Transaction, goods: Goods, condition: str) -> list[str]:
         select(tr.id)
         .join(t.transfer_lines, tl.transfer_id == tr.id)
         .where(
-            tr.owner_id == goods.owner_id,
-            or_(tr.from_id == goods.warehouse_id, tr.to_id == goods.warehouse_id),
+            or_(
+                and_(tr.owner_id == goods.owner_id, tr.from_id == goods.warehouse_id),
+                and_(tr.to_owner_id == goods.owner_id, tr.to_id == goods.warehouse_id),
+            ),
             tl.item_id == goods.item_id,
         )
     )

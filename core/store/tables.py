@@ -569,6 +569,7 @@ transfers = _table(
     _id(),
     _text("number"),
     _to("merchants", "owner_id"),
+    _to("merchants", "to_owner_id"),
     _text("ref"),
     _to("warehouses", "from_id"),
     _to("warehouses", "to_id"),
@@ -577,7 +578,7 @@ transfers = _table(
     UniqueConstraint("number"),
     UniqueConstraint("owner_id", "ref"),
 )
-"""number: ours, as warehouses are told of it; ref: the asker's own."""
+"""number: ours, as warehouses are told of it; ref: the asker's own; to_owner_id: whose they are once they have left."""
 transfer_lines = _table(
     "transfer_lines",
     Column("transfer_id", Id, ForeignKey("transfers.id"), primary_key=True),
@@ -589,6 +590,29 @@ transfer_lines = _table(
     UniqueConstraint("transfer_id", "item_id"),
 )
 """One line an item. On the way is what departed less what arrived, was lost or came back, while that is above 0."""
+title_transfers = _table(
+    "title_transfers",
+    _id(),
+    _to("merchants", "owner_id"),
+    _to("merchants", "to_owner_id", index=True),
+    _to("warehouses"),
+    _text("ref"),
+    _text("who"),
+    _to("transfers", null=True),
+    _when("created_at"),
+    UniqueConstraint("owner_id", "ref"),
+    Index("ix_title_transfers_created", "created_at"),
+)
+"""Goods that change their owner where they lie; transfer_id: what the warehouse is told, where it keeps them apart."""
+title_lines = _table(
+    "title_lines",
+    Column("title_id", Id, ForeignKey("title_transfers.id"), primary_key=True),
+    Column("n", Id, primary_key=True),
+    _to("items"),
+    _text("condition", size=2),
+    _units("units"),
+    UniqueConstraint("title_id", "item_id", "condition"),
+)
 counts = _table(
     "counts",
     _id(),

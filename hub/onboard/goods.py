@@ -12,7 +12,7 @@ from sqlalchemy import Table, select
 from core.errors import Unfit, Unmatched
 from core.store import lots
 from core.store import tables as t
-from core.store.database import chunks
+from core.store.database import any_of, chunks
 from core.store.scope import Scope
 from core.store.store import Transaction, many
 from hub.onboard.form import Code, Form, Name, Ref, find, note
@@ -137,9 +137,19 @@ def _item_ids(tx: Transaction, owner_id: int, skus: Sequence[str], owner: str) -
     for some in chunks(skus, 500):
         rows = tx.rows(select(i.id, i.sku).where(i.owner_id == owner_id, i.sku.in_(list(some))))
         found |= {row["sku"]: row["id"] for row in rows}
+    found |= _bought(tx, owner_id, [sku for sku in skus if sku not in found])
     if missing := next((sku for sku in skus if sku not in found), None):
         raise Unmatched("item", missing, f"{owner} has no item {missing!r}: add it first")
     return found
+
+
+def _bought(tx: Transaction, owner_id: int, skus: Sequence[str]) -> dict[str, int]:
+    """Items of somebody else's of which this owner has had units, by SKU; a SKU that two of them share is left out."""
+    i, ce = t.items.c, t.cells.c
+    query = select(i.sku, i.id).join(t.cells, ce.item_id == i.id).where(ce.owner_id == owner_id, i.owner_id != owner_id)
+    rows = tx.rows(query.where(any_of(tx.conn, i.sku, list(skus))).distinct()) if skus else []
+    skus_of = Counter(row["sku"] for row in rows)
+    return {row["sku"]: row["id"] for row in rows if skus_of[row["sku"]] == 1}
 
 
 def _listing_rows(

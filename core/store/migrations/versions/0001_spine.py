@@ -761,6 +761,7 @@ def upgrade() -> None:
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
         sa.Column("number", sa.String(length=200), nullable=False),
         sa.Column("owner_id", database.Id, nullable=False),
+        sa.Column("to_owner_id", database.Id, nullable=False),
         sa.Column("ref", sa.String(length=200), nullable=False),
         sa.Column("from_id", database.Id, nullable=False),
         sa.Column("to_id", database.Id, nullable=False),
@@ -769,6 +770,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["from_id"], ["warehouses.id"], name=op.f("fk_transfers_from_id")),
         sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_transfers_owner_id")),
         sa.ForeignKeyConstraint(["to_id"], ["warehouses.id"], name=op.f("fk_transfers_to_id")),
+        sa.ForeignKeyConstraint(["to_owner_id"], ["merchants.id"], name=op.f("fk_transfers_to_owner_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_transfers")),
         sa.UniqueConstraint("number", name=op.f("uq_transfers_number")),
         sa.UniqueConstraint("owner_id", "ref", name=op.f("uq_transfers_owner_id_ref")),
@@ -984,6 +986,25 @@ def upgrade() -> None:
     op.create_index(op.f("ix_serial_facts_fulfilment_id"), "serial_facts", ["fulfilment_id"], unique=False)
     op.create_index("ix_serial_facts_serial", "serial_facts", ["serial", "item_id"], unique=False)
     op.create_table(
+        "title_transfers",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("owner_id", database.Id, nullable=False),
+        sa.Column("to_owner_id", database.Id, nullable=False),
+        sa.Column("warehouse_id", database.Id, nullable=False),
+        sa.Column("ref", sa.String(length=200), nullable=False),
+        sa.Column("who", sa.String(length=200), nullable=False),
+        sa.Column("transfer_id", database.Id, nullable=True),
+        sa.Column("created_at", database.Utc(), nullable=False),
+        sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_title_transfers_owner_id")),
+        sa.ForeignKeyConstraint(["to_owner_id"], ["merchants.id"], name=op.f("fk_title_transfers_to_owner_id")),
+        sa.ForeignKeyConstraint(["transfer_id"], ["transfers.id"], name=op.f("fk_title_transfers_transfer_id")),
+        sa.ForeignKeyConstraint(["warehouse_id"], ["warehouses.id"], name=op.f("fk_title_transfers_warehouse_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_title_transfers")),
+        sa.UniqueConstraint("owner_id", "ref", name=op.f("uq_title_transfers_owner_id_ref")),
+    )
+    op.create_index("ix_title_transfers_created", "title_transfers", ["created_at"], unique=False)
+    op.create_index(op.f("ix_title_transfers_to_owner_id"), "title_transfers", ["to_owner_id"], unique=False)
+    op.create_table(
         "fulfilment_lines",
         sa.Column("fulfilment_id", database.Id, nullable=False),
         sa.Column("n", database.Id, nullable=False),
@@ -1011,6 +1032,18 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["claim_id"], ["claims.id"], name=op.f("fk_lock_lines_claim_id")),
         sa.ForeignKeyConstraint(["lock_id"], ["locks.id"], name=op.f("fk_lock_lines_lock_id")),
         sa.PrimaryKeyConstraint("lock_id", "cell_id", name=op.f("pk_lock_lines")),
+    )
+    op.create_table(
+        "title_lines",
+        sa.Column("title_id", database.Id, nullable=False),
+        sa.Column("n", database.Id, nullable=False),
+        sa.Column("item_id", database.Id, nullable=False),
+        sa.Column("condition", sa.String(length=2), nullable=False),
+        sa.Column("units", database.Id, server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_title_lines_item_id")),
+        sa.ForeignKeyConstraint(["title_id"], ["title_transfers.id"], name=op.f("fk_title_lines_title_id")),
+        sa.PrimaryKeyConstraint("title_id", "n", name=op.f("pk_title_lines")),
+        sa.UniqueConstraint("title_id", "item_id", "condition", name=op.f("uq_title_lines_title_id_item_id_condition")),
     )
     op.create_table(
         "tracking_facts",
