@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table, or_, select
 
 from core.store import tables as t
 from core.store.database import any_of
@@ -60,12 +60,13 @@ def _orders(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
     return {r["id"]: Cause("order", r["ref"], r["code"]) if r["mine"] else Cause("order", None) for r in rows}
 
 
-def _named(kind: str, table: Table, tenant: str) -> Look:
-    """A look at rows that have a ref of their own, which only the merchant in that column sees."""
+def _named(kind: str, table: Table, *tenants: str) -> Look:
+    """A look at rows that have a ref of their own, which only the merchants in those columns see."""
 
     def look(tx: Transaction, scope: Scope, ids: list[int]) -> dict[int, Cause]:
         c = table.c
-        query = select(c.id, c.ref, scope.sees(c[tenant]).label("mine")).where(any_of(tx.conn, c.id, ids))
+        mine = or_(*(scope.sees(c[tenant]) for tenant in tenants)).label("mine")
+        query = select(c.id, c.ref, mine).where(any_of(tx.conn, c.id, ids))
         return {r["id"]: Cause(kind, r["ref"] if r["mine"] else None) for r in tx.rows(query)}
 
     return look
@@ -111,7 +112,8 @@ LOOKS: Mapping[str, Look] = {
     "order": _orders,
     "fulfilment": _named("fulfilment", t.fulfilments, "merchant_id"),
     "asn": _named("asn", t.asns, "owner_id"),
-    "transfer": _named("transfer", t.transfers, "owner_id"),
+    "transfer": _named("transfer", t.transfers, "owner_id", "to_owner_id"),
+    "title_transfer": _named("title_transfer", t.title_transfers, "owner_id", "to_owner_id"),
     "stock_take": _named("stock_take", t.counts, "owner_id"),
     "assembly": _named("assembly", t.assemblies, "owner_id"),
     **{kind: _named(kind, t.locks, "owner_id") for kind in KINDS},
