@@ -23,6 +23,7 @@ from web.console.moves import router as console_of_moves
 from web.console.pages import router as console
 from web.console.session import Sessions, Throttle
 from web.console.show import show_problem
+from web.console.titles import router as console_of_titles
 from web.keeper import Keeper
 from web.problems import add_problems
 
@@ -62,6 +63,7 @@ def create_app(
     app.include_router(console)
     app.include_router(console_of_moves)
     app.include_router(console_of_locks)
+    app.include_router(console_of_titles)
     add_problems(app, show_problem)
     return app
 

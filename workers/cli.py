@@ -204,6 +204,31 @@ def explain_order(
     typer.echo(_json(found) if as_json else order_explained(found))
 
 
+@app.command("transfer-title")
+def transfer_title(
+    owner: Annotated[str, typer.Argument(help="Whose goods they are.")],
+    to: Annotated[str, typer.Argument(help="Whose they shall be.")],
+    warehouse: str,
+    lines: Annotated[list[str], typer.Argument(help="SKU=UNITS, good base units.")],
+    ref: Annotated[str, typer.Option(help="Your own number of it: said again, it stands.")],
+    unback: Annotated[
+        bool, typer.Option("--unback", help="Take promises back where the free units do not do.")
+    ] = False,
+) -> None:
+    """Goods are another merchant's from now on, where they lie, whole or not at all."""
+    from core.flow.journeys import decide
+    from core.store.scope import HUB
+    from hub import titles as work
+    from workers.lines import title_asked
+
+    new = title_asked(ref, owner, to, warehouse, lines, unback)
+    with _store() as store:
+        wanted = store.write(lambda tx: work.asked(tx, HUB, new))
+        passed = store.write(lambda tx: work.noted(tx, HUB, wanted, decide(tx, [wanted.command])[0]))
+    told = "the warehouse is told to carry them over" if passed.transfer_id else f"they are {to}'s"
+    typer.echo(f"{ref}: {told}{' already' if passed.repeated else ''}")
+
+
 @app.command()
 def levels(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """What every shop shows, beside what it should show by the ledger."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.errors import OutOfStock, Refused, Unfit, YipanError
 from core.flow import keep_promises, pick_lots, transfer_stock
@@ -22,7 +22,6 @@ from core.store.ledger import Cell, CellKey, Entry, Ledger, LotMove
 from core.store.store import Transaction, many, one
 
 Row = Mapping[str, Any]
-Answer = Row | YipanError
 Goods = tuple[int, Condition]
 NO_CODE = "{ref}: {who} has no keeper code in {where}: give it one there; the same code as the other's books at once"
 APART = (
@@ -52,6 +51,18 @@ class TransferTitle:
         for item, condition, n in self.lines:
             found[item, condition] = found.get((item, condition), 0) + n
         return found
+
+
+class Passed(NamedTuple):
+    """A title transfer that stands. transfer_id: what the warehouse is told; repeated: it was asked for before."""
+
+    id: int
+    ref: str
+    transfer_id: int | None
+    repeated: bool = False
+
+
+Answer = Passed | YipanError
 
 
 def transfer_title(tx: Transaction, ledger: Ledger, commands: Sequence[TransferTitle]) -> list[Answer]:
@@ -84,7 +95,8 @@ def _repeated(tx: Transaction, known: Row, command: TransferTitle) -> Answer:
         command.warehouse_id,
         command.units,
     )
-    return known if same else Refused(f"{command.ref} stands for another title transfer already: choose another ref")
+    stands = Passed(known["id"], known["ref"], known["transfer_id"], repeated=True)
+    return stands if same else Refused(f"{command.ref} stands for another title transfer already: choose another ref")
 
 
 def _fault(tx: Transaction, command: TransferTitle, codes: Mapping[int, str]) -> YipanError | None:
@@ -125,7 +137,7 @@ def _there(cell: Cell) -> int:
     return max(0, _balance(cell))
 
 
-def _book(tx: Transaction, ledger: Ledger, command: TransferTitle) -> Row:
+def _book(tx: Transaction, ledger: Ledger, command: TransferTitle) -> Passed:
     row = _row(tx, command)
     entries: list[Entry] = []
     named: list[LotMove] = []
@@ -159,7 +171,7 @@ def _row(tx: Transaction, command: TransferTitle) -> dict[str, Any]:
     return {"id": tx.ids.new(), **places, "transfer_id": None, "created_at": tx.now}
 
 
-def _keep(tx: Transaction, command: TransferTitle, row: Row) -> Row:
+def _keep(tx: Transaction, command: TransferTitle, row: Row) -> Passed:
     tx.add(t.title_transfers, [row])
     tx.add(
         t.title_lines,
@@ -171,7 +183,7 @@ def _keep(tx: Transaction, command: TransferTitle, row: Row) -> Row:
     ids, subject = {"title_transfer": row["id"]}, f"title_transfer:{row['id']}"
     for merchant in (command.owner_id, command.to_owner_id):
         tell(tx, [Happened("goods.title_passed", merchant, ids, subject, {}, {"ref": row["ref"]})])
-    return row
+    return Passed(row["id"], row["ref"], row["transfer_id"])
 
 
 def _key(owner_id: int, command: TransferTitle, goods: Goods) -> CellKey:

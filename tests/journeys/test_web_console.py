@@ -66,7 +66,7 @@ class Tags(HTMLParser):
             self.wrong.append(tag)
 
 
-PAGES = ("/", "/orders", "/stock", "/transfers", "/locks", "/reconcile", "/parked", "/connections")
+PAGES = ("/", "/orders", "/stock", "/transfers", "/locks", "/title-transfers", "/reconcile", "/parked", "/connections")
 
 
 def test_nobody_sees_a_page_without_logging_in(people: TestClient) -> None:

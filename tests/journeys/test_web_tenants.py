@@ -53,6 +53,13 @@ THEIRS: dict[str, Any] = {
         "to": "SH",
         "lines": [{"sku": "SKU-alpha-1", "quantity": 1}],
     },
+    "POST /title-transfers": {
+        "ref": "T8",
+        "owner": "alpha",
+        "to": "beta",
+        "warehouse": "HZ",
+        "lines": [{"sku": "SKU-alpha-1", "quantity": 1}],
+    },
     "POST /transfers/{ref}/departures": {"ref": "1", "lines": [{"sku": "SKU-alpha-1", "quantity": 1}]},
     "POST /transfers/{ref}/arrivals": {"ref": "1", "lines": [{"sku": "SKU-alpha-1", "quantity": 1}]},
     "POST /transfers/{ref}/close": {"reason": "x"},

@@ -32,6 +32,7 @@ from tests.unit.test_serials import *  # noqa: F403
 from tests.unit.test_short_orders import *  # noqa: F403
 from tests.unit.test_snapshots import *  # noqa: F403
 from tests.unit.test_substitutes import *  # noqa: F403
+from tests.unit.test_title_transfers import *  # noqa: F403
 from tests.unit.test_tracking import (
     test_facts_out_of_order_and_doubled_show_the_newest_and_deliver_once,  # noqa: F401
     test_one_message_of_two_merchants_parcels_reaches_each_merchants_own_order,  # noqa: F401

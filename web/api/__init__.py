@@ -18,11 +18,12 @@ from web.api import (
     reconcile,
     reservations,
     serials,
+    titles,
     transfers,
 )
 
 
 def routers() -> list[APIRouter]:
     """All doors of the API."""
-    stock = (goods, assemblies, holds, locks, serials, reservations, transfers, counts, reconcile)
+    stock = (goods, assemblies, holds, locks, serials, reservations, transfers, titles, counts, reconcile)
     return [m.router for m in (parties, connections, *stock, orders, parked, access)]

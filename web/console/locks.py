@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from core.errors import Unfit
 from hub import locks as work
 from hub.locks import NewLock
 from web.asking import hall
+from web.console.forms import filled, whole
 from web.console.pages import Ask, AskByForm, Said
 from web.console.show import go, show
 from web.reads import locks as reads
@@ -42,9 +42,9 @@ def lock(
     ends: Said = "",
 ) -> Response:
     named = {"ref": ref.strip(), "kind": kind, "owner": owner.strip() or None, "connection": connection.strip()}
-    line = {"sku": sku.strip(), "warehouse": warehouse.strip(), "quantity": _whole(quantity)}
+    line = {"sku": sku.strip(), "warehouse": warehouse.strip(), "quantity": whole(quantity)}
     only = [ref.strip() for ref in listings.split(",") if ref.strip()]
-    new = _filled({**named, "listings": only, "lines": [line], "from": _moment(begins), "until": _moment(ends)})
+    new = filled(NewLock, {**named, "listings": only, "lines": [line], "from": _moment(begins), "until": _moment(ends)})
     wanted = ask.read(work.asked, new)
     wanted.named(hall(request).funnel.decide([wanted.command])[0])
     return go("/locks")
@@ -56,12 +56,6 @@ def release(request: Request, ask: AskByForm, ref: Said = "", owner: Said = "") 
     return go("/locks")
 
 
-def _whole(text: str) -> int:
-    if not text.strip().isdecimal() or len(text) > 12:
-        raise Unfit(f"{text!r} is no whole number of units: write one from 1")
-    return int(text)
-
-
 def _moment(text: str) -> datetime | None:
     """A time as browsers write it, without a zone: it is meant in UTC."""
     try:
@@ -69,10 +63,3 @@ def _moment(text: str) -> datetime | None:
     except ValueError:
         raise Unfit(f"{text!r} is no time: write one as 2026-06-18T20:00") from None
     return at.replace(tzinfo=UTC) if at and at.tzinfo is None else at
-
-
-def _filled(said: dict[str, Any]) -> NewLock:
-    try:
-        return NewLock.model_validate(said)
-    except ValidationError as error:
-        raise Unfit("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from None
