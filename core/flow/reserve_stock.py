@@ -5,7 +5,7 @@ A reservation is known by (holder, kind, ref): asked again it is answered as it 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -92,7 +92,7 @@ def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> lis
     """
     answers: dict[int, Answer] = {n: Unfit(faults) for n, c in enumerate(commands) if (faults := _faults(c))}
     fit = {n: c for n, c in enumerate(commands) if n not in answers}
-    booked = ledger.known([_key(c.subject) for c in fit.values()])
+    booked = ledger.known([_key(c.subject) for c in fit.values()], _places(fit.values()))
     known = standing(tx, [c.subject for c in fit.values() if _key(c.subject) in booked])
     fresh: dict[Subject, int] = {}
     for n, command in fit.items():
@@ -119,10 +119,8 @@ def _faults(command: Reserve) -> str:
 
 
 def _book(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> list[Answer]:
-    """Back or refuse each; claims, journals and balances are written together."""
-    keys = {CellKey(w.owner_id, w.item_id, h) for c in commands for w in c.wants for h in c.warehouses}
-    ledger.load(keys)
-    cells = {key[:3]: cell for key in keys if (cell := ledger.found(key))}
+    """Back or refuse each from loaded cells; claims, journals and balances are written together."""
+    cells = {key[:3]: cell for key in _places(commands) if (cell := ledger.found(key))}
     requests = [Request(c.wants, c.warehouses, c.may_split, refusable=True) for c in commands]
     decisions = decide({place: cell.promisable for place, cell in cells.items()}, requests)
     ids = iter(tx.ids.some(sum(map(len, decisions))))
@@ -142,6 +140,10 @@ def _book(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> list[
         answers.append(Reservation(subject, "reserved", command.until, _kept(parts)))
     ledger.flush(Rows(t.claims, CLAIM, claims))
     return answers
+
+
+def _places(commands: Iterable[Reserve]) -> set[CellKey]:
+    return {CellKey(w.owner_id, w.item_id, h) for c in commands for w in c.wants for h in c.warehouses}
 
 
 def _key(subject: Subject) -> str:
