@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import statistics
 import sys
@@ -56,6 +57,8 @@ def run(rounds: int = 5) -> dict[str, Any]:
         decided_as_oracle(server)
         alike = {"ours": main.enter, **{k: enter for k, enter in contenders.items() if k != "redis"}}
         left_alike(main, alike, zipf(ALIKE, seed=3))
+        gc.collect()
+        gc.freeze()  # as web and workers do
         found = [one_round(places, contenders, n) for n in range(rounds)]
         must_equal("deadlocks", _deadlocks(main.address), 0)
     return bench_result("stock", rounds, _results(found))

@@ -540,11 +540,10 @@ def _bound(dialect: Dialect, one: Rows) -> Rows:
     times = _times(one.table, one.columns)
     if not times:
         return one
-    turned = [list(row) for row in one.rows]
-    for row in turned:
-        for n, kind in times.items():
-            row[n] = kind.process_bind_param(row[n], dialect)
-    return one._replace(rows=[tuple(row) for row in turned])
+    columns: list[Sequence[Any]] = list(zip(*one.rows, strict=True))
+    for n, kind in times.items():
+        columns[n] = [kind.process_bind_param(value, dialect) for value in columns[n]]
+    return one._replace(rows=list(zip(*columns, strict=True)))
 
 
 def add_up(conn: Connection, table: Table, keys: dict[str, Any], column: str, n: int) -> None:

@@ -259,10 +259,14 @@ def standing(cell: Cell, account: str, entries: Iterable[Entry]) -> int:
 
 def _physical(journal_id: int, entries: Sequence[Entry], named: Sequence[LotMove]) -> list[lots.Moved]:
     """What a journal changes of the units on hand, cell by cell."""
-    cells = {e.cell.id: e.cell for e in entries} | {move.cell.id: move.cell for move in named}
-    changes = dict.fromkeys(cells, 0)
+    changes: dict[int, int] = defaultdict(int)
     for cell, account, quantity in entries:
-        changes[cell.id] += quantity if account in ON_HAND else 0
+        if account in ON_HAND:
+            changes[cell.id] += quantity
+    if not named and not any(changes.values()):
+        return []
+    cells = {e.cell.id: e.cell for e in entries} | {move.cell.id: move.cell for move in named}
+    changes = dict.fromkeys(cells, 0) | changes
     told = {ident: [lots.Named(*move[1:]) for move in named if move.cell.id == ident] for ident in changes}
     return [
         lots.Moved(journal_id, ident, cells[ident].key.item_id, units, told[ident])
