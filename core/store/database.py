@@ -183,9 +183,8 @@ class Database:
         return self._commit(work)
 
     def _commit(self, work: Callable[[Connection], T]) -> T:
-        with self._writer.connect() as conn, conn.begin():
-            with nullcontext() if self.is_sqlite else trips.ending(conn):
-                result = work(conn)
+        with self._writer.connect() as conn, conn.begin(), nullcontext() if self.is_sqlite else trips.ending(conn):
+            result = work(conn)
         self.commits += 1
         return result
 
@@ -290,6 +289,8 @@ def _postgresql_engine(url: str) -> Engine:
     @event.listens_for(engine, "before_cursor_execute")
     def settle(conn: Connection, *statement: object) -> None:
         trips.settle(conn)
+
+    event.listen(engine, "rollback", trips.forget)
 
     @event.listens_for(engine, "checkin")
     def note_use(connection: Any, record: Any) -> None:

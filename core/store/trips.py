@@ -69,12 +69,18 @@ def ask_prepared(conn: Connection, calls: Sequence[Call]) -> list[Found]:
     return _say(conn, [_called(conn, call) for call in calls])[-len(calls) :]
 
 
+def forget(conn: Connection) -> None:
+    """The driver drops what this connection has prepared, as it does with each rollback."""
+    conn.info.pop("prepared", None)
+
+
 def _called(conn: Connection, call: Call) -> str:
     """The words that run a statement by the name under which this connection has prepared it."""
     statement, values = call
     names: dict[str, str] = conn.info.setdefault("prepared", {})
     if statement not in names:
-        name, parts = f"yipan_{len(names)}", statement.split("%s")
+        made = conn.info["named"] = conn.info.get("named", 0) + 1
+        name, parts = f"yipan_{made}", statement.split("%s")
         numbered = "".join(f"{part}${n}" for n, part in enumerate(parts[:-1], 1)) + parts[-1]
         _say(conn, [f"PREPARE {name} AS {numbered}"])
         names[statement] = name
