@@ -165,12 +165,20 @@ class Database:
             with closing(self._readers.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
-    def now(self, conn: Connection, ledger: bool = False) -> datetime:
-        """The database's clock. ledger: also be the only ledger writer until the commit, in the same trip."""
+    def clock(self, conn: Connection, ledger: bool = False) -> Callable[[], datetime]:
+        """The database's clock at the beginning of a transaction in `write`, which it tells when it is asked.
+
+        ledger: also be the only ledger writer until the commit, before anything else is done.
+        """
         if self.is_sqlite:
-            return datetime.now(UTC)
-        at: datetime = trips.ask(conn, LOCKED_NOW if ledger else NOW)[0][0]
-        return at.astimezone(UTC)
+            now = datetime.now(UTC)
+            return lambda: now
+        trips.open_with(conn, LOCKED_NOW if ledger else NOW)
+        return lambda: trips.opened(conn)[0][0].astimezone(UTC)
+
+    def now(self, conn: Connection) -> datetime:
+        """The database's clock."""
+        return datetime.now(UTC) if self.is_sqlite else trips.ask(conn, NOW)[0][0].astimezone(UTC)
 
     def _commit_again(self, work: Callable[[Connection], T]) -> T:
         """PostgreSQL ends one of two transactions that wait for each other: that one is done over, a few times."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -108,3 +110,39 @@ def test_a_plan_made_while_the_table_was_empty_finds_cells_by_their_index(db: Da
     told = db.write(plan)
     assert "Index Scan" in told
     assert "Seq Scan" not in told
+
+
+def test_who_waited_for_the_ledger_sees_what_its_holder_wrote(db: Database) -> None:
+    has_it, may_end = threading.Event(), threading.Event()
+
+    def hold(conn: Connection) -> None:
+        db.clock(conn, ledger=True)()
+        journal(conn, 1, "held")
+        has_it.set()
+        may_end.wait()
+
+    def ask(conn: Connection) -> list[object]:
+        db.clock(conn, ledger=True)
+        return [*look(conn, Look(t.journals, ("key",), {"key": ["held"]}))]
+
+    with ThreadPoolExecutor(2) as pool:
+        holder = pool.submit(db.write, hold)
+        has_it.wait()
+        waits = pool.submit(db.write, ask)
+        with db.read() as conn:
+            while not conn.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted").first():
+                pass
+        may_end.set()
+        holder.result()
+    assert waits.result() == [[("held",)]]
+
+
+def test_the_time_of_a_transaction_is_when_it_began_whenever_it_is_asked(db: Database) -> None:
+    def work(conn: Connection) -> tuple[datetime, datetime]:
+        clock = db.clock(conn)
+        began = conn.exec_driver_sql("SELECT now()").scalar_one()
+        conn.exec_driver_sql("SELECT pg_sleep(0.01)")
+        return began, clock()
+
+    began, told = db.write(work)
+    assert told == began
