@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -64,14 +65,18 @@ def opened(place: AbstractContextManager[str]) -> Iterator[Ours]:
         yield Ours(address, store, funnel)
 
 
-def drive(enter: Entry, callers: int, baskets: Sequence[Basket], tag: str) -> Heat:
-    """Closed loop, a thread for each caller, who asks again once it was answered; all must be backed."""
+def drive(enter: Entry, callers: int, baskets: Sequence[Basket], tag: str, per_s: float = 0) -> Heat:
+    """A thread for each caller, who asks again once it was answered; all must be backed.
+
+    per_s: so many orders come in a second, to all of them together, and each is answered late when it waits for its
+    turn; else a caller has its next order once it was answered.
+    """
     ready = threading.Barrier(callers + 1)
 
     def call(k: int) -> list[float]:
         with enter() as ask:
             ready.wait()
-            return _ask_on(ask, baskets, tag, k)
+            return _ask_on(ask, baskets, tag, k, callers / per_s if per_s else 0)
 
     with ThreadPoolExecutor(callers) as pool:
         calls = [pool.submit(call, k) for k in range(callers)]
@@ -81,15 +86,15 @@ def drive(enter: Entry, callers: int, baskets: Sequence[Basket], tag: str) -> He
     return _heat(latencies, time.perf_counter() - began)
 
 
-def drive_apart(enters: Sequence[Entry], baskets: Sequence[Basket], tag: str) -> Heat:
-    """The same closed loop, each of these callers a process of its own."""
+def drive_apart(enters: Sequence[Entry], baskets: Sequence[Basket], tag: str, per_s: float) -> Heat:
+    """The same, each of these callers a process of its own."""
     fork = multiprocessing.get_context("fork")
     ready = fork.Barrier(len(enters) + 1)
 
     def call(k: int, answer: Connection) -> None:
         with enters[k]() as ask:
             ready.wait(START_S)
-            answer.send(_ask_on(ask, baskets, tag, k))
+            answer.send(_ask_on(ask, baskets, tag, k, len(enters) / per_s))
 
     pipes = [fork.Pipe(duplex=False) for _ in enters]
     callers = [fork.Process(target=call, args=(k, there)) for k, (_, there) in enumerate(pipes)]
@@ -106,13 +111,18 @@ def drive_apart(enters: Sequence[Entry], baskets: Sequence[Basket], tag: str) ->
     return _heat(latencies, took_s)
 
 
-def _ask_on(ask: Ask, baskets: Sequence[Basket], tag: str, caller: int) -> list[float]:
-    """Ask again and again, for so long; seconds each answer took."""
+def _ask_on(ask: Ask, baskets: Sequence[Basket], tag: str, caller: int, every_s: float) -> list[float]:
+    """Ask for what comes in that time; seconds until each answer, since it was due where orders come every so often."""
     took_s: list[float] = []
-    end = time.perf_counter() + SECONDS
-    while (before := time.perf_counter()) < end:
+    due = time.perf_counter() + every_s * random.Random(caller).random()
+    end = due + SECONDS
+    while due < end:
+        if (early_s := due - time.perf_counter()) > 0:
+            time.sleep(early_s)
         must_equal("backed", ask(_order(tag, baskets, caller, len(took_s))), True)
-        took_s.append(time.perf_counter() - before)
+        now = time.perf_counter()
+        took_s.append(now - due)
+        due = due + every_s if every_s else now
     return took_s
 
 
