@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -61,6 +62,8 @@ PRAGMAS = (
 """The log is written back by `checkpoint`, outside of any transaction; by a commit only when nobody did so for long."""
 IDLE_S = 2.0
 """After which a connection to PostgreSQL may have gone."""
+TOGETHER = 100
+"""Rows SQLite is given in one statement."""
 COPY_FROM = 400
 """Rows from which PostgreSQL is given them as a stream and not as one statement's parameters."""
 CROSSED, OVER_AGAIN = ("40P01", "40001"), 4
@@ -414,7 +417,7 @@ def write_rows(conn: Connection, inserts: Sequence[Rows], sums: Sequence[Rows] =
     inserts, sums = [_bound(conn.dialect, r) for r in inserts if r.rows], [r for r in sums if r.rows]
     if conn.dialect.name != "postgresql":
         for one in inserts:
-            conn.exec_driver_sql(_insert_sqlite(one.table, one.columns), list(one.rows))
+            _insert_many(conn, one)
         for one in sums:
             turned = [(*row[1:], row[0]) for row in one.rows]
             conn.exec_driver_sql(_add_sqlite(one.table, one.columns), turned)
@@ -427,6 +430,17 @@ def write_rows(conn: Connection, inserts: Sequence[Rows], sums: Sequence[Rows] =
         named = [tuple((one.table, one.columns) for one in many) for many in (inserts, sums)]
         arrays = [array for one in (*inserts, *sums) for array in _arrays(one)]
         trips.defer(conn, (_statement(*named), arrays))
+
+
+def _insert_many(conn: Connection, one: Rows) -> None:
+    """Rows by the hundred, at half the cost of one by one, then those that are left."""
+    whole = len(one.rows) - len(one.rows) % TOGETHER
+    words = _insert_sqlite(one.table, one.columns)
+    for some in chunks(one.rows[:whole], TOGETHER):
+        many = words + f", ({', '.join('?' * len(one.columns))})" * (TOGETHER - 1)
+        conn.exec_driver_sql(many, tuple(chain.from_iterable(some)))
+    if whole < len(one.rows):
+        conn.exec_driver_sql(words, list(one.rows[whole:]))
 
 
 def _copy(conn: Connection, one: Rows) -> None:
