@@ -109,6 +109,8 @@ def drain(main: Ours, baskets: Sequence[Basket], tag: str) -> dict[str, float]:
     ours = decide_all(main, [Order(f"{tag}.{n}", basket) for n, basket in enumerate(baskets)], AT_ONCE)
     copied = [Order(f"{tag}.copied.{n}", basket) for n, basket in enumerate(baskets)]
     copy = rivals.copy_all(main.address, Ids(4001), copied, AT_ONCE)
+    gc.collect()
+    gc.freeze()
     began = time.perf_counter()
     copy()
     return {"ours_per_s": ours, "copy_per_s": len(copied) / (time.perf_counter() - began)}

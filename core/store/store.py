@@ -33,14 +33,23 @@ class Ids:
 
     def new(self) -> int:
         """The next identifier."""
-        return self.some(1)[0]
+        with self._lock:
+            at = self._last = max(self._last + 1, self._first())
+        return self._made(at)
 
     def some(self, n: int) -> list[int]:
         """The next identifiers."""
         with self._lock:
-            first = max(self._last + 1, (int(time.time() * 1000) - BEGINNING_MS) << 10)
+            first = max(self._last + 1, self._first())
             self._last = first + n - 1
-        return [at >> 10 << 22 | self._slot << 10 | at & 1023 for at in range(first, first + n)]
+        return [self._made(at) for at in range(first, first + n)]
+
+    def _first(self) -> int:
+        """Where this millisecond begins."""
+        return (int(time.time() * 1000) - BEGINNING_MS) << 10
+
+    def _made(self, at: int) -> int:
+        return at >> 10 << 22 | self._slot << 10 | at & 1023
 
 
 @dataclass
