@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from core.store import tables as t
 from core.store.database import Database, Look, Rows, look, write_rows
@@ -146,3 +146,16 @@ def test_the_time_of_a_transaction_is_when_it_began_whenever_it_is_asked(db: Dat
 
     began, told = db.write(work)
     assert told == began
+
+
+def test_a_connection_that_was_cut_leaves_nothing_and_another_takes_its_place(db: Database) -> None:
+    def cut(conn: Connection) -> None:
+        mine = conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        journal(conn, 1, "cut off")
+        with db.read() as other:
+            other.exec_driver_sql(f"SELECT pg_terminate_backend({mine})")
+
+    with pytest.raises(OperationalError):
+        db.write(cut)
+    db.write(lambda conn: journal(conn, 2, "next"))
+    assert kept(db) == ["next"]
