@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
+import gc
 import os
-import sqlite3
 import statistics
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import psycopg
-from sqlalchemy import func, select
 
 from benchmarks import stock_rivals as rivals
 from benchmarks.harness import bench_result, must_equal, result_row
+from benchmarks.stock_load import Entry, Ours, decide_all, drive, drive_ours, left_alike, opened
 from benchmarks.stock_orders import (
+    FEW,
     HISTORY,
     SKUS,
     Basket,
@@ -32,52 +27,16 @@ from benchmarks.stock_orders import (
     libpq,
     oracle,
     refuse_unsafe,
-    seed_words,
     uniform,
     zipf,
 )
-from benchmarks.stock_rivals import Ask
-from core.flow.funnel import Funnel
+from benchmarks.stock_sqlite import sqlite_round
 from core.flow.reserve_stock import Reservation
-from core.store import tables as t
-from core.store.schema import prepare
-from core.store.store import Ids, Store
-from core.store.vault import Vault
+from core.store.store import Ids
 
 SERVER = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
-SECONDS, CALLERS, MANY = 2.0, 32, 256
+CALLERS, MANY, MILLION = 32, 256, 1_000_000
 DRAINED, AT_ONCE, ALIKE = 10_000, 1000, 300
-FEW, MILLION = 1000, 1_000_000
-MASTER_KEY = "dGhlIGtleSBvZiBhIGh1YiB0aGF0IGhhcyBub3RoaW4="
-Entry = Callable[[], AbstractContextManager[Ask]]
-"""Opens one caller's way to ask."""
-
-
-@dataclass
-class Heat:
-    """What came of one contender's turn."""
-
-    per_s: float
-    p50_ms: float
-    p99_ms: float
-
-
-@dataclass
-class Ours:
-    """A database of ours, its store and its funnel."""
-
-    address: str
-    store: Store
-    funnel: Funnel
-
-    @contextmanager
-    def enter(self) -> Iterator[Ask]:
-        """One blocking caller's way to ask."""
-        yield lambda order: isinstance(self.funnel.decide([order.command()])[0], Reservation)
-
-    async def ask(self, order: Order) -> bool:
-        """One awaiting caller's way to ask."""
-        return isinstance((await self.funnel.decided([order.command()]))[0], Reservation)
 
 
 def run(rounds: int = 5) -> dict[str, Any]:
@@ -96,17 +55,13 @@ def run(rounds: int = 5) -> dict[str, Any]:
         port = stack.enter_context(rivals.redis_server(SKUS, 10**9)) if rivals.has_redis() else None
         contenders = _contenders(main, port)
         decided_as_oracle(server)
-        left_alike(main, {"ours": main.enter, **{k: enter for k, enter in contenders.items() if k != "redis"}})
+        alike = {"ours": main.enter, **{k: enter for k, enter in contenders.items() if k != "redis"}}
+        left_alike(main, alike, zipf(ALIKE, seed=3))
+        gc.collect()
+        gc.freeze()  # as web and workers do
         found = [one_round(places, contenders, n) for n in range(rounds)]
         must_equal("deadlocks", _deadlocks(main.address), 0)
     return bench_result("stock", rounds, _results(found))
-
-
-@contextmanager
-def opened(place: AbstractContextManager[str]) -> Iterator[Ours]:
-    """A store and a funnel over a database."""
-    with place as address, closing(Store(address, Vault([MASTER_KEY]))) as store, closing(Funnel(store)) as funnel:
-        yield Ours(address, store, funnel)
 
 
 def _contenders(main: Ours, port: int | None) -> dict[str, Entry]:
@@ -149,98 +104,16 @@ def one_round(places: dict[str, Ours], contenders: dict[str, Entry], n: int) -> 
     }
 
 
-def drive(enter: Entry, callers: int, baskets: Sequence[Basket], tag: str) -> Heat:
-    """Closed loop, a thread for each caller, who asks again once it was answered; all must be backed."""
-    latencies: list[list[float]] = [[] for _ in range(callers)]
-    ready = threading.Barrier(callers + 1)
-    ends = [float("inf")]
-
-    def call(k: int) -> None:
-        with enter() as ask:
-            ready.wait()
-            n = 0
-            while (before := time.perf_counter()) < ends[0]:
-                must_equal("backed", ask(_order(tag, baskets, k, n)), True)
-                latencies[k].append(time.perf_counter() - before)
-                n += 1
-
-    with ThreadPoolExecutor(callers) as pool:
-        calls = [pool.submit(call, k) for k in range(callers)]
-        ready.wait()
-        began = time.perf_counter()
-        ends[0] = began + SECONDS
-        for one in calls:
-            one.result()
-    return _heat(latencies, time.perf_counter() - began)
-
-
-def drive_ours(ours: Ours, callers: int, baskets: Sequence[Basket], tag: str) -> Heat:
-    """The same closed loop for callers who await on one event loop, as the web process's do."""
-    latencies: list[list[float]] = [[] for _ in range(callers)]
-
-    async def call(k: int, end: float) -> None:
-        n = 0
-        while (before := time.perf_counter()) < end:
-            must_equal("backed", await ours.ask(_order(tag, baskets, k, n)), True)
-            latencies[k].append(time.perf_counter() - before)
-            n += 1
-
-    async def all_of_them() -> float:
-        began = time.perf_counter()
-        await asyncio.gather(*(call(k, began + SECONDS) for k in range(callers)))
-        return time.perf_counter() - began
-
-    return _heat(latencies, asyncio.run(all_of_them()))
-
-
-def _order(tag: str, baskets: Sequence[Basket], caller: int, n: int) -> Order:
-    return Order(f"{tag}.{caller}.{n}", baskets[(caller * 157 + n) % len(baskets)])
-
-
-def _heat(latencies: Sequence[Sequence[float]], took_s: float) -> Heat:
-    took = sorted(one for each in latencies for one in each)
-    return Heat(len(took) / took_s, took[len(took) // 2] * 1000, took[int(len(took) * 0.99)] * 1000)
-
-
 def drain(main: Ours, baskets: Sequence[Basket], tag: str) -> dict[str, float]:
     """A backlog in lists of a thousand, beside COPY of the rows it leaves."""
-    orders = [Order(f"{tag}.{n}", basket) for n, basket in enumerate(baskets)]
-    commands = [order.command() for order in orders]
-    began = time.perf_counter()
-    for start in range(0, len(commands), AT_ONCE):
-        answers = main.funnel.decide(commands[start : start + AT_ONCE])
-        must_equal("backed", sum(isinstance(a, Reservation) for a in answers), len(answers))
-    ours = len(orders) / (time.perf_counter() - began)
+    ours = decide_all(main, [Order(f"{tag}.{n}", basket) for n, basket in enumerate(baskets)], AT_ONCE)
     copied = [Order(f"{tag}.copied.{n}", basket) for n, basket in enumerate(baskets)]
     copy = rivals.copy_all(main.address, Ids(4001), copied, AT_ONCE)
+    gc.collect()
+    gc.freeze()
     began = time.perf_counter()
     copy()
-    return {"ours_per_s": ours, "copy_per_s": len(orders) / (time.perf_counter() - began)}
-
-
-def sqlite_round(n: int) -> dict[str, Heat]:
-    """The embedded database: our one writer beside a commit an order, and beside eight writers that compete."""
-    with tempfile.TemporaryDirectory(prefix="yipan-bench-") as folder:
-        path, ids = Path(folder) / "hub.db", Ids(4002)
-        address = f"sqlite:///{path}"
-        prepare(address)
-        _seed_sqlite(path)
-        each: Entry = lambda: rivals.sqlite_each(path, ids)  # noqa: E731
-        one, eight = drive(each, 1, hot(1), f"a{n}"), drive(each, 8, hot(1), f"b{n}")
-        with opened(nullcontext(address)) as ours:
-            return {
-                "each": one,
-                "each8": eight,
-                "ours": drive_ours(ours, CALLERS, hot(1), f"c{n}"),
-                "ours8": drive_ours(ours, 8, hot(1), f"d{n}"),
-            }
-
-
-def _seed_sqlite(path: Path) -> None:
-    numbers = f"(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {FEW}) SELECT n FROM c)"
-    with closing(sqlite3.connect(path)) as conn, conn:
-        for statement in seed_words(numbers, str(time.time_ns() // 1000)):
-            conn.execute(statement)
+    return {"ours_per_s": ours, "copy_per_s": len(copied) / (time.perf_counter() - began)}
 
 
 def decided_as_oracle(server: str) -> None:
@@ -255,32 +128,6 @@ def decided_as_oracle(server: str) -> None:
             some = [Order(f"o{start + n}", basket) for n, basket in enumerate(baskets[start : start + 170])]
             verdicts += [isinstance(a, Reservation) for a in ours.funnel.decide([o.command() for o in some])]
         must_equal("verdicts", verdicts, oracle(baskets, stock))
-
-
-def left_alike(main: Ours, contenders: dict[str, Entry]) -> None:
-    """The same orders leave as many rows and the same balances, whoever books them."""
-    left = {}
-    for name, enter in contenders.items():
-        before = _books(main)
-        with enter() as ask:
-            for n, basket in enumerate(zipf(ALIKE, seed=3)):
-                must_equal("backed", ask(Order(f"alike.{name}.{n}", basket)), True)
-        left[name] = {
-            key: value - before.get(key, 0) for key, value in _books(main).items() if value != before.get(key)
-        }
-    for name, books in left.items():
-        must_equal(f"what {name} leaves", left["ours"], books)
-
-
-def _books(main: Ours) -> dict[Any, int]:
-    """Rows of each table, and every cell's balances."""
-    with main.store.read() as tx:
-        counts = {
-            table.name: int(tx.conn.execute(select(func.count()).select_from(table)).scalar_one())
-            for table in (t.claims, t.journals, t.entries)
-        }
-        cells = tx.conn.execute(select(t.cells.c.id, t.cells.c.free, t.cells.c.reserved)).all()
-    return {**counts, **{(c.id, "free"): c.free for c in cells}, **{(c.id, "reserved"): c.reserved for c in cells}}
 
 
 def _wal(address: str) -> int:
@@ -329,7 +176,7 @@ def _ratios(found: dict[str, Any]) -> dict[str, float]:
         "hot256_vs_hot32": found["hot256"].per_s / ours,
         "drain_hot": found["drain_hot"]["ours_per_s"] / found["drain_hot"]["copy_per_s"],
         "drain_zipf": found["drain_zipf"]["ours_per_s"] / found["drain_zipf"]["copy_per_s"],
-        "sqlite_batch": lite["ours"].per_s / lite["each"].per_s,
+        "sqlite_batch": lite["lists_per_s"] / lite["each"].per_s,
         "sqlite_p99": lite["each8"].p99_ms / lite["ours8"].p99_ms,
         "single_caller": found["single"].per_s / found["single_plpgsql"].per_s,
         "sku_growth": skus["large"].per_s / skus["small"].per_s,
@@ -371,8 +218,15 @@ def _absolute(found: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         "zipf32_vs_for_update": {"orders_per_s": zipfs},
         "drain_hot": {name: middle(lambda o, name=name: o["drain_hot"][name]) for name in found[0]["drain_hot"]},  # type: ignore[misc]
         "drain_zipf": {name: middle(lambda o, name=name: o["drain_zipf"][name]) for name in found[0]["drain_zipf"]},  # type: ignore[misc]
-        "sqlite_batch": {"orders_per_s": rates("sqlite")},
-        "sqlite_p99": {"p99_ms": {n: middle(lambda o, n=n: o["sqlite"][n].p99_ms) for n in found[0]["sqlite"]}},  # type: ignore[misc]
+        "sqlite_batch": {
+            "each_per_s": middle(lambda o: o["sqlite"]["each"].per_s),
+            "lists_per_s": middle(lambda o: o["sqlite"]["lists_per_s"]),
+            "callers32_per_s": middle(lambda o: o["sqlite"]["ours"].per_s),
+        },
+        "sqlite_p99": {
+            "orders_per_s": {n: middle(lambda o, n=n: o["sqlite"][n].per_s) for n in ("each8", "ours8")},  # type: ignore[misc]
+            "p99_ms": {n: middle(lambda o, n=n: o["sqlite"][n].p99_ms) for n in ("each8", "ours8")},  # type: ignore[misc]
+        },
         "single_caller": {
             "ours_per_s": middle(lambda o: o["single"].per_s),
             "plpgsql_per_s": middle(lambda o: o["single_plpgsql"].per_s),

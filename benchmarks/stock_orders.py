@@ -20,7 +20,7 @@ from core.store.schema import prepare
 
 HOLDER, WAREHOUSE, KIND = 1, 2, "api"
 PLENTY = 10**9
-SKUS, HISTORY = 10_000, 4_000_000
+SKUS, FEW, HISTORY = 10_000, 1000, 4_000_000
 MUST_BE_ON = ("fsync", "synchronous_commit", "full_page_writes")
 Basket = tuple[tuple[int, int], ...]
 """(SKU number, units) of each line; a SKU's number is the id of its item and of its cell."""

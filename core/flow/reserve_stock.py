@@ -92,7 +92,8 @@ def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> lis
     """
     answers: dict[int, Answer] = {n: Unfit(faults) for n, c in enumerate(commands) if (faults := _faults(c))}
     fit = {n: c for n, c in enumerate(commands) if n not in answers}
-    booked = ledger.known([_key(c.subject) for c in fit.values()])
+    places = {CellKey(w.owner_id, w.item_id, h) for c in fit.values() for w in c.wants for h in c.warehouses}
+    booked = ledger.known([_key(c.subject) for c in fit.values()], places)
     known = standing(tx, [c.subject for c in fit.values() if _key(c.subject) in booked])
     fresh: dict[Subject, int] = {}
     for n, command in fit.items():
@@ -100,7 +101,8 @@ def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> lis
             answers[n] = _repeated(known[command.subject], command)
         else:
             fresh.setdefault(command.subject, n)
-    answers |= zip(fresh.values(), _book(tx, ledger, [commands[n] for n in fresh.values()]), strict=True)
+    cells = {key[:3]: cell for key in places if (cell := ledger.found(key))}
+    answers |= zip(fresh.values(), _book(tx, ledger, cells, [commands[n] for n in fresh.values()]), strict=True)
     for n, command in enumerate(commands):
         if n not in answers:  # said twice in this batch
             first = answers[fresh[command.subject]]
@@ -118,11 +120,10 @@ def _faults(command: Reserve) -> str:
     return f"{ref}: {wrong[0]!r} is no number of units: say a whole number from 1 to {UNITS_MAX}" if wrong else ""
 
 
-def _book(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> list[Answer]:
+def _book(
+    tx: Transaction, ledger: Ledger, cells: Mapping[tuple[int, int, int], Cell], commands: Sequence[Reserve]
+) -> list[Answer]:
     """Back or refuse each; claims, journals and balances are written together."""
-    keys = {CellKey(w.owner_id, w.item_id, h) for c in commands for w in c.wants for h in c.warehouses}
-    ledger.load(keys)
-    cells = {key[:3]: cell for key in keys if (cell := ledger.found(key))}
     requests = [Request(c.wants, c.warehouses, c.may_split, refusable=True) for c in commands]
     decisions = decide({place: cell.promisable for place, cell in cells.items()}, requests)
     ids = iter(tx.ids.some(sum(map(len, decisions))))

@@ -1,4 +1,4 @@
-"""The database: SQLite or PostgreSQL. Dialect names stand in this file and nowhere else.
+"""The database: SQLite or PostgreSQL. Dialect names stand in this file and nowhere else (but for `trips`).
 
 SQLite has one writer thread per process; processes queue on a lock file before BEGIN IMMEDIATE, and one that holds up
 others pauses as long as it held the lock. PostgreSQL writes in the caller's thread; ledger writers take an advisory
@@ -15,9 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -44,6 +45,8 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import JSON, LargeBinary, TypeDecorator, TypeEngine
 
+from core.store import trips
+
 T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LEDGER_LOCK = 0x59495041  # "YIPA"
@@ -59,6 +62,8 @@ PRAGMAS = (
 """The log is written back by `checkpoint`, outside of any transaction; by a commit only when nobody did so for long."""
 IDLE_S = 2.0
 """After which a connection to PostgreSQL may have gone."""
+TOGETHER = 100
+"""Rows SQLite is given in one statement."""
 COPY_FROM = 400
 """Rows from which PostgreSQL is given them as a stream and not as one statement's parameters."""
 CROSSED, OVER_AGAIN = ("40P01", "40001"), 4
@@ -163,12 +168,20 @@ class Database:
             with closing(self._readers.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
-    def now(self, conn: Connection, ledger: bool = False) -> datetime:
-        """The database's clock. ledger: also be the only ledger writer until the commit, in the same trip."""
+    def clock(self, conn: Connection, ledger: bool = False) -> Callable[[], datetime]:
+        """The database's clock at the beginning of a transaction in `write`, which it tells when it is asked.
+
+        ledger: also be the only ledger writer until the commit, before anything else is done.
+        """
         if self.is_sqlite:
-            return datetime.now(UTC)
-        at: datetime = _driver(conn).execute(LOCKED_NOW if ledger else NOW).fetchone()[0]
-        return at.astimezone(UTC)
+            now = datetime.now(UTC)
+            return lambda: now
+        trips.open_with(conn, LOCKED_NOW if ledger else NOW)
+        return lambda: trips.opened(conn)[0][0].astimezone(UTC)
+
+    def now(self, conn: Connection) -> datetime:
+        """The database's clock."""
+        return datetime.now(UTC) if self.is_sqlite else trips.ask(conn, NOW)[0][0].astimezone(UTC)
 
     def _commit_again(self, work: Callable[[Connection], T]) -> T:
         """PostgreSQL ends one of two transactions that wait for each other: that one is done over, a few times."""
@@ -181,7 +194,7 @@ class Database:
         return self._commit(work)
 
     def _commit(self, work: Callable[[Connection], T]) -> T:
-        with self._writer.connect() as conn, conn.begin():
+        with self._writer.connect() as conn, conn.begin(), nullcontext() if self.is_sqlite else trips.ending(conn):
             result = work(conn)
         self.commits += 1
         return result
@@ -281,7 +294,14 @@ def _postgresql_engine(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: object) -> None:
         connection.execute("SET plan_cache_mode = force_custom_plan")
+        connection.execute("SET standard_conforming_strings = on")
         connection.commit()
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def settle(conn: Connection, *statement: object) -> None:
+        trips.settle(conn)
+
+    event.listen(engine, "rollback", trips.forget)
 
     @event.listens_for(engine, "checkin")
     def note_use(connection: Any, record: Any) -> None:
@@ -397,7 +417,7 @@ def write_rows(conn: Connection, inserts: Sequence[Rows], sums: Sequence[Rows] =
     inserts, sums = [_bound(conn.dialect, r) for r in inserts if r.rows], [r for r in sums if r.rows]
     if conn.dialect.name != "postgresql":
         for one in inserts:
-            conn.exec_driver_sql(_insert_sqlite(one.table, one.columns), list(one.rows))
+            _insert_many(conn, one)
         for one in sums:
             turned = [(*row[1:], row[0]) for row in one.rows]
             conn.exec_driver_sql(_add_sqlite(one.table, one.columns), turned)
@@ -408,16 +428,25 @@ def write_rows(conn: Connection, inserts: Sequence[Rows], sums: Sequence[Rows] =
         inserts = []
     if inserts or sums:
         named = [tuple((one.table, one.columns) for one in many) for many in (inserts, sums)]
-        _driver(conn).execute(_statement(*named), [array for one in (*inserts, *sums) for array in _arrays(one)])
+        arrays = [array for one in (*inserts, *sums) for array in _arrays(one)]
+        trips.defer(conn, (_statement(*named), arrays))
 
 
-def _driver(conn: Connection) -> Any:
-    return conn.connection.driver_connection
+def _insert_many(conn: Connection, one: Rows) -> None:
+    """Rows by the hundred, at half the cost of one by one, then those that are left."""
+    whole = len(one.rows) - len(one.rows) % TOGETHER
+    words = _insert_sqlite(one.table, one.columns)
+    for some in chunks(one.rows[:whole], TOGETHER):
+        many = words + f", ({', '.join('?' * len(one.columns))})" * (TOGETHER - 1)
+        conn.exec_driver_sql(many, tuple(chain.from_iterable(some)))
+    if whole < len(one.rows):
+        conn.exec_driver_sql(words, list(one.rows[whole:]))
 
 
 def _copy(conn: Connection, one: Rows) -> None:
     words = f"COPY {one.table.name} ({', '.join(one.columns)}) FROM STDIN"
-    with _driver(conn).cursor() as cursor, cursor.copy(words) as copy:
+    trips.settle(conn)
+    with conn.connection.driver_connection.cursor() as cursor, cursor.copy(words) as copy:  # type: ignore[union-attr]
         for row in one.rows:
             copy.write_row(row)
 
@@ -476,14 +505,29 @@ def _type(table: Table, column: str) -> str:
     return table.c[column].type.compile(postgresql.dialect())  # type: ignore[no-untyped-call]
 
 
-def look(conn: Connection, table: Table, columns: tuple[str, ...], **among: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
-    """Rows of which each of the columns `among` has one of these values, as tuples."""
+class Look(NamedTuple):
+    """These columns of the rows of which each column in `among` has one of its values."""
+
+    table: Table
+    columns: tuple[str, ...]
+    among: Mapping[str, Sequence[Any]]
+
+
+def look(conn: Connection, *asked: Look) -> list[Sequence[tuple[Any, ...]]]:
+    """The rows of each, as tuples; PostgreSQL is asked all of it in one trip."""
     if conn.dialect.name == "postgresql":
-        words = _look_postgresql(table, columns, tuple(among))
-        rows: list[tuple[Any, ...]] = _driver(conn).execute(words, [_array(v) for v in among.values()]).fetchall()
-        return rows
-    given = tuple(json.dumps(list(values)) for values in among.values())
-    return [tuple(row) for row in conn.exec_driver_sql(_look_sqlite(table, columns, tuple(among)), given)]
+        calls = [(_look_postgresql(*_named(one)), [_array(v) for v in one.among.values()]) for one in asked]
+        return [*trips.ask_prepared(conn, calls)]
+    return [_looked_up(conn, one) for one in asked]
+
+
+def _looked_up(conn: Connection, one: Look) -> Sequence[tuple[Any, ...]]:
+    given = tuple(json.dumps(list(values)) for values in one.among.values())
+    return [tuple(row) for row in conn.exec_driver_sql(_look_sqlite(*_named(one)), given)]
+
+
+def _named(one: Look) -> tuple[Table, tuple[str, ...], tuple[str, ...]]:
+    return one.table, one.columns, tuple(one.among)
 
 
 @cache
@@ -509,16 +553,20 @@ def _add_sqlite(table: Table, columns: tuple[str, ...]) -> str:
     return f"UPDATE {table.name} SET {', '.join(f'{c} = {c} + ?' for c in counters)} WHERE {ident} = ?"
 
 
+@cache
+def _times(table: Table, columns: tuple[str, ...]) -> dict[int, Utc]:
+    return {n: kind for n, c in enumerate(columns) if isinstance(kind := table.c[c].type, Utc)}
+
+
 def _bound(dialect: Dialect, one: Rows) -> Rows:
     """The rows as the database keeps them: a time goes the way of its type, which refuses a naive one."""
-    times = {n: kind for n, c in enumerate(one.columns) if isinstance(kind := one.table.c[c].type, Utc)}
+    times = _times(one.table, one.columns)
     if not times:
         return one
-    turned = [list(row) for row in one.rows]
-    for row in turned:
-        for n, kind in times.items():
-            row[n] = kind.process_bind_param(row[n], dialect)
-    return one._replace(rows=[tuple(row) for row in turned])
+    columns: list[Sequence[Any]] = list(zip(*one.rows, strict=True))
+    for n, kind in times.items():
+        columns[n] = [kind.process_bind_param(value, dialect) for value in columns[n]]
+    return one._replace(rows=list(zip(*columns, strict=True)))
 
 
 def add_up(conn: Connection, table: Table, keys: dict[str, Any], column: str, n: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import sub
@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from core.errors import Broken
 from core.store import lots
 from core.store import tables as t
-from core.store.database import Rows, insert_or_skip, look, write_rows
+from core.store.database import Look, Rows, insert_or_skip, look, write_rows
 from core.store.store import Transaction
 
 GUARDED = ("free", "reserved", "held", "transit", "inbound")
@@ -121,10 +121,8 @@ class Ledger:
 
     def load(self, keys: Iterable[CellKey]) -> None:
         """Load those of these cells that are there, and those of other owners or conditions beside them."""
-        missing = [k for k in keys if k not in self._cells]
-        if missing:
-            items, warehouses = sorted({k.item_id for k in missing}), sorted({k.warehouse_id for k in missing})
-            self._remember(look(self._tx.conn, t.cells, CELL, item_id=items, warehouse_id=warehouses))
+        if missing := [k for k in keys if k not in self._cells]:
+            self._remember(*look(self._tx.conn, _beside(missing)))
 
     def found(self, key: CellKey) -> Cell | None:
         """A loaded cell; None where there is none."""
@@ -140,13 +138,16 @@ class Ledger:
         """The cells with these ids, as they stand now."""
         missing = sorted({i for i in ids if i not in self._by_id})
         if missing:
-            self._remember(look(self._tx.conn, t.cells, CELL, id=missing))
+            self._remember(*look(self._tx.conn, Look(t.cells, CELL, {"id": missing})))
         return self._by_id
 
-    def known(self, keys: Sequence[str]) -> set[str]:
-        """Which of these business keys are booked already."""
-        booked = {key for _, key, *_ in self._journals} & set(keys)
-        return booked | {key for (key,) in look(self._tx.conn, t.journals, ("key",), key=keys)}
+    def known(self, keys: Sequence[str], cells: Collection[CellKey] = ()) -> set[str]:
+        """Which of these business keys are booked already. cells: load these in the same trip."""
+        asked = [Look(t.journals, ("key",), {"key": keys}), *([_beside(cells)] if cells else [])]
+        found, *rows = look(self._tx.conn, *asked)
+        for some in rows:
+            self._remember(some)
+        return {key for _, key, *_ in self._journals} & set(keys) | {key for (key,) in found}
 
     def arrived(self, key: str) -> dict[int, int]:
         """Item → units the journal of this key brought anywhere; {} when it moved nothing."""
@@ -244,6 +245,12 @@ class Ledger:
                 self._cells[cell.key] = self._by_id[ident] = cell
 
 
+def _beside(keys: Collection[CellKey]) -> Look:
+    """These cells, and those of other owners or conditions beside them."""
+    among = {"item_id": sorted({k.item_id for k in keys}), "warehouse_id": sorted({k.warehouse_id for k in keys})}
+    return Look(t.cells, CELL, among)
+
+
 def standing(cell: Cell, account: str, entries: Iterable[Entry]) -> int:
     """The balance of an account once these entries are booked too."""
     moved = sum(e.quantity for e in entries if e.cell is cell and e.account == account)
@@ -252,10 +259,14 @@ def standing(cell: Cell, account: str, entries: Iterable[Entry]) -> int:
 
 def _physical(journal_id: int, entries: Sequence[Entry], named: Sequence[LotMove]) -> list[lots.Moved]:
     """What a journal changes of the units on hand, cell by cell."""
-    cells = {e.cell.id: e.cell for e in entries} | {move.cell.id: move.cell for move in named}
-    changes = dict.fromkeys(cells, 0)
+    changes: dict[int, int] = defaultdict(int)
     for cell, account, quantity in entries:
-        changes[cell.id] += quantity if account in ON_HAND else 0
+        if account in ON_HAND:
+            changes[cell.id] += quantity
+    if not named and not any(changes.values()):
+        return []
+    cells = {e.cell.id: e.cell for e in entries} | {move.cell.id: move.cell for move in named}
+    changes = dict.fromkeys(cells, 0) | changes
     told = {ident: [lots.Named(*move[1:]) for move in named if move.cell.id == ident] for ident in changes}
     return [
         lots.Moved(journal_id, ident, cells[ident].key.item_id, units, told[ident])

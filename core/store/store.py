@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Executable, Table, insert, select, update
@@ -32,14 +33,23 @@ class Ids:
 
     def new(self) -> int:
         """The next identifier."""
-        return self.some(1)[0]
+        with self._lock:
+            at = self._last = max(self._last + 1, self._first())
+        return self._made(at)
 
     def some(self, n: int) -> list[int]:
         """The next identifiers."""
         with self._lock:
-            first = max(self._last + 1, (int(time.time() * 1000) - BEGINNING_MS) << 10)
+            first = max(self._last + 1, self._first())
             self._last = first + n - 1
-        return [at >> 10 << 22 | self._slot << 10 | at & 1023 for at in range(first, first + n)]
+        return [self._made(at) for at in range(first, first + n)]
+
+    def _first(self) -> int:
+        """Where this millisecond begins."""
+        return (int(time.time() * 1000) - BEGINNING_MS) << 10
+
+    def _made(self, at: int) -> int:
+        return at >> 10 << 22 | self._slot << 10 | at & 1023
 
 
 @dataclass
@@ -49,9 +59,14 @@ class Transaction:
     conn: Connection
     ids: Ids
     vault: Vault
-    now: datetime
+    clock: Callable[[], datetime]
     lanes: set[str] = field(default_factory=set)
     has_ledger: bool = False
+
+    @cached_property
+    def now(self) -> datetime:
+        """The time of all of it."""
+        return self.clock()
 
     def rows(self, query: Executable) -> list[Mapping[str, Any]]:
         """All rows as mappings."""
@@ -105,7 +120,7 @@ class Store:
         lanes: set[str] = set()
 
         def run(conn: Connection) -> T:
-            tx = Transaction(conn, self.ids, self.vault, self._now(conn, ledger), lanes, ledger)
+            tx = Transaction(conn, self.ids, self.vault, self._clock_of(conn, ledger), lanes, ledger)
             lanes.clear()
             return work(tx)
 
@@ -118,7 +133,8 @@ class Store:
     def read(self) -> Iterator[Transaction]:
         """A consistent view for reading; writing through it is a mistake the database refuses or discards."""
         with self.db.read() as conn:
-            yield Transaction(conn, self.ids, self.vault, self._now(conn))
+            now = self._clock() if self._clock else self.db.now(conn)
+            yield Transaction(conn, self.ids, self.vault, lambda: now)
 
     def beat(self) -> None:
         """Show that this process lives, and how often it has committed; and do the housekeeping of a beat."""
@@ -132,16 +148,17 @@ class Store:
         self.write(lambda tx: tx.set(t.processes, self.process, beat_at=tx.now, stopped_at=tx.now, commits=commits))
         self.db.close()
 
-    def _now(self, conn: Connection, ledger: bool = False) -> datetime:
+    def _clock_of(self, conn: Connection, ledger: bool = False) -> Callable[[], datetime]:
         if self._clock is None:
-            return self.db.now(conn, ledger)
+            return self.db.clock(conn, ledger)
         if ledger:
             lock_ledger(conn)
-        return self._clock()
+        now = self._clock()
+        return lambda: now
 
     def _sign_in(self, role: str) -> int:
         def work(conn: Connection) -> int:
-            now = self._now(conn)
+            now = self._clock() if self._clock else self.db.now(conn)
             row = {"role": role, "pid": os.getpid(), "started_at": now, "beat_at": now}
             return int(conn.execute(insert(t.processes).returning(t.processes.c.id), row).scalar_one())
 

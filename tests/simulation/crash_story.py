@@ -32,6 +32,7 @@ from core.store import inbox, outbox
 from core.store import tables as t
 from core.store.database import Database
 from core.store.store import Store, Transaction, one
+from core.store.trips import settle
 from core.store.vault import Vault
 from hub import outward
 from hub.wiring import Hub, Wired
@@ -170,7 +171,7 @@ def die_at(stop: str) -> None:
     def write(self: Database, work: Callable[[Any], Any]) -> Any:
         count[0] += 1
         last = count[0] == int(nth)
-        result = real(self, (lambda conn: kill(work(conn))) if last and where == "inside" else work)
+        result = real(self, (lambda conn: kill((work(conn), settle(conn)))) if last and where == "inside" else work)
         return kill(result) if last else result
 
     Database.write = write  # type: ignore[method-assign]

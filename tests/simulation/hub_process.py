@@ -15,6 +15,7 @@ from core.flow.take_order import take_orders
 from core.model import Order
 from core.store import inbox
 from core.store.store import Store, Transaction
+from core.store.trips import settle
 from core.store.vault import Vault
 
 
@@ -41,6 +42,7 @@ def main(url: str, key: str, shop: str, merchant: str, size: str, stop: str) -> 
 def take(tx: Transaction, batch: list[Spoken], stop: bool) -> None:
     take_orders(tx, batch)
     if stop:
+        settle(tx.conn)
         say("inside")
         threading.Event().wait()
 

@@ -1,0 +1,160 @@
+"""PostgreSQL in few trips: a transaction begins with its first statement, and its last rows go with its COMMIT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg.adapt import Transformer
+from psycopg.generators import execute
+from psycopg.pq import ExecStatus, TransactionStatus
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+FINE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
+LAST = (
+    "SET LOCAL plan_cache_mode = force_generic_plan",
+    "SET LOCAL enable_seqscan = off",
+    "SET LOCAL enable_hashjoin = off",
+    "SET LOCAL enable_mergejoin = off",
+)
+"""Before the last rows: their plan is remembered, and finds rows by their index even when the table was empty then."""
+Call = tuple[str, Sequence[str]]
+"""A statement with %s for each parameter, and the parameters as PostgreSQL writes them."""
+Found = list[tuple[Any, ...]]
+
+
+@dataclass
+class _Line:
+    """What one connection has still to say, and what it has prepared."""
+
+    opening: str = ""
+    opened: Found = field(default_factory=list)
+    unsent: list[str] = field(default_factory=list)
+    may_wait: bool = False
+    names: dict[str, str] = field(default_factory=dict)
+    named: int = 0
+
+
+@contextmanager
+def ending(conn: Connection) -> Iterator[None]:
+    """Rows deferred in here are written when something else is said, else together with the COMMIT."""
+    line = _line(conn)
+    line.may_wait = True
+    try:
+        yield
+        if line.unsent:
+            _say(conn, [*LAST, *line.unsent, "COMMIT"])
+    finally:
+        line.may_wait, line.opening = False, ""
+        line.unsent.clear()
+
+
+def open_with(conn: Connection, statement: str) -> None:
+    """Say this first of all, in one trip with what is said first; inside of `ending`, before anything was said."""
+    _line(conn).opening = statement
+
+
+def opened(conn: Connection) -> Found:
+    """The rows of what the transaction was opened with."""
+    settle(conn)
+    return _line(conn).opened
+
+
+def defer(conn: Connection, call: Call) -> None:
+    """Write these rows before anything else is said; at once where no `ending` waits for them."""
+    line = _line(conn)
+    line.unsent.append(_called(conn, call))
+    if not line.may_wait:
+        settle(conn)
+
+
+def settle(conn: Connection) -> None:
+    """Say what has waited."""
+    line = _line(conn)
+    if line.unsent or line.opening:
+        words = list(line.unsent)
+        line.unsent.clear()
+        _say(conn, words)
+
+
+def ask(conn: Connection, statement: str) -> Found:
+    """The rows of a statement; the transaction begins in the same trip. Raises DBAPIError, as SQLAlchemy does."""
+    settle(conn)
+    return _say(conn, [statement])[-1]
+
+
+def ask_prepared(conn: Connection, calls: Sequence[Call]) -> list[Found]:
+    """The rows of each of these, in one trip. Raises DBAPIError, as SQLAlchemy does."""
+    words = [_called(conn, call) for call in calls]
+    if _line(conn).unsent:
+        settle(conn)
+    return _say(conn, words)[-len(calls) :]
+
+
+def forget(conn: Connection) -> None:
+    """The driver drops what this connection has prepared, as it does with each rollback."""
+    _line(conn).names.clear()
+
+
+def _line(conn: Connection) -> _Line:
+    line = conn.info.get("line")
+    if line is None:
+        line = conn.info["line"] = _Line()
+    return line
+
+
+def _called(conn: Connection, call: Call) -> str:
+    """The words that run a statement by the name under which this connection has prepared it."""
+    (statement, values), line = call, _line(conn)
+    if statement not in line.names:
+        line.named += 1
+        name, parts = f"yipan_{line.named}", statement.split("%s")
+        numbered = "".join(f"{part}${n}" for n, part in enumerate(parts[:-1], 1)) + parts[-1]
+        _say(conn, [f"PREPARE {name} AS {numbered}"])
+        line.names[statement] = name
+    return f"EXECUTE {line.names[statement]}({', '.join(map(_literal, values))})"
+
+
+def _literal(value: str) -> str:
+    """As a literal where standard_conforming_strings is on."""
+    return f"""'{value.replace("'", "''")}'"""
+
+
+def _say(conn: Connection, statements: Sequence[str]) -> list[Found]:
+    """The rows of each statement, in one trip, which also begins the transaction where it has not begun."""
+    driver: Any = conn.connection.driver_connection
+    if driver.pgconn.transaction_status != TransactionStatus.IDLE:
+        return _said(driver, statements)
+    line = _line(conn)
+    first = ["BEGIN", line.opening] if line.opening else ["BEGIN"]
+    line.opening = ""
+    found = _said(driver, [*first, *statements])
+    line.opened = found[len(first) - 1]
+    return found[len(first) :]
+
+
+def _said(driver: Any, statements: Sequence[str]) -> list[Found]:
+    words, encoding = "; ".join(statements), driver.info.encoding
+    try:
+        if "\0" in words:
+            raise psycopg.DataError("PostgreSQL keeps no text that has a NUL in it")
+        driver.pgconn.send_query(words.encode(encoding))
+        results = driver.wait(execute(driver.pgconn))
+        for result in results:
+            if result.status not in FINE:
+                raise psycopg.errors.error_from_result(result, encoding=encoding)
+    except psycopg.Error as error:
+        raise DBAPIError.instance(None, None, error, psycopg.Error) from error
+    return [_rows(driver, result) for result in results]
+
+
+def _rows(driver: Any, result: Any) -> Found:
+    if not result.ntuples:
+        return []
+    reader = Transformer(driver)
+    reader.set_pgresult(result)
+    return reader.load_rows(0, result.ntuples, tuple)
