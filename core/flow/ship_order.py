@@ -19,6 +19,7 @@ from core.flow import (
     pick_lots,
     sell_kits,
     send_instead,
+    use_rights,
 )
 from core.flow.hear import Spoken, fresh
 from core.flow.note_serials import Told
@@ -76,7 +77,7 @@ def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) 
     key = f"confirm:{spoken.connection_id}:{confirm.event_id or f'{confirm.fulfilment}:only'}"
     if ledger.known([key]):
         return _repeated(tx, ledger, key, confirm, left)
-    entries = _leave(tx, ledger, left)
+    entries = _leave(tx, ledger, left, key)
     lots = _lots(tx, ledger, left)
     pick_lots.check(tx, fulfilment, lots)
     ledger.book(key, "ship", f"inbox:{spoken.inbox_id}", entries, confirm.happened_at, lots)
@@ -154,7 +155,7 @@ def _repeated(tx: Transaction, ledger: Ledger, key: str, confirm: Confirm, left:
     return None
 
 
-def _leave(tx: Transaction, ledger: Ledger, left: Sequence[Gone]) -> list[Entry]:
+def _leave(tx: Transaction, ledger: Ledger, left: Sequence[Gone], key: str) -> list[Entry]:
     """The entries of goods that left: each line's claim's backed units first, then free, then suspense.
 
     Where another item was sent, the claim's units come free and the other's free ones leave, else its suspense.
@@ -166,12 +167,14 @@ def _leave(tx: Transaction, ledger: Ledger, left: Sequence[Gone]) -> list[Entry]
         cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
         if item_id == line["item_id"]:
             moves = outflow(units, backed=claim["backed"], free=standing(cell, "free", entries))
-            _note_left(tx, line, claim, units, -dict(moves).get("reserved", 0))
+            taken = -dict(moves).get("reserved", 0)
             entries += [Entry(cell, account, n) for account, n in moves]
         else:
             send_instead.note(tx, line, item_id, units)
-            _note_left(tx, line, claim, units, min(units, claim["backed"]))
+            taken = min(units, claim["backed"])
             entries += send_instead.leave(ledger, claim, item_id, units, entries)
+        _note_left(tx, line, claim, units, taken)
+        use_rights.gone(tx, ledger, claim, line["item_id"], taken, units, key)
     return entries
 
 
