@@ -108,12 +108,14 @@ def _left(lines: Sequence[Mapping[str, Any]], instead: Instead, confirm: Confirm
     lots: dict[tuple[int, int], list[Lot]] = defaultdict(list)
     serials: dict[tuple[int, int], list[str]] = defaultdict(list)
     for told in confirm.lines:
-        line = _line(lines, told)
-        found = (line, line["item_id"]) if line else send_instead.stands_for(instead, told)
-        assert found is not None
-        units[found[0]["n"], found[1]] += told.quantity
-        lots[found[0]["n"], found[1]] += told.lots
-        serials[found[0]["n"], found[1]] += told.serials
+        shares = _shares(lines, told, units) or [(send_instead.stands_for(instead, told), told.quantity)]
+        for found, n in shares:
+            assert found is not None
+            units[found[0]["n"], found[1]] += n
+        first, _ = shares[0]
+        assert first is not None
+        lots[first[0]["n"], first[1]] += told.lots
+        serials[first[0]["n"], first[1]] += told.serials
     by_n = {line["n"]: line for line in lines}
     return [Gone(by_n[at[0]], at[1], some, lots[at], serials[at]) for at, some in sorted(units.items())]
 
@@ -138,10 +140,24 @@ def _lots(tx: Transaction, ledger: Ledger, left: Sequence[Gone]) -> list[LotMove
     return moves
 
 
-def _line(lines: Sequence[Mapping[str, Any]], told: ConfirmedLine) -> Mapping[str, Any] | None:
-    """The line they speak of: of those with their SKU the one with our number, else the first."""
+def _shares(
+    lines: Sequence[Mapping[str, Any]], told: ConfirmedLine, before: Mapping[tuple[int, int], int]
+) -> list[tuple[tuple[Mapping[str, Any], int] | None, int]]:
+    """((line, item), units) they speak of: of the lines with their SKU the one with our number, else what each still
+    wants, and what is beyond that the first's. before: units of this confirmation by (line number, item).
+    """
     same = [line for line in lines if line["sku"] == told.sku]
-    return next((line for line in same if str(line["n"]) == told.line), same[0] if same else None)
+    named = [line for line in same if str(line["n"]) == told.line]
+    if named or len(same) < 2:
+        return [((line, line["item_id"]), told.quantity) for line in (named or same)[:1]]
+    wanted = [line["quantity"] - line["shipped"] - before.get((line["n"], line["item_id"]), 0) for line in same]
+    left, shares = told.quantity, []
+    for n in wanted:
+        shares.append(min(left, max(0, n)))
+        left -= shares[-1]
+    shares[0] += left
+    found = [n for n, units in enumerate(shares) if units] or [0]
+    return [((same[n], same[n]["item_id"]), shares[n]) for n in found]
 
 
 def _repeated(tx: Transaction, ledger: Ledger, key: str, confirm: Confirm, left: Sequence[Gone]) -> Refused | None:

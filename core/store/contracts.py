@@ -53,18 +53,18 @@ def rights(tx: Transaction, contracts: Collection[int], items: Collection[int]) 
     query = query.where(any_of(tx.conn, ci.contract_id, sorted(contracts)), any_of(tx.conn, ci.item_id, sorted(items)))
     rows = tx.rows(query)
     shares = [row for row in rows if row["percent"] is not None]
-    free, drawn = (_free(tx, shares), _drawn(tx, shares)) if shares else ({}, Counter())
+    free, held = (_free(tx, shares), drawn(tx, {row["contract_id"] for row in shares})) if shares else ({}, Counter())
     return {
         (row["contract_id"], row["item_id"]): row["allowance"]
         if row["percent"] is None
-        else _share(row, free, drawn[row["contract_id"], row["item_id"]])
+        else _share(row, free, held[row["contract_id"], row["item_id"]])
         for row in rows
     }
 
 
-def _share(row: Row, free: Mapping[tuple[int, int], int], drawn: int) -> int:
+def _share(row: Row, free: Mapping[tuple[int, int], int], held: int) -> int:
     there = free.get((row["owner_id"], row["item_id"]), 0)
-    return max(0, int(row["percent"]) * (there + drawn) // 100 - drawn)
+    return max(0, int(row["percent"]) * (there + held) // 100 - held)
 
 
 def _free(tx: Transaction, shares: Sequence[Row]) -> dict[tuple[int, int], int]:
@@ -79,11 +79,11 @@ def _free(tx: Transaction, shares: Sequence[Row]) -> dict[tuple[int, int], int]:
     return found
 
 
-def _drawn(tx: Transaction, shares: Sequence[Row]) -> Counter[tuple[int, int]]:
+def drawn(tx: Transaction, contracts: Collection[int]) -> Counter[tuple[int, int]]:
     """(contract, item) → units that open claims hold under it."""
     cl, ce = t.claims.c, t.cells.c
     query = select(cl.contract_id, ce.item_id, func.sum(cl.backed).label("n")).join(t.cells, ce.id == cl.cell_id)
-    named = any_of(tx.conn, cl.contract_id, sorted({row["contract_id"] for row in shares}))
+    named = any_of(tx.conn, cl.contract_id, sorted(contracts))
     rows = tx.rows(query.where(named, cl.open.is_(True)).group_by(cl.contract_id, ce.item_id))
     return Counter({(row["contract_id"], row["item_id"]): int(row["n"]) for row in rows})
 
