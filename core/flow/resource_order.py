@@ -62,7 +62,7 @@ def _decided(tx: Transaction, ledger: Ledger, claims: Sequence[Row], pool: Seque
     who = order["merchant_id"]
     named = contracts.sources(tx, [who], {item for _, item, _ in units})
     wants = [Want(line, who, item, n, kit, named.get((who, item), ())) for (line, item, kit), n in units.items()]
-    ledger.open(CellKey(owner, w.item_id, h) for w in wants for owner in w.owners for h in pool)
+    ledger.load(CellKey(owner, w.item_id, h) for w in wants for owner in w.owners for h in pool)
     request = Request(wants, pool, may_part=may_part)
     return decide(_balances(ledger, claims, wants, pool), [request], _rights(tx, ledger, claims, wants))[0]
 
@@ -87,8 +87,8 @@ def _balances(ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want], pool
         held[claim["cell_id"]] += claim["backed"]
     balances = {}
     for key in {CellKey(owner, want.item_id, h) for want in wants for owner in want.owners for h in pool}:
-        cell = ledger.cell(key)
-        balances[key[:3]] = max(0, cell.free + min(0, cell.suspense) + held.get(cell.id, 0))
+        if cell := ledger.found(key):
+            balances[key[:3]] = max(0, cell.free + min(0, cell.suspense) + held.get(cell.id, 0))
     return balances
 
 

@@ -124,8 +124,8 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
         for d in drafts
     ]
     keys = {CellKey(owner, w.item_id, h) for r in requests for w in r.wants for owner in w.owners for h in r.warehouses}
-    ledger.open(keys)
-    balances = {key[:3]: ledger.cell(key).promisable for key in keys}
+    ledger.load(keys)
+    balances = {key[:3]: cell.promisable for key in keys if (cell := ledger.found(key))}
     claims = []
     for draft, parts in zip(drafts, decide(balances, requests, _rights(tx, requests)), strict=True):
         mine = [_claim(tx, ledger, draft, part) for part in parts]
