@@ -13,6 +13,8 @@ from core.errors import OutOfStock, Unfit, Unmatched, YipanError
 from core.flow import sell_kits
 from core.flow.follow_reservation import promise
 from core.flow.reserve_stock import Answer, Reservation, Reserve, Subject, standing
+from core.rules.decide import Want
+from core.store import contracts
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction, many
@@ -114,11 +116,17 @@ def asked(tx: Transaction, scope: Scope, new: NewReservation) -> Asked:
         ({"id": n, "item_id": item["id"], "recipe": recipes.get(item["id"])}, item["owner_id"], line.quantity)
         for n, (item, line) in wanted
     ]
-    wants = [want for line in lines for want in sell_kits.wants(*line)]
+    wants = _sourced(tx, holder_id, [want for line in lines for want in sell_kits.wants(*line)])
     until = tx.now + timedelta(seconds=new.keep_s) if new.keep_s else None
     subject = Subject(holder_id, new.kind, new.ref)
     command = Reserve(subject, tuple(wants), tuple(warehouses), until, new.may_split)
     return Asked(command, {r["id"]: r["sku"] for r in many(tx, t.items, "id", [want.item_id for want in wants])})
+
+
+def _sourced(tx: Transaction, holder_id: int, wants: Sequence[Want]) -> list[Want]:
+    """The holder's own goods first, then others' under its contracts."""
+    named = contracts.sources(tx, [holder_id], {want.item_id for want in wants})
+    return [w._replace(owner_id=holder_id, others=named.get((holder_id, w.item_id), ())) for w in wants]
 
 
 def holder(tx: Transaction, scope: Scope, code: str | None) -> int:

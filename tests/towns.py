@@ -32,7 +32,7 @@ from hub.wiring import Hub, Options
 from sandbox.contract.stage import Aimed
 from sandbox.courier.sf_roads import pushed
 from sandbox.twin import Server
-from tests.worlds import Clock, World, store
+from tests.worlds import Clock, World, share, store
 
 LOOPBACK = ("127.0.0.0/8",)
 LANES = ("stock", "orders", "fulfilment", "tracking", "slow")
@@ -315,7 +315,9 @@ def _onboard(tx: Transaction, codes: tuple[str, ...], urls: Mapping[str, str], p
         where = {"location": "1"} if shop == "vendure" else {"product": "9"}
         rows = tuple(NewListing(ref=r, item=sku, owner="alpha", **where) for r, sku in LISTINGS[shop].items())  # type: ignore[arg-type]
         add_listings(tx, HUB, NewListings(connection=shop, listings=rows))
-    return _ids(tx)
+    ids = _ids(tx)
+    share(tx, ids["alpha"], ids["beta"], {ids[sku]: {"percent": 100} for sku in ("pen", "ink")})
+    return ids
 
 
 def _connect(tx: Transaction, code: str, url: str) -> None:

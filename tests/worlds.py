@@ -121,7 +121,8 @@ class World:
     """Ids of what there is, verbs for what they say, and eyes for what became of it.
 
     alpha owns `pen` and `ink` and sells them at `tmall` (from east, then west) and at `vendure` (from east alone);
-    beta sells alpha's pen at `beta_shop` (from east). Both warehouses belong to one Qimen WMS and one SF account.
+    beta sells alpha's pen at `beta_shop` (from east), all of it, by a contract. Both warehouses belong to one Qimen WMS
+    and one SF account.
     """
 
     store: Store
@@ -372,9 +373,26 @@ def world(store: Store, clock: Clock | None = None, policy: str = "ask", courier
         _connections(tx, id_)
         _warehouses(tx, id_, courier)
         _goods(tx, id_)
+        share(tx, id_["alpha"], id_["beta"], {id_["pen"]: {"percent": 100}})
         return id_
 
     return World(store, clock, **store.write(work))
+
+
+def share(
+    tx: Transaction, owner: int, to: int, items: Mapping[int, Mapping[str, int]], ref: str = "C1", **more: Any
+) -> int:
+    """A contract by which `to` may sell these of the owner's items: percent or units, and price_minor, of each."""
+    ident = tx.ids.new()
+    terms = {"quota": "open", "title_passes": "at_ship", "currency": "CNY", "valid_from": MONDAY - timedelta(days=400)}
+    head = {"id": ident, "owner_id": owner, "beneficiary_id": to, "ref": ref, "who": "test", "created_at": tx.now}
+    tx.add(t.contracts, [{**head, **terms, **more}])
+    blank = {"contract_id": ident, "units": None, "percent": None, "price_minor": 0}
+    tx.add(
+        t.contract_items,
+        [{**blank, "item_id": item, **said, "allowance": said.get("units", 0)} for item, said in items.items()],
+    )
+    return ident
 
 
 def _merchants(tx: Transaction, id_: Mapping[str, int], policy: str) -> None:

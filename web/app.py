@@ -18,6 +18,7 @@ from web import health
 from web.api import routers
 from web.asking import Hall
 from web.callbacks import Callbacks, Doorway
+from web.console.contracts import router as console_of_contracts
 from web.console.locks import router as console_of_locks
 from web.console.moves import router as console_of_moves
 from web.console.pages import router as console
@@ -63,6 +64,7 @@ def create_app(
     app.include_router(console)
     app.include_router(console_of_moves)
     app.include_router(console_of_locks)
+    app.include_router(console_of_contracts)
     app.include_router(console_of_titles)
     add_problems(app, show_problem)
     return app

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from core.flow import audit_ledger, hold_expiring, lock_stock, reserve_stock
+from core.flow import audit_ledger, hold_expiring, lock_stock, make_contract, reserve_stock
 from core.store import inbox, outbox
 from core.store.store import Store
 from workers.hints import LANES
@@ -42,15 +42,15 @@ class Clock:
         with self._store.read() as tx:
             expired, kept_long_enough = outbox.any_expired(tx), reserve_stock.any_expired(tx)
             due = {lane for lane in LANES if outbox.any_due(tx, lane)} | inbox.due_lanes(tx)
-            turns = lock_stock.any_due(tx)
+            turns = [flow.turn for flow in (lock_stock, make_contract) if flow.any_due(tx)]
             near_expiry = self._ticks % EXPIRY_TICKS == 0 and hold_expiring.any_due(tx)
             now = tx.now
         if expired:
             self._store.write(lambda tx: outbox.expire(tx, self._patience))
         if kept_long_enough:
             self._store.write(reserve_stock.expire, ledger=True)
-        if turns:
-            self._store.write(lock_stock.turn, ledger=True)
+        for turn in turns:
+            self._store.write(turn, ledger=True)
         if near_expiry:
             self._store.write(hold_expiring.hold, ledger=True)
         if due:

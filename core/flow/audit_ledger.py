@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, exists, func, select, update
 
-from core.flow import audit_kits, audit_locks, audit_lots, audit_moves, audit_snapshots
+from core.flow import audit_contracts, audit_kits, audit_locks, audit_lots, audit_moves, audit_snapshots
 from core.flow.tell import ask_person
 from core.store import tables as t
 from core.store.ledger import KEPT
@@ -29,6 +29,7 @@ def audit(tx: Transaction) -> list[str]:
         audit_moves.breaches,
         audit_kits.breaches,
         audit_locks.breaches,
+        audit_contracts.breaches,
         *audit_lots.CHECKS,
         _suspense,
         audit_snapshots.breaches,

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from core.flow import draw_locked, end_fulfilment, pick_lots, release_order
+from core.flow import draw_locked, end_fulfilment, pick_lots, release_order, use_rights
 from core.flow.change_order import units_wanted
 from core.flow.tell import Happened, settle, tell
 from core.rules import kits
@@ -61,6 +61,7 @@ def free_units(tx: Transaction, ledger: Ledger, claim: dict[str, Any], units: in
     wanted = claim["asked"] - claim["shipped"] - units
     given = max(0, claim["backed"] - wanted)
     cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
+    use_rights.held(tx, ledger, claim["contract_id"], cell.key.item_id, -given)
     free = given - draw_locked.put_back(tx, ledger, claim, given + min(0, cell.suspense))
     if free:
         moves = inflow(free, suspense=cell.suspense, source="reserved")

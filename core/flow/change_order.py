@@ -39,7 +39,7 @@ def draft_lines(tx: Transaction, draft: Draft, listings: Mapping[str, Mapping[st
         draft.lines[row["id"]] = row
         missing = units_wanted(draft.row, row) - row["shipped"] - _claimed(draft, row["id"])
         if listing and missing > 0:
-            draft.wants += sell_kits.wants(row, listing["owner_id"], missing)
+            draft.wants += sell_kits.wants(row, draft.row["merchant_id"], missing)
 
 
 def units_wanted(order: Mapping[str, Any], line: Mapping[str, Any]) -> int:

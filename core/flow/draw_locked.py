@@ -62,7 +62,7 @@ def _drawn_from(
 def joins(drawn: Sequence[dict[str, Any]], claim: Row) -> bool:
     """Whether the line drew from that cell already: then that claim asks for this too, and the warehouse hears once."""
     place = (claim["line_id"], claim["cell_id"])
-    same = next((d for d in drawn if (d["line_id"], d["cell_id"]) == place), None)
+    same = next((d for d in drawn if (d["line_id"], d["cell_id"]) == place and not claim["contract_id"]), None)
     if same:
         same |= {"asked": same["asked"] + claim["asked"], "backed": same["backed"] + claim["backed"]}
     return same is not None
@@ -177,4 +177,5 @@ def backed_claim(tx: Transaction, order: Row, want: Want, cell_id: int, units: i
     head = {"id": tx.ids.new(), "kind": "order", "order_id": order["id"], "line_id": want.line, "cell_id": cell_id}
     head |= {"part_id": want.item_id if want.per_kit else None, "per_kit": want.per_kit}
     units_of = {"asked": units, "backed": units, "shipped": 0}
-    return {**head, **units_of, "soft": not order["may_ship"], "open": True, "fulfilment_id": None}
+    state = {"soft": not order["may_ship"], "open": True, "fulfilment_id": None, "contract_id": None}
+    return {**head, **units_of, **state}

@@ -81,9 +81,10 @@ def take_over(
         missing = want.quantity
         for claim in held if want.per_kit is None else ():
             key = cells[claim["cell_id"]].key
-            units = min(missing, claim["backed"]) if key[:2] == (want.owner_id, want.item_id) else 0
+            units = min(missing, claim["backed"]) if key.item_id == want.item_id else 0
             if units:
-                made.append(backed_claim(tx, order, want, claim["cell_id"], units))
+                its = backed_claim(tx, order, want, claim["cell_id"], units)
+                made.append({**its, "contract_id": claim["contract_id"]})
                 claim["backed"] -= units
                 missing -= units
         left += [want._replace(quantity=missing)] if missing else []

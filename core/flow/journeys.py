@@ -12,6 +12,7 @@ from core.flow import (
     hold_goods,
     link_items,
     lock_stock,
+    make_contract,
     move_stock,
     reserve_stock,
     return_goods,
@@ -25,6 +26,7 @@ from core.flow.assemble_kits import Assemble
 from core.flow.hear import Spoken
 from core.flow.hold_goods import Freeze, Thaw
 from core.flow.lock_stock import Lock, Unlock
+from core.flow.make_contract import EndContract, MakeContract
 from core.flow.reserve_stock import Confirm, Release, Reserve
 from core.flow.transfer_stock import Transfer
 from core.flow.transfer_title import TransferTitle
@@ -37,6 +39,8 @@ COMMANDS: dict[type, Callable[[Transaction, Ledger, Any], Sequence[Any]]] = {
     Release: reserve_stock.release,
     Transfer: transfer_stock.transfer,
     TransferTitle: transfer_title.transfer_title,
+    MakeContract: make_contract.make,
+    EndContract: make_contract.end,
     Assemble: assemble_kits.assemble,
     Freeze: hold_goods.freeze,
     Thaw: hold_goods.thaw,

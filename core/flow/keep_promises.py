@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, select, update
 
-from core.flow import draw_locked, release_order, resource_order, sell_kits
+from core.flow import draw_locked, release_order, resource_order, sell_kits, use_rights
 from core.rules.posting import inflow
+from core.store import contracts
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -42,11 +43,11 @@ def back_waiting(tx: Transaction, ledger: Ledger, items: Collection[int]) -> Non
 
     One look-up in an index that holds nothing but short claims.
     """
-    claims = _waiting(tx, items) if items else []
+    claims = _with_owners(tx, _waiting(tx, items)) if items else []
     if not claims:
         return
     sold_from = pools(tx, {c["connection_id"] for c in claims if c["short_policy"] == RESOURCE})
-    ledger.load(CellKey(c["owner_id"], c["item_id"], h) for c in claims for h in sold_from.get(c["connection_id"], ()))
+    ledger.load(key for c in claims for key in _places(c, sold_from.get(c["connection_id"], ())))
     ledger.cells_by_id(c["cell_id"] for c in claims)
     kept = open_locks(tx, {c["connection_id"] for c in claims}, {c["item_id"] for c in claims})
     orders = [list(some) for _, some in groupby(claims, key=lambda c: c["order_id"])]
@@ -57,13 +58,29 @@ def back_waiting(tx: Transaction, ledger: Ledger, items: Collection[int]) -> Non
 def _waiting(tx: Transaction, items: Collection[int]) -> list[Row]:
     c, o, m, ce = t.claims.c, t.orders.c, t.merchants.c, t.cells.c
     query = (
-        select(t.claims, ce.owner_id, ce.item_id, o.connection_id, m.short_policy, m.part_backing)
+        select(t.claims, ce.owner_id, ce.item_id, o.connection_id, o.merchant_id, m.short_policy, m.part_backing)
         .join(t.cells, ce.id == c.cell_id)
         .join(t.orders, o.id == c.order_id)
         .join(t.merchants, m.id == o.merchant_id)
         .where(t.is_short, any_of(tx.conn, ce.item_id, sorted(items)), m.short_policy != ASK)
     )
     return tx.rows(query.order_by(o.placed_at, o.id, c.id))
+
+
+def _with_owners(tx: Transaction, claims: Sequence[Row]) -> list[Row]:
+    """The claims, each with whose goods may back it: its cell's owner's, its merchant's, and others' by contract."""
+    merchants, items = {c["merchant_id"] for c in claims}, {c["item_id"] for c in claims}
+    named = contracts.sources(tx, merchants, items)
+    others = {key: tuple(source.owner_id for source in some) for key, some in named.items()}
+    return [
+        {**c, "owners": (c["owner_id"], c["merchant_id"], *others.get((c["merchant_id"], c["item_id"]), ()))}
+        for c in claims
+    ]
+
+
+def _places(claim: Row, pool: Iterable[int]) -> list[CellKey]:
+    """Where units may lie that could back a claim."""
+    return [CellKey(owner, claim["item_id"], h) for owner in dict.fromkeys(claim["owners"]) for h in pool]
 
 
 def _back(
@@ -83,7 +100,7 @@ def _back_free(tx: Transaction, ledger: Ledger, claims: Sequence[Row], sold_from
     if first["short_policy"] != RESOURCE:
         return _top_up(tx, ledger, claims, first["part_backing"]) > 0
     pool = sold_from.get(first["connection_id"], ())
-    places = (ledger.found(CellKey(c["owner_id"], c["item_id"], h)) for c in claims for h in pool)
+    places = (ledger.found(key) for c in claims for key in _places(c, pool))
     if not any(cell and cell.promisable for cell in places):
         return False
     return resource(tx, ledger, first["order_id"], pool, first["part_backing"]) > 0
@@ -142,9 +159,10 @@ def _missing(claim: Row) -> int:
 
 def _top_up_one(tx: Transaction, ledger: Ledger, claim: Row, units: int) -> int:
     cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
-    units = min(units, cell.promisable)
+    units = use_rights.bounded(tx, ledger, claim, cell.key.item_id, min(units, cell.promisable))
     if units <= 0:
         return 0
+    use_rights.held(tx, ledger, claim["contract_id"], cell.key.item_id, units)
     entries = [Entry(cell, "free", -units), Entry(cell, "reserved", units)]
     ledger.book(f"top-up:{tx.ids.new()}", "reserve", f"order:{claim['order_id']}", entries)
     tx.set(t.claims, claim["id"], backed=claim["backed"] + units)
@@ -181,6 +199,7 @@ def give_up(tx: Transaction, ledger: Ledger, cell: Cell, wanted: int, account: s
         elif units > 0:
             moves = inflow(units, suspense=cell.suspense, source="reserved", to=account)
             entries = [Entry(cell, name, n) for name, n in moves]
+            use_rights.held(tx, ledger, claim["contract_id"], cell.key.item_id, -units)
             cause = f"order:{claim['order_id']}" if claim["order_id"] else f"{claim['kind']}:{claim['ref']}"
             ledger.book(f"unback:{tx.ids.new()}", "unback", cause, entries)
             asked = claim["asked"] - units if claim["kind"] in KINDS else claim["asked"]
@@ -219,6 +238,7 @@ def _break_kits(tx: Transaction, ledger: Ledger, cell: Cell, claim_id: int, unit
         given[row["part_id"]] -= some
         if some:
             place = cells[row["cell_id"]]
+            use_rights.held(tx, ledger, row["contract_id"], place.key.item_id, -some)
             moves = inflow(some, suspense=place.suspense, source="reserved")
             entries = [Entry(place, account, n) for account, n in moves]
             ledger.book(f"unback:{tx.ids.new()}", "unback", f"order:{row['order_id']}", entries)

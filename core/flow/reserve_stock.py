@@ -13,9 +13,10 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import select, update
 
 from core.errors import OutOfStock, Refused, Unfit, Unmatched, YipanError
-from core.flow import keep_promises
-from core.rules.decide import Part, Request, Want, decide
+from core.flow import keep_promises, use_rights
+from core.rules.decide import Part, Request, Rights, Source, Want, decide
 from core.rules.posting import inflow
+from core.store import contracts
 from core.store import tables as t
 from core.store.database import Rows, any_of
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -23,6 +24,7 @@ from core.store.store import Transaction
 
 UNITS_MAX = 10**12
 CLAIM = ("id", "kind", "holder_id", "ref", "cell_id", "asked", "backed", "shipped", "soft", "open", "expires_at")
+UNDER = (*CLAIM, "contract_id")
 EXPIRED_AT_ONCE = 500
 State = Literal["reserved", "confirmed", "released", "ordered"]
 
@@ -92,7 +94,8 @@ def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> lis
     """
     answers: dict[int, Answer] = {n: Unfit(faults) for n, c in enumerate(commands) if (faults := _faults(c))}
     fit = {n: c for n, c in enumerate(commands) if n not in answers}
-    places = {CellKey(w.owner_id, w.item_id, h) for c in fit.values() for w in c.wants for h in c.warehouses}
+    wants = [(command, want) for command in fit.values() for want in command.wants]
+    places = {CellKey(owner, w.item_id, h) for c, w in wants for owner in w.owners for h in c.warehouses}
     booked = ledger.known([_key(c.subject) for c in fit.values()], places)
     known = standing(tx, [c.subject for c in fit.values() if _key(c.subject) in booked])
     fresh: dict[Subject, int] = {}
@@ -125,23 +128,27 @@ def _book(
 ) -> list[Answer]:
     """Back or refuse each; claims, journals and balances are written together."""
     requests = [Request(c.wants, c.warehouses, c.may_split, refusable=True) for c in commands]
-    decisions = decide({place: cell.promisable for place, cell in cells.items()}, requests)
+    shared = [w for c in commands for w in c.wants if w.others]
+    rights = contracts.rights(tx, {s.contract_id for w in shared for s in w.others}, {w.item_id for w in shared})
+    decisions = decide({place: cell.promisable for place, cell in cells.items()}, requests, rights)
     ids = iter(tx.ids.some(sum(map(len, decisions))))
     answers: list[Answer] = []
     claims: list[tuple[Any, ...]] = []
     for command, parts in zip(commands, decisions, strict=True):
         if not parts:
-            answers.append(_out_of_stock(cells, command))
+            answers.append(_out_of_stock(cells, rights, command))
             continue
         subject, entries = command.subject, []
         holder, kind, ref = subject
-        for _, owner, item, warehouse, asked, backed, _ in parts:
+        for _, owner, item, warehouse, asked, backed, _, contract in parts:
             cell = cells[owner, item, warehouse]
             entries += [Entry(cell, "free", -backed), Entry(cell, "reserved", backed)]
-            claims.append((next(ids), kind, holder, ref, cell.id, asked, backed, 0, True, True, command.until))
+            claim = (next(ids), kind, holder, ref, cell.id, asked, backed, 0, True, True, command.until)
+            claims.append((*claim, contract) if shared else claim)
+            use_rights.held(tx, ledger, contract, item, backed)
         ledger.book(_key(subject), "reserve", f"{kind}:{ref}", entries)
         answers.append(Reservation(subject, "reserved", command.until, _kept(parts)))
-    ledger.flush(Rows(t.claims, CLAIM, claims))
+    ledger.flush(Rows(t.claims, UNDER if shared else CLAIM, claims))
     return answers
 
 
@@ -153,17 +160,24 @@ def _kept(parts: Sequence[Part]) -> tuple[Kept, ...]:
     return tuple(Kept(p.owner_id, p.item_id, p.warehouse_id, p.backed) for p in parts)
 
 
-def _out_of_stock(cells: Mapping[tuple[int, int, int], Cell], command: Reserve) -> OutOfStock:
-    needs: dict[tuple[int, int], int] = {}
+def _out_of_stock(cells: Mapping[tuple[int, int, int], Cell], rights: Rights, command: Reserve) -> OutOfStock:
+    needs: dict[tuple[int, int, tuple[Source, ...]], int] = {}
     for want in command.wants:
-        needs[want.owner_id, want.item_id] = needs.get((want.owner_id, want.item_id), 0) + want.quantity
-    there = {
-        place: sum(cell.promisable for h in dict.fromkeys(command.warehouses) if (cell := cells.get((*place, h))))
-        for place in needs
-    }
-    missing = tuple((place[1], n, there[place]) for place, n in needs.items() if there[place] < n)
+        what = (want.owner_id, want.item_id, want.others)
+        needs[what] = needs.get(what, 0) + want.quantity
+
+    def there(owner: int, item: int) -> int:
+        found = (cells.get((owner, item, h)) for h in dict.fromkeys(command.warehouses))
+        return sum(cell.promisable for cell in found if cell)
+
+    missing = []
+    for (owner, item, others), n in needs.items():
+        lent = sum(min(there(s.owner_id, item), rights.get((s.contract_id, item), 0)) for s in others)
+        if (units := there(owner, item) + lent) < n:
+            missing.append((item, n, units))
     words = ", ".join(f"{n} of item {item} where there are {left}" for item, n, left in missing)
-    return OutOfStock(f"{command.subject.ref}: {words or 'no single warehouse has all of it'}: ask for less", missing)
+    why = words or "no single warehouse has all of it"
+    return OutOfStock(f"{command.subject.ref}: {why}: ask for less", tuple(missing))
 
 
 def _repeated(stands: Reservation, command: Reserve) -> Answer:
@@ -269,6 +283,7 @@ def give_back(tx: Transaction, ledger: Ledger, claims: Sequence[Mapping[str, Any
     cells = ledger.cells_by_id(c["cell_id"] for c in claims)
     for claim in claims:
         cell = cells[claim["cell_id"]]
+        use_rights.held(tx, ledger, claim["contract_id"], cell.key.item_id, -claim["backed"])
         moves = inflow(claim["backed"], suspense=cell.suspense, source="reserved")
         cause = f"{claim['kind']}:{claim['ref']}"
         if moves:

@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import select, update
 
 from core.errors import Refused
-from core.flow import draw_locked
-from core.rules.decide import Balances, Part, Request, Want, decide
+from core.flow import draw_locked, use_rights
+from core.rules.decide import Balances, Part, Request, Rights, Want, decide
+from core.store import contracts
 from core.store import tables as t
 from core.store.ledger import Cell, CellKey, Entry, Ledger
-from core.store.store import Transaction
+from core.store.store import Transaction, one
 
 Row = Mapping[str, Any]
 
@@ -21,7 +22,7 @@ Row = Mapping[str, Any]
 def look_again(tx: Transaction, ledger: Ledger, order_id: int, pool: Sequence[int], may_part: bool = True) -> int:
     """Move the order's loose claims to where more of them is backed; the units more, 0 where it stays as it is."""
     claims = _loose(tx, order_id)
-    parts = _decided(ledger, claims, pool, may_part)
+    parts = _decided(tx, ledger, claims, pool, may_part)
     gain: int = sum(p.backed for p in parts) - sum(c["backed"] for c in claims)
     if gain <= 0:
         return 0
@@ -32,7 +33,7 @@ def look_again(tx: Transaction, ledger: Ledger, order_id: int, pool: Sequence[in
 def move_to(tx: Transaction, ledger: Ledger, order_id: int, warehouses: Sequence[int], may_part: bool = True) -> None:
     """A person says which warehouses shall make it. Raises Refused where they would back less than is backed now."""
     claims = _loose(tx, order_id)
-    parts = _decided(ledger, claims, warehouses, may_part)
+    parts = _decided(tx, ledger, claims, warehouses, may_part)
     there, here = sum(p.backed for p in parts), sum(c["backed"] for c in claims)
     if there < here:
         raise Refused(f"those warehouses back {there} of its units, where it is now {here} are: name others")
@@ -46,18 +47,38 @@ def _loose(tx: Transaction, order_id: int) -> list[Row]:
     return tx.rows(query.order_by(c.id))
 
 
-def _decided(ledger: Ledger, claims: Sequence[Row], pool: Sequence[int], may_part: bool) -> list[Part]:
+def _decided(tx: Transaction, ledger: Ledger, claims: Sequence[Row], pool: Sequence[int], may_part: bool) -> list[Part]:
     """Admission once more, as if these claims had given back what they hold."""
     if not claims or not pool:
         return []
     cells = ledger.cells_by_id(c["cell_id"] for c in claims)
-    units: dict[tuple[int, int, int, int | None], int] = Counter()
+    units: dict[tuple[int, int, int | None], int] = Counter()
     for claim in claims:
-        key = cells[claim["cell_id"]].key
-        units[claim["line_id"], key.owner_id, key.item_id, claim["per_kit"]] += claim["asked"] - claim["shipped"]
-    wants = [Want(line, owner, item, n, per_kit) for (line, owner, item, per_kit), n in units.items()]
-    ledger.open(CellKey(w.owner_id, w.item_id, h) for w in wants for h in pool)
-    return decide(_balances(ledger, claims, wants, pool), [Request(wants, pool, may_part=may_part)])[0]
+        units[claim["line_id"], cells[claim["cell_id"]].key.item_id, claim["per_kit"]] += (
+            claim["asked"] - claim["shipped"]
+        )
+    order = one(tx, t.orders, id=claims[0]["order_id"])
+    assert order is not None
+    who = order["merchant_id"]
+    named = contracts.sources(tx, [who], {item for _, item, _ in units})
+    wants = [Want(line, who, item, n, kit, named.get((who, item), ())) for (line, item, kit), n in units.items()]
+    ledger.load(CellKey(owner, w.item_id, h) for w in wants for owner in w.owners for h in pool)
+    request = Request(wants, pool, may_part=may_part)
+    return decide(_balances(ledger, claims, wants, pool), [request], _rights(tx, ledger, claims, wants))[0]
+
+
+def _rights(tx: Transaction, ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want]) -> Rights:
+    named = {source.contract_id for want in wants for source in want.others}
+    if not named:
+        return {}
+    ledger.flush()
+    found = contracts.rights(tx, named, {want.item_id for want in wants})
+    cells = ledger.cells_by_id(c["cell_id"] for c in claims)
+    for claim in claims:
+        key = (claim["contract_id"], cells[claim["cell_id"]].key.item_id)
+        if key in found:
+            found[key] += claim["backed"]
+    return found
 
 
 def _balances(ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want], pool: Sequence[int]) -> Balances:
@@ -65,12 +86,9 @@ def _balances(ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want], pool
     for claim in claims:
         held[claim["cell_id"]] += claim["backed"]
     balances = {}
-    for want in wants:
-        for warehouse in pool:
-            cell = ledger.cell(CellKey(want.owner_id, want.item_id, warehouse))
-            balances[want.owner_id, want.item_id, warehouse] = max(
-                0, cell.free + min(0, cell.suspense) + held.get(cell.id, 0)
-            )
+    for key in {CellKey(owner, want.item_id, h) for want in wants for owner in want.owners for h in pool}:
+        if cell := ledger.found(key):
+            balances[key[:3]] = max(0, cell.free + min(0, cell.suspense) + held.get(cell.id, 0))
     return balances
 
 
@@ -82,6 +100,10 @@ def _move(tx: Transaction, ledger: Ledger, order_id: int, claims: Sequence[Row],
     for part, cell in places.items():
         taken[cell.id] += part.backed
     cells = ledger.cells_by_id({*given, *taken})
+    for claim in claims:
+        use_rights.held(tx, ledger, claim["contract_id"], cells[claim["cell_id"]].key.item_id, -claim["backed"])
+    for part in parts:
+        use_rights.held(tx, ledger, part.contract_id, part.item_id, part.backed)
     entries = [e for ident in sorted({*given, *taken}) for e in _moves(cells[ident], given[ident], taken[ident])]
     if entries:
         inflows_first = sorted(entries, key=lambda e: -e.quantity)
@@ -100,10 +122,10 @@ def _moves(cell: Cell, given: int, taken: int) -> list[Entry]:
 def _claim_anew(tx: Transaction, order_id: int, claims: Sequence[Row], places: Mapping[Part, Cell]) -> None:
     """A claim that stays where it was keeps its row; the others end, and new ones begin."""
     c = t.claims.c
-    standing = {(one["line_id"], one["cell_id"]): one for one in reversed(claims)}
+    standing = {(row["line_id"], row["cell_id"], row["contract_id"]): row for row in reversed(claims)}
     kept, new = [], []
     for part, cell in places.items():
-        claim = standing.get((part.line, cell.id))
+        claim = standing.get((part.line, cell.id, part.contract_id))
         if claim:
             kept.append(claim["id"])
             tx.set(t.claims, claim["id"], asked=claim["shipped"] + part.asked, backed=part.backed)
@@ -111,7 +133,8 @@ def _claim_anew(tx: Transaction, order_id: int, claims: Sequence[Row], places: M
             head = {"id": tx.ids.new(), "kind": "order", "order_id": order_id, "line_id": part.line}
             units = {"cell_id": cell.id, "asked": part.asked, "backed": part.backed, "shipped": 0}
             of_kit = {"part_id": part.item_id if part.per_kit else None, "per_kit": part.per_kit}
-            new.append({**head, **units, **of_kit, "soft": all(one["soft"] for one in claims), "open": True})
+            state = {"soft": all(row["soft"] for row in claims), "open": True, "contract_id": part.contract_id}
+            new.append({**head, **units, **of_kit, **state})
     over = [claim["id"] for claim in claims if claim["id"] not in kept]
     tx.conn.execute(update(t.claims).where(c.id.in_(over)).values(asked=c.shipped, backed=0, open=False))
     tx.add(t.claims, new)

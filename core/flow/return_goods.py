@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, or_, select, update
 
 from core.errors import Refused, Unmatched, YipanError
-from core.flow import keep_promises, name_lots, note_serials, sell_kits
+from core.flow import keep_promises, name_lots, note_serials, sell_kits, use_rights
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, ask_person, tell
 from core.model import Return, ReturnedLine
@@ -153,6 +153,8 @@ def _keep(tx: Transaction, spoken: Spoken, told: Return, warehouse: int, backs: 
         note_serials.came(tx, came, ident, {back.item_id: back.serials})
     head = {"return_id": ident, "inbox_id": spoken.inbox_id}
     tx.add(t.return_lines, [{**head, "n": n, **row} for n, row in enumerate(rows, last + 1)])
+    for row in (row for row in rows if row["line_id"]):
+        use_rights.came_back(tx, row, f"return:{ident}")
     sell_kits.note_returned(tx, {row["line_id"] for row in rows if row["line_id"]})
     tell(tx, [_happened(ident, told.ref, row) for row in rows])
 

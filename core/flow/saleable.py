@@ -1,4 +1,6 @@
-"""What each listing may show: what its pool can promise and locks keep for it, less the buffer, in whole packs."""
+"""What each listing may show, less the buffer, in whole packs: what its pool can promise of its merchant's goods and,
+by contracts, of others', and what locks keep for it.
+"""
 
 from __future__ import annotations
 
@@ -10,39 +12,65 @@ from sqlalchemy import select
 
 from core.flow import sell_kits
 from core.rules import kits, levels
+from core.rules.decide import Rights, Source
+from core.store import contracts
 from core.store import tables as t
 from core.store.locks import open_locks
-from core.store.store import Transaction
+from core.store.pools import pools
+from core.store.store import Transaction, many
 
 
 def targets(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int]:
     """Listing id → what it may show, computed afresh from the ledger."""
-    ce, p = t.cells.c, t.pools.c
-    pools: dict[int, set[int]] = {}
-    for pool in tx.rows(select(t.pools).where(p.connection_id.in_(sorted({r["connection_id"] for r in rows})))):
-        pools.setdefault(pool["connection_id"], set()).add(pool["warehouse_id"])
+    ce = t.cells.c
+    shops = {
+        c["id"]: c["merchant_id"] for c in many(tx, t.connections, "id", sorted({r["connection_id"] for r in rows}))
+    }
+    sold_from = pools(tx, shops)
     recipes = sell_kits.recipes(tx, {r["item_id"] for r in rows})
     items = sorted({r["item_id"] for r in rows} | {int(part) for recipe in recipes.values() for part in recipe})
-    cells = tx.rows(
-        select(ce.item_id, ce.warehouse_id, ce.free, ce.suspense).where(ce.item_id.in_(items), ce.condition == "ZP")
-    )
-    free: dict[tuple[int, int], int] = {}
+    named = (ce.owner_id, ce.item_id, ce.warehouse_id)
+    cells = tx.rows(select(*named, ce.free, ce.suspense).where(ce.item_id.in_(items), ce.condition == "ZP"))
+    free = {tuple(cell[c.name] for c in named): cell["free"] + min(0, cell["suspense"]) for cell in cells}
     """Below 0: so many units are missing."""
-    for cell in cells:
-        key = (cell["item_id"], cell["warehouse_id"])
-        free[key] = free.get(key, 0) + cell["free"] + min(0, cell["suspense"])
-    kept = _kept(tx, rows, items)
+    kept, others = _kept(tx, rows, items), contracts.sources(tx, shops.values(), items)
+    rights = contracts.rights(tx, {s.contract_id for some in others.values() for s in some}, items)
 
-    def there(listing: Mapping[str, Any], warehouse: int) -> int:
+    def there(listing: Mapping[str, Any]) -> int:
+        who, units, left = shops[listing["connection_id"]], 0, dict(rights)
         recipe = recipes.get(listing["item_id"]) or {str(listing["item_id"]): 1}
-        room = {int(part): free.get((int(part), warehouse), 0) for part in recipe}
-        mine = {part: max(0, kept[listing["id"], part, warehouse] + min(0, n)) for part, n in room.items()}
-        return kits.whole(recipe, {part: max(0, n) for part, n in room.items()}) + kits.whole(recipe, mine)
+        parts = [int(part) for part in recipe]
+        for warehouse in sold_from.get(listing["connection_id"], ()):
+            own = {part: free.get((who, part, warehouse), 0) for part in parts}
+            mine = {part: max(0, kept[listing["id"], part, warehouse] + min(0, n)) for part, n in own.items()}
+            lent = {part: _lent(free, left, others.get((who, part), ()), part, warehouse) for part in parts}
+            room = {part: max(0, n) + sum(lent[part].values()) for part, n in own.items()}
+            whole = kits.whole(recipe, room)
+            for part in parts:
+                _use(left, lent[part], part, whole * recipe[str(part)] - max(0, own[part]))
+            units += whole + kits.whole(recipe, mine)
+        return units
 
+    return {r["id"]: levels.target(there(r), r["buffer"], r["pack"]) for r in rows}
+
+
+def _lent(
+    free: Mapping[tuple[int, ...], int], left: Rights, others: Sequence[Source], item: int, warehouse: int
+) -> dict[int, int]:
+    """Contract → units of other owners that may be sold under it there."""
     return {
-        r["id"]: levels.target(sum(there(r, w) for w in pools.get(r["connection_id"], ())), r["buffer"], r["pack"])
-        for r in rows
+        s.contract_id: max(0, min(free.get((s.owner_id, item, warehouse), 0), left.get((s.contract_id, item), 0)))
+        for s in others
     }
+
+
+def _use(left: Rights, lent: Mapping[int, int], item: int, units: int) -> None:
+    """Rights that these units would use, so that another warehouse's goods are not shown for the same ones."""
+    for contract, n in lent.items():
+        used = max(0, min(n, units))
+        units -= used
+        if used:
+            left[contract, item] -= used
 
 
 def _kept(tx: Transaction, rows: Sequence[Mapping[str, Any]], items: Sequence[int]) -> Counter[tuple[int, int, int]]:

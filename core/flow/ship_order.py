@@ -19,6 +19,7 @@ from core.flow import (
     pick_lots,
     sell_kits,
     send_instead,
+    use_rights,
 )
 from core.flow.hear import Spoken, fresh
 from core.flow.note_serials import Told
@@ -76,7 +77,7 @@ def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) 
     key = f"confirm:{spoken.connection_id}:{confirm.event_id or f'{confirm.fulfilment}:only'}"
     if ledger.known([key]):
         return _repeated(tx, ledger, key, confirm, left)
-    entries = _leave(tx, ledger, left)
+    entries = _leave(tx, ledger, left, key)
     lots = _lots(tx, ledger, left)
     pick_lots.check(tx, fulfilment, lots)
     ledger.book(key, "ship", f"inbox:{spoken.inbox_id}", entries, confirm.happened_at, lots)
@@ -107,12 +108,14 @@ def _left(lines: Sequence[Mapping[str, Any]], instead: Instead, confirm: Confirm
     lots: dict[tuple[int, int], list[Lot]] = defaultdict(list)
     serials: dict[tuple[int, int], list[str]] = defaultdict(list)
     for told in confirm.lines:
-        line = _line(lines, told)
-        found = (line, line["item_id"]) if line else send_instead.stands_for(instead, told)
-        assert found is not None
-        units[found[0]["n"], found[1]] += told.quantity
-        lots[found[0]["n"], found[1]] += told.lots
-        serials[found[0]["n"], found[1]] += told.serials
+        shares = _shares(lines, told, units) or [(send_instead.stands_for(instead, told), told.quantity)]
+        for found, n in shares:
+            assert found is not None
+            units[found[0]["n"], found[1]] += n
+        first, _ = shares[0]
+        assert first is not None
+        lots[first[0]["n"], first[1]] += told.lots
+        serials[first[0]["n"], first[1]] += told.serials
     by_n = {line["n"]: line for line in lines}
     return [Gone(by_n[at[0]], at[1], some, lots[at], serials[at]) for at, some in sorted(units.items())]
 
@@ -137,10 +140,24 @@ def _lots(tx: Transaction, ledger: Ledger, left: Sequence[Gone]) -> list[LotMove
     return moves
 
 
-def _line(lines: Sequence[Mapping[str, Any]], told: ConfirmedLine) -> Mapping[str, Any] | None:
-    """The line they speak of: of those with their SKU the one with our number, else the first."""
+def _shares(
+    lines: Sequence[Mapping[str, Any]], told: ConfirmedLine, before: Mapping[tuple[int, int], int]
+) -> list[tuple[tuple[Mapping[str, Any], int] | None, int]]:
+    """((line, item), units) they speak of: of the lines with their SKU the one with our number, else what each still
+    wants, and what is beyond that the first's. before: units of this confirmation by (line number, item).
+    """
     same = [line for line in lines if line["sku"] == told.sku]
-    return next((line for line in same if str(line["n"]) == told.line), same[0] if same else None)
+    named = [line for line in same if str(line["n"]) == told.line]
+    if named or len(same) < 2:
+        return [((line, line["item_id"]), told.quantity) for line in (named or same)[:1]]
+    wanted = [line["quantity"] - line["shipped"] - before.get((line["n"], line["item_id"]), 0) for line in same]
+    left, shares = told.quantity, []
+    for n in wanted:
+        shares.append(min(left, max(0, n)))
+        left -= shares[-1]
+    shares[0] += left
+    found = [n for n, units in enumerate(shares) if units] or [0]
+    return [((same[n], same[n]["item_id"]), shares[n]) for n in found]
 
 
 def _repeated(tx: Transaction, ledger: Ledger, key: str, confirm: Confirm, left: Sequence[Gone]) -> Refused | None:
@@ -154,7 +171,7 @@ def _repeated(tx: Transaction, ledger: Ledger, key: str, confirm: Confirm, left:
     return None
 
 
-def _leave(tx: Transaction, ledger: Ledger, left: Sequence[Gone]) -> list[Entry]:
+def _leave(tx: Transaction, ledger: Ledger, left: Sequence[Gone], key: str) -> list[Entry]:
     """The entries of goods that left: each line's claim's backed units first, then free, then suspense.
 
     Where another item was sent, the claim's units come free and the other's free ones leave, else its suspense.
@@ -166,12 +183,14 @@ def _leave(tx: Transaction, ledger: Ledger, left: Sequence[Gone]) -> list[Entry]
         cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
         if item_id == line["item_id"]:
             moves = outflow(units, backed=claim["backed"], free=standing(cell, "free", entries))
-            _note_left(tx, line, claim, units, -dict(moves).get("reserved", 0))
+            taken = -dict(moves).get("reserved", 0)
             entries += [Entry(cell, account, n) for account, n in moves]
         else:
             send_instead.note(tx, line, item_id, units)
-            _note_left(tx, line, claim, units, min(units, claim["backed"]))
+            taken = min(units, claim["backed"])
             entries += send_instead.leave(ledger, claim, item_id, units, entries)
+        _note_left(tx, line, claim, units, taken)
+        use_rights.gone(tx, ledger, claim, line["item_id"], taken, units, key)
     return entries
 
 

@@ -21,12 +21,13 @@ from core.flow import (
     keep_promises,
     release_order,
     sell_kits,
+    use_rights,
 )
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Order
-from core.rules.decide import Part, Request, Want, decide
-from core.store import inbox
+from core.rules.decide import Part, Request, Rights, Want, decide
+from core.store import contracts, inbox
 from core.store import tables as t
 from core.store.ledger import CellKey, Entry, Ledger
 from core.store.parties import keep_party
@@ -115,25 +116,22 @@ def _follow(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
 def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     """Decide all wishes over one set of balances, and book what is backed as claims."""
     sold_from = pools(tx, {d.row["connection_id"] for d in drafts})
+    _name_sources(tx, drafts)
     merchants = many(tx, t.merchants, "id", sorted({d.row["merchant_id"] for d in drafts}))
     may_part = {m["id"]: m["part_backing"] for m in merchants}
     requests = [
         Request(d.wants, sold_from.get(d.row["connection_id"], ()), may_part=may_part[d.row["merchant_id"]])
         for d in drafts
     ]
-    ledger.open(
-        CellKey(w.owner_id, w.item_id, warehouse) for r in requests for w in r.wants for warehouse in r.warehouses
-    )
-    balances = {
-        (w.owner_id, w.item_id, h): ledger.cell(CellKey(w.owner_id, w.item_id, h)).promisable
-        for r in requests
-        for w in r.wants
-        for h in r.warehouses
-    }
+    keys = {CellKey(owner, w.item_id, h) for r in requests for w in r.wants for owner in w.owners for h in r.warehouses}
+    ledger.load(keys)
+    balances = {key[:3]: cell.promisable for key in keys if (cell := ledger.found(key))}
     claims = []
-    for draft, parts in zip(drafts, decide(balances, requests), strict=True):
+    for draft, parts in zip(drafts, decide(balances, requests, _rights(tx, requests)), strict=True):
         mine = [_claim(tx, ledger, draft, part) for part in parts]
         entries = [e for part in parts for e in _reserve(ledger, part)]
+        for part in parts:
+            use_rights.held(tx, ledger, part.contract_id, part.item_id, part.backed)
         if entries:
             version = f"{draft.row['id']}:{mine[0]['id']}"
             ledger.book(f"reserve:{version}", "reserve", f"order:{draft.row['id']}", entries, draft.order.placed_at)
@@ -141,6 +139,20 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
         draft.claims += mine
         claims += mine
     tx.add(t.claims, claims)
+
+
+def _name_sources(tx: Transaction, drafts: Sequence[Draft]) -> None:
+    """Whose goods each wish may be backed by: the merchant's own first, then others' under its contracts."""
+    wanted = [(d.row["merchant_id"], w.item_id) for d in drafts for w in d.wants]
+    found = contracts.sources(tx, {who for who, _ in wanted}, {item for _, item in wanted})
+    for draft in drafts if found else ():
+        draft.wants = [w._replace(others=found.get((draft.row["merchant_id"], w.item_id), ())) for w in draft.wants]
+
+
+def _rights(tx: Transaction, requests: Sequence[Request]) -> Rights:
+    """What is left of the contracts these wishes may be backed under."""
+    wants = [w for r in requests for w in r.wants if w.others]
+    return contracts.rights(tx, {s.contract_id for w in wants for s in w.others}, {w.item_id for w in wants})
 
 
 def _reserve(ledger: Ledger, part: Part) -> list[Entry]:
@@ -164,6 +176,7 @@ def _claim(tx: Transaction, ledger: Ledger, draft: Draft, part: Part) -> dict[st
         "soft": not draft.order.may_ship,
         "open": True,
         "fulfilment_id": None,
+        "contract_id": part.contract_id,
     }
 
 

@@ -114,6 +114,7 @@ LOOKS: Mapping[str, Look] = {
     "asn": _named("asn", t.asns, "owner_id"),
     "transfer": _named("transfer", t.transfers, "owner_id", "to_owner_id"),
     "title_transfer": _named("title_transfer", t.title_transfers, "owner_id", "to_owner_id"),
+    "contract": _named("contract", t.contracts, "owner_id", "beneficiary_id"),
     "stock_take": _named("stock_take", t.counts, "owner_id"),
     "assembly": _named("assembly", t.assemblies, "owner_id"),
     **{kind: _named(kind, t.locks, "owner_id") for kind in KINDS},

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, func, select, update
 
 from core.errors import Broken
-from core.store import lots
+from core.store import contracts, lots
 from core.store import tables as t
 from core.store.database import Look, Rows, insert_or_skip, look, write_rows
 from core.store.store import Transaction
@@ -82,6 +82,15 @@ class Entry(NamedTuple):
     quantity: int
 
 
+class Right(NamedTuple):
+    """A signed quantity of what may be sold of an item under a contract: granted, allowance or used."""
+
+    contract_id: int
+    item_id: int
+    account: str
+    quantity: int
+
+
 class LotMove(NamedTuple):
     """Units of an entry whose lot the document names: signed, on hand of one cell. Days are YYYY-MM-DD."""
 
@@ -103,6 +112,7 @@ class Ledger:
         self._journals: list[tuple[Any, ...]] = []
         self._entries: list[tuple[Any, ...]] = []
         self._physical: list[lots.Moved] = []
+        self._rights: list[Right] = []
         self._moved: dict[int, Cell] = {}
         self._marks: set[int] = set()
         self.risen: set[int] = set()
@@ -179,9 +189,18 @@ class Ledger:
             if account != "world":
                 self._move(cell, account, quantity, key)
         self._physical += _physical(ident, entries, named)
+        if self._rights:
+            contracts.write(self._tx, ident, self._rights)
+            self._rights = []
+
+    def use(self, rights: Iterable[Right]) -> None:
+        """Rights that move with the journal that is booked next."""
+        self._rights += [right for right in rights if right.quantity]
 
     def flush(self, *also: Rows) -> None:
         """Write journals, entries, balances and marks; and rows of other tables that belong to them."""
+        if self._rights:
+            self.book(f"rights:{self._tx.ids.new()}", "rights", f"contract:{self._rights[0].contract_id}", [])
         tx, moved = self._tx, [self._moved[i] for i in sorted(self._moved)]
         marks = [(tx.ids.new(), json.dumps(sorted(self._marks)))] if self._marks else []
         inserts = (

@@ -330,11 +330,13 @@ claims = _table(
     _flag("soft"),
     _flag("open"),
     _to("fulfilments", null=True),
+    _to("contracts", null=True),
     _when("expires_at", null=True),
     CheckConstraint("asked >= 0 and backed >= 0 and shipped >= 0", name="units"),
     CheckConstraint("(order_id is null) <> (ref is null)", name="subject"),
     Index("ix_claims_order_id", "order_id", **only_where("order_id is not null")),
     Index("ix_claims_fulfilment_id", "fulfilment_id", **only_where("fulfilment_id is not null")),
+    Index("ix_claims_contract_id", "contract_id", **only_where("contract_id is not null")),
     Index("ix_claims_ref", "ref", "holder_id", "kind", **only_where("ref is not null")),
     Index("ix_claims_expires", "expires_at", **only_where("expires_at is not null")),
     Index("ix_claims_short", "cell_id", **only_where(SHORT.format(""))),
@@ -342,6 +344,71 @@ claims = _table(
 """What wants units of the pool: a line of an order, or (holder, kind, ref) of a caller who asked for them."""
 is_short = text(SHORT.format("claims."))
 """Whether a claim waits for units, in the words of the index of those that do."""
+contracts = _table(
+    "contracts",
+    _id(),
+    _to("merchants", "owner_id"),
+    _text("ref"),
+    _to("merchants", "beneficiary_id", index=True),
+    _text("quota", size=10),
+    _text("title_passes", size=10),
+    _text("currency", size=3),
+    _when("valid_from"),
+    _when("valid_until", null=True),
+    _when("due_at", null=True),
+    _text("who"),
+    _when("created_at"),
+    _when("ended_at", null=True),
+    _text("ended_by", null=True),
+    UniqueConstraint("owner_id", "ref"),
+    Index("ix_contracts_due", "due_at", **only_where("due_at is not null")),
+)
+"""An owner lets a merchant sell its goods. quota: open (what was shipped may be sold again) or lifetime.
+
+title_passes: at_ship (the merchant buys what it ships) or never (it gets a fee). due_at: when it next begins or ends.
+"""
+contract_items = _table(
+    "contract_items",
+    Column("contract_id", Id, ForeignKey("contracts.id"), primary_key=True),
+    Column("item_id", Id, ForeignKey("items.id"), primary_key=True, index=True),
+    Column("units", Id),
+    Column("percent", Id),
+    _units("price_minor"),
+    _units("allowance"),
+    _units("used"),
+    CheckConstraint("(units is null) <> (percent is null)", name="quota"),
+    CheckConstraint("allowance >= 0", name="allowance"),
+)
+"""What may be sold under a contract: units in all, of which `allowance` are left, or a share of what the owner has.
+
+price_minor: per base unit, what the merchant owes the owner, or the fee it gets where title never passes.
+"""
+right_entries = _table(
+    "right_entries",
+    Column("journal_id", Id, primary_key=True),
+    Column("contract_id", Id, primary_key=True),
+    Column("item_id", Id, primary_key=True),
+    Column("account", String(10), primary_key=True),
+    _units("quantity"),
+    Index("ix_right_entries_contract_id", "contract_id", "item_id"),
+)
+"""Rights that moved with a journal: granted, allowance and used add up to 0."""
+settlement_lines = _table(
+    "settlement_lines",
+    _id(),
+    _to("contracts", index=True),
+    _to("items"),
+    _to("orders", null=True),
+    _to("order_lines", "line_id", null=True, index=True),
+    _text("cause"),
+    _units("units"),
+    _units("price_minor"),
+    _units("amount_minor"),
+    _text("currency", size=3),
+    _when("recorded_at"),
+    Index("ix_settlement_lines_recorded_at", "recorded_at"),
+)
+"""What owner and merchant owe each other for what left under a contract; units below 0: that came back."""
 hand_overs = _table(
     "hand_overs",
     Column("holder_id", Id, ForeignKey("merchants.id"), primary_key=True),

@@ -32,6 +32,10 @@ def onboard(town: Town, goods: list[Good]) -> None:
     _connect(town, "tryton", OWNER)
     _set_up_twins(town, goods, callbacks)
     town.api("POST", "/items", {"owner": OWNER, "items": [{"sku": g.sku, "name": g.title} for g in goods]})
+    seller = next(merchant for merchant in MERCHANTS if merchant != OWNER)
+    shared = [{"sku": g.sku, "percent": 100, "price_minor": g.price // 2} for g in goods]
+    contract = {"ref": "SHARED", "owner": OWNER, "beneficiary": seller, "currency": "CNY", "items": shared}
+    town.api("POST", "/contracts", contract)
     for shop in SHOPS:
         town.api("POST", "/listings", {"connection": shop, "listings": [_listing(shop, g) for g in goods]})
     for warehouse in WAREHOUSES:

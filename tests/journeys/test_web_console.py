@@ -66,7 +66,18 @@ class Tags(HTMLParser):
             self.wrong.append(tag)
 
 
-PAGES = ("/", "/orders", "/stock", "/transfers", "/locks", "/title-transfers", "/reconcile", "/parked", "/connections")
+PAGES = (
+    "/",
+    "/orders",
+    "/stock",
+    "/transfers",
+    "/locks",
+    "/title-transfers",
+    "/contracts",
+    "/reconcile",
+    "/parked",
+    "/connections",
+)
 
 
 def test_nobody_sees_a_page_without_logging_in(people: TestClient) -> None:

@@ -183,11 +183,20 @@ def test_support_may_look_at_reservations_and_never_touch(five: Any) -> None:
     assert accounts(five) == (3, 2)
 
 
+def lend(stage: Any) -> None:
+    """beta may sell all of alpha's goods."""
+    item = {"sku": SKU, "percent": 100}
+    new = {"ref": "C1", "owner": "alpha", "beneficiary": "beta", "currency": "CNY", "items": [item]}
+    stage.did("POST", "/contracts", new)
+
+
 def test_a_merchant_may_reserve_what_its_shop_sells_of_anothers(five: Any) -> None:
     listing = {"ref": "L-9", "item": SKU, "owner": "alpha"}
     theirs = {"ref": "R1", "connection": "tmall-beta", "lines": [{"sku": SKU, "owner": "alpha", "quantity": 2}]}
     assert five.call("POST", "/reservations", theirs, by="beta").status_code == 404
     five.did("POST", "/listings", {"connection": "tmall-beta", "listings": [listing]})
+    assert five.call("POST", "/reservations", theirs, by="beta").status_code == 409
+    lend(five)
     kept = five.did("POST", "/reservations", theirs, by="beta")
     assert (kept["merchant"], kept["kept"][0]["owner"], kept["kept"][0]["units"]) == ("beta", "alpha", 2)
 
@@ -196,6 +205,7 @@ def test_anothers_goods_are_kept_only_where_the_shop_sells_them(five: Any) -> No
     five.did("POST", "/warehouses", {"code": "SH", "name": "上海仓"})
     listing = {"ref": "L-9", "item": SKU, "owner": "alpha"}
     five.did("POST", "/listings", {"connection": "tmall-beta", "listings": [listing]})
+    lend(five)
 
     def status(*warehouses: str, by: str = "beta") -> int:
         wanted = {"ref": f"R-{by}-{len(warehouses)}", "warehouses": warehouses}

@@ -53,6 +53,14 @@ THEIRS: dict[str, Any] = {
         "to": "SH",
         "lines": [{"sku": "SKU-alpha-1", "quantity": 1}],
     },
+    "POST /contracts": {
+        "ref": "C9",
+        "owner": "alpha",
+        "beneficiary": "beta",
+        "currency": "CNY",
+        "items": [{"sku": "SKU-alpha-1", "units": 1}],
+    },
+    "POST /contracts/{ref}/end": None,
     "POST /title-transfers": {
         "ref": "T8",
         "owner": "alpha",

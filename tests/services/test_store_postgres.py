@@ -12,6 +12,7 @@ from core.store.database import alone
 from core.store.tables import metadata
 from tests.unit import test_schema
 from tests.unit.test_assemblies import *  # noqa: F403
+from tests.unit.test_contracts import *  # noqa: F403
 from tests.unit.test_counts import *  # noqa: F403
 from tests.unit.test_erp_packs import *  # noqa: F403
 from tests.unit.test_explain import *  # noqa: F403

@@ -8,6 +8,7 @@ from web.api import (
     access,
     assemblies,
     connections,
+    contracts,
     counts,
     goods,
     holds,
@@ -25,5 +26,5 @@ from web.api import (
 
 def routers() -> list[APIRouter]:
     """All doors of the API."""
-    stock = (goods, assemblies, holds, locks, serials, reservations, transfers, titles, counts, reconcile)
+    stock = (goods, assemblies, holds, locks, serials, reservations, transfers, titles, contracts, counts, reconcile)
     return [m.router for m in (parties, connections, *stock, orders, parked, access)]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from core.errors import Unfit
 from hub import locks as work
 from hub.locks import NewLock
 from web.asking import hall
-from web.console.forms import filled, whole
+from web.console.forms import filled, moment, whole
 from web.console.pages import Ask, AskByForm, Said
 from web.console.show import go, show
 from web.reads import locks as reads
@@ -44,7 +42,7 @@ def lock(
     named = {"ref": ref.strip(), "kind": kind, "owner": owner.strip() or None, "connection": connection.strip()}
     line = {"sku": sku.strip(), "warehouse": warehouse.strip(), "quantity": whole(quantity)}
     only = [ref.strip() for ref in listings.split(",") if ref.strip()]
-    new = filled(NewLock, {**named, "listings": only, "lines": [line], "from": _moment(begins), "until": _moment(ends)})
+    new = filled(NewLock, {**named, "listings": only, "lines": [line], "from": moment(begins), "until": moment(ends)})
     wanted = ask.read(work.asked, new)
     wanted.named(hall(request).funnel.decide([wanted.command])[0])
     return go("/locks")
@@ -54,12 +52,3 @@ def lock(
 def release(request: Request, ask: AskByForm, ref: Said = "", owner: Said = "") -> Response:
     work.stands(hall(request).funnel.decide([ask.read(work.ended, ref, owner)])[0])
     return go("/locks")
-
-
-def _moment(text: str) -> datetime | None:
-    """A time as browsers write it, without a zone: it is meant in UTC."""
-    try:
-        at = datetime.fromisoformat(text) if text else None
-    except ValueError:
-        raise Unfit(f"{text!r} is no time: write one as 2026-06-18T20:00") from None
-    return at.replace(tzinfo=UTC) if at and at.tzinfo is None else at

@@ -42,12 +42,10 @@ def statement(tx: Transaction, scope: Scope, first: str = "", last: str = "") ->
     """Base units that passed, per day (UTC), pair, warehouse, item and condition. first, last: YYYY-MM-DD, today
     without them. Of what a warehouse carries over, the units that have arrived. Raises Unfit.
     """
-    days = _day(first or last, tx.now), _day(last or first, tx.now)
-    if not days[0] <= days[1] < days[0] + timedelta(days=DAYS):
-        raise Unfit(f"{days[0]} to {days[1]} is no time of up to {DAYS} days: say the first day and the last")
+    since, until = days(first, last, tx.now)
     tt = t.title_transfers.c
-    begin = datetime.combine(days[0], time(), UTC)
-    end = datetime.combine(days[1] + timedelta(days=1), time(), UTC)
+    begin = datetime.combine(since, time(), UTC)
+    end = datetime.combine(until + timedelta(days=1), time(), UTC)
     rows = tx.rows(_titles(scope).where(tt.created_at >= begin, tt.created_at < end).order_by(tt.id))
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in _with_lines(tx, rows):
@@ -57,7 +55,15 @@ def statement(tx: Transaction, scope: Scope, first: str = "", last: str = "") ->
             sums = found.setdefault(key, {**dict(zip(COLUMNS, key, strict=False)), "units": 0, "transfers": 0})
             sums["units"] += line["passed"]
             sums["transfers"] += 1
-    return {"rows": [found[key] for key in sorted(found)], "first": str(days[0]), "last": str(days[1])}
+    return {"rows": [found[key] for key in sorted(found)], "first": str(since), "last": str(until)}
+
+
+def days(first: str, last: str, now: datetime) -> tuple[date, date]:
+    """The days from first to last; today without them. Raises Unfit."""
+    since, until = _day(first or last, now), _day(last or first, now)
+    if not since <= until < since + timedelta(days=DAYS):
+        raise Unfit(f"{since} to {until} is no time of up to {DAYS} days: say the first day and the last")
+    return since, until
 
 
 def _day(text: str, now: datetime) -> date:

@@ -111,6 +111,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_processes")),
     )
     op.create_table(
+        "right_entries",
+        sa.Column("journal_id", database.Id, nullable=False),
+        sa.Column("contract_id", database.Id, nullable=False),
+        sa.Column("item_id", database.Id, nullable=False),
+        sa.Column("account", sa.String(length=10), nullable=False),
+        sa.Column("quantity", database.Id, server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("journal_id", "contract_id", "item_id", "account", name=op.f("pk_right_entries")),
+    )
+    op.create_index("ix_right_entries_contract_id", "right_entries", ["contract_id", "item_id"], unique=False)
+    op.create_table(
         "tallies",
         sa.Column("name", sa.String(length=60), nullable=False),
         sa.Column("n", database.Id, server_default="0", nullable=False),
@@ -165,6 +175,36 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"], name=op.f("fk_connections_merchant_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_connections")),
         sa.UniqueConstraint("code", name=op.f("uq_connections_code")),
+    )
+    op.create_table(
+        "contracts",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("owner_id", database.Id, nullable=False),
+        sa.Column("ref", sa.String(length=200), nullable=False),
+        sa.Column("beneficiary_id", database.Id, nullable=False),
+        sa.Column("quota", sa.String(length=10), nullable=False),
+        sa.Column("title_passes", sa.String(length=10), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("valid_from", database.Utc(), nullable=False),
+        sa.Column("valid_until", database.Utc(), nullable=True),
+        sa.Column("due_at", database.Utc(), nullable=True),
+        sa.Column("who", sa.String(length=200), nullable=False),
+        sa.Column("created_at", database.Utc(), nullable=False),
+        sa.Column("ended_at", database.Utc(), nullable=True),
+        sa.Column("ended_by", sa.String(length=200), nullable=True),
+        sa.ForeignKeyConstraint(["beneficiary_id"], ["merchants.id"], name=op.f("fk_contracts_beneficiary_id")),
+        sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_contracts_owner_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_contracts")),
+        sa.UniqueConstraint("owner_id", "ref", name=op.f("uq_contracts_owner_id_ref")),
+    )
+    op.create_index(op.f("ix_contracts_beneficiary_id"), "contracts", ["beneficiary_id"], unique=False)
+    op.create_index(
+        "ix_contracts_due",
+        "contracts",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("due_at is not null"),
+        postgresql_where=sa.text("due_at is not null"),
     )
     op.create_table(
         "events",
@@ -242,6 +282,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_worklist")),
         sa.UniqueConstraint("kind", "subject", name=op.f("uq_worklist_kind_subject")),
     )
+    op.create_table(
+        "contract_items",
+        sa.Column("contract_id", database.Id, nullable=False),
+        sa.Column("item_id", database.Id, nullable=False),
+        sa.Column("units", database.Id, nullable=True),
+        sa.Column("percent", database.Id, nullable=True),
+        sa.Column("price_minor", database.Id, server_default="0", nullable=False),
+        sa.Column("allowance", database.Id, server_default="0", nullable=False),
+        sa.Column("used", database.Id, server_default="0", nullable=False),
+        sa.CheckConstraint("(units is null) <> (percent is null)", name=op.f("ck_contract_items_quota")),
+        sa.CheckConstraint("allowance >= 0", name=op.f("ck_contract_items_allowance")),
+        sa.ForeignKeyConstraint(["contract_id"], ["contracts.id"], name=op.f("fk_contract_items_contract_id")),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_contract_items_item_id")),
+        sa.PrimaryKeyConstraint("contract_id", "item_id", name=op.f("pk_contract_items")),
+    )
+    op.create_index(op.f("ix_contract_items_item_id"), "contract_items", ["item_id"], unique=False)
     op.create_table(
         "cursors",
         sa.Column("connection_id", database.Id, nullable=False),
@@ -804,9 +860,11 @@ def upgrade() -> None:
         sa.Column("soft", sa.Boolean(), nullable=False),
         sa.Column("open", sa.Boolean(), nullable=False),
         sa.Column("fulfilment_id", database.Id, nullable=True),
+        sa.Column("contract_id", database.Id, nullable=True),
         sa.Column("expires_at", database.Utc(), nullable=True),
         sa.CheckConstraint("(order_id is null) <> (ref is null)", name=op.f("ck_claims_subject")),
         sa.CheckConstraint("asked >= 0 and backed >= 0 and shipped >= 0", name=op.f("ck_claims_units")),
+        sa.ForeignKeyConstraint(["contract_id"], ["contracts.id"], name=op.f("fk_claims_contract_id")),
         sa.ForeignKeyConstraint(["fulfilment_id"], ["fulfilments.id"], name=op.f("fk_claims_fulfilment_id")),
         sa.ForeignKeyConstraint(["line_id"], ["order_lines.id"], name=op.f("fk_claims_line_id")),
         sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_claims_order_id")),
@@ -814,6 +872,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_claims")),
     )
     op.create_index(op.f("ix_claims_cell_id"), "claims", ["cell_id"], unique=False)
+    op.create_index(
+        "ix_claims_contract_id",
+        "claims",
+        ["contract_id"],
+        unique=False,
+        sqlite_where=sa.text("contract_id is not null"),
+        postgresql_where=sa.text("contract_id is not null"),
+    )
     op.create_index(
         "ix_claims_expires",
         "claims",
@@ -985,6 +1051,28 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_serial_facts_fulfilment_id"), "serial_facts", ["fulfilment_id"], unique=False)
     op.create_index("ix_serial_facts_serial", "serial_facts", ["serial", "item_id"], unique=False)
+    op.create_table(
+        "settlement_lines",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("contract_id", database.Id, nullable=False),
+        sa.Column("item_id", database.Id, nullable=False),
+        sa.Column("order_id", database.Id, nullable=True),
+        sa.Column("line_id", database.Id, nullable=True),
+        sa.Column("cause", sa.String(length=200), nullable=False),
+        sa.Column("units", database.Id, server_default="0", nullable=False),
+        sa.Column("price_minor", database.Id, server_default="0", nullable=False),
+        sa.Column("amount_minor", database.Id, server_default="0", nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("recorded_at", database.Utc(), nullable=False),
+        sa.ForeignKeyConstraint(["contract_id"], ["contracts.id"], name=op.f("fk_settlement_lines_contract_id")),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_settlement_lines_item_id")),
+        sa.ForeignKeyConstraint(["line_id"], ["order_lines.id"], name=op.f("fk_settlement_lines_line_id")),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_settlement_lines_order_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_settlement_lines")),
+    )
+    op.create_index(op.f("ix_settlement_lines_contract_id"), "settlement_lines", ["contract_id"], unique=False)
+    op.create_index(op.f("ix_settlement_lines_line_id"), "settlement_lines", ["line_id"], unique=False)
+    op.create_index("ix_settlement_lines_recorded_at", "settlement_lines", ["recorded_at"], unique=False)
     op.create_table(
         "title_transfers",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),

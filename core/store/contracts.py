@@ -1,0 +1,111 @@
+"""What merchants may sell of other owners' goods, and how much of it is left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, or_, select, update
+
+from core.errors import Broken
+from core.rules.decide import Rights, Source
+from core.store import tables as t
+from core.store.database import any_of
+from core.store.store import Transaction
+
+if TYPE_CHECKING:
+    from core.store.ledger import Right
+
+Row = Mapping[str, Any]
+
+
+def sources(
+    tx: Transaction, merchants: Iterable[int], items: Iterable[int]
+) -> dict[tuple[int, int], tuple[Source, ...]]:
+    """(merchant, item) → whose goods it may sell of it besides its own, by contracts that stand now, oldest first."""
+    who, what = sorted(set(merchants)), sorted(set(items))
+    if not who or not what:
+        return {}
+    c, ci = t.contracts.c, t.contract_items.c
+    query = select(c.id, c.owner_id, c.beneficiary_id, ci.item_id).join(t.contract_items, ci.contract_id == c.id)
+    query = query.where(stands(tx), any_of(tx.conn, c.beneficiary_id, who), any_of(tx.conn, ci.item_id, what))
+    found: dict[tuple[int, int], tuple[Source, ...]] = {}
+    for row in tx.rows(query.order_by(c.id)):
+        key = (row["beneficiary_id"], row["item_id"])
+        found[key] = (*found.get(key, ()), Source(row["owner_id"], row["id"]))
+    return found
+
+
+def stands(tx: Transaction) -> Any:
+    """Whether new claims may be made under a contract now."""
+    c = t.contracts.c
+    begun = and_(c.ended_at.is_(None), c.valid_from <= tx.now)
+    return and_(begun, or_(c.valid_until.is_(None), c.valid_until > tx.now))
+
+
+def rights(tx: Transaction, contracts: Collection[int], items: Collection[int]) -> Rights:
+    """(contract, item) → units that may still be sold: the allowance, or what is unused of a share of the owner's."""
+    if not contracts:
+        return {}
+    ci, c = t.contract_items.c, t.contracts.c
+    query = select(t.contract_items, c.owner_id).join(t.contracts, c.id == ci.contract_id)
+    query = query.where(any_of(tx.conn, ci.contract_id, sorted(contracts)), any_of(tx.conn, ci.item_id, sorted(items)))
+    rows = tx.rows(query)
+    shares = [row for row in rows if row["percent"] is not None]
+    free, held = (_free(tx, shares), drawn(tx, {row["contract_id"] for row in shares})) if shares else ({}, Counter())
+    return {
+        (row["contract_id"], row["item_id"]): row["allowance"]
+        if row["percent"] is None
+        else _share(row, free, held[row["contract_id"], row["item_id"]])
+        for row in rows
+    }
+
+
+def _share(row: Row, free: Mapping[tuple[int, int], int], held: int) -> int:
+    there = free.get((row["owner_id"], row["item_id"]), 0)
+    return max(0, int(row["percent"]) * (there + held) // 100 - held)
+
+
+def _free(tx: Transaction, shares: Sequence[Row]) -> dict[tuple[int, int], int]:
+    """(owner, item) → good units that may be promised, in all warehouses together."""
+    ce = t.cells.c
+    query = select(ce.owner_id, ce.item_id, ce.free, ce.suspense).where(
+        any_of(tx.conn, ce.item_id, sorted({row["item_id"] for row in shares})), ce.condition == "ZP"
+    )
+    found: dict[tuple[int, int], int] = Counter()
+    for cell in tx.rows(query):
+        found[cell["owner_id"], cell["item_id"]] += max(0, cell["free"] + min(0, cell["suspense"]))
+    return found
+
+
+def drawn(tx: Transaction, contracts: Collection[int]) -> Counter[tuple[int, int]]:
+    """(contract, item) → units that open claims hold under it."""
+    cl, ce = t.claims.c, t.cells.c
+    query = select(cl.contract_id, ce.item_id, func.sum(cl.backed).label("n")).join(t.cells, ce.id == cl.cell_id)
+    named = any_of(tx.conn, cl.contract_id, sorted(contracts))
+    rows = tx.rows(query.where(named, cl.open.is_(True)).group_by(cl.contract_id, ce.item_id))
+    return Counter({(row["contract_id"], row["item_id"]): int(row["n"]) for row in rows})
+
+
+def write(tx: Transaction, journal_id: int, moved: Sequence[Right]) -> None:
+    """Write rights that moved with a journal, and what is left of them. Raises Broken where they do not add up to 0."""
+    sums: dict[tuple[int, int, str], int] = Counter()
+    for contract, item, account, units in moved:
+        sums[contract, item, account] += units
+    for contract, item in sorted({key[:2] for key in sums}):
+        mine = {account: sums.get((contract, item, account), 0) for account in ("granted", "allowance", "used")}
+        if sum(mine.values()):
+            raise Broken(f"rights of contract {contract} on item {item} are not balanced: {mine}")
+        tx.add(
+            t.right_entries,
+            [
+                {"journal_id": journal_id, "contract_id": contract, "item_id": item, "account": account, "quantity": n}
+                for account, n in mine.items()
+                if n
+            ],
+        )
+        ci = t.contract_items.c
+        change = {"allowance": ci.allowance + mine["allowance"], "used": ci.used + mine["used"]}
+        here = (ci.contract_id == contract) & (ci.item_id == item)
+        tx.conn.execute(update(t.contract_items).where(here).values(**change))

@@ -1,0 +1,106 @@
+"""Sharing contracts as people and callers make them: codes and SKUs become what the funnel decides."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field, StrictInt
+
+from core.errors import Unfit, Unmatched, YipanError
+from core.flow.make_contract import Answer, Contract, EndContract, MakeContract, Shared
+from core.model.base import Currency
+from core.store import tables as t
+from core.store.scope import Scope
+from core.store.store import Transaction, one
+from hub.locks import Moment
+from hub.onboard.form import Code, Form, Ref, note
+from hub.onboard.goods import item_id
+from hub.transfers import LINES, Number, owner_of
+
+Units = Annotated[StrictInt, Field(ge=1, le=10**9)]
+Percent = Annotated[StrictInt, Field(ge=1, le=100)]
+Price = Annotated[StrictInt, Field(ge=0, le=10**9)]
+
+
+class SharedItem(Form):
+    """What may be sold of an item: base units, or a percentage of what the owner has. price_minor: per base unit.
+
+    currency: where it is said, it has to be the contract's.
+    """
+
+    sku: Ref
+    units: Units | None = None
+    percent: Percent | None = None
+    price_minor: Price = 0
+    currency: Currency | None = None
+
+
+class NewContract(Form):
+    """An owner lets a merchant sell its goods. ref: the owner's own number of it: said again, it stands.
+
+    owner: where the key does not say. quota: open (what was shipped may be sold again) or lifetime. title_passes:
+    at_ship (the merchant owes the price of what it ships) or never (it gets a fee of that). from: null is now; until:
+    null is until somebody ends it.
+    """
+
+    ref: Number
+    owner: Code | None = None
+    beneficiary: Code
+    quota: Literal["open", "lifetime"] = "open"
+    title_passes: Literal["at_ship", "never"] = "at_ship"
+    currency: Currency
+    items: Annotated[tuple[SharedItem, ...], Field(min_length=1, max_length=LINES)]
+    from_: Annotated[Moment | None, Field(alias="from")] = None
+    until: Moment | None = None
+
+
+class Asked(NamedTuple):
+    """What the funnel is asked."""
+
+    command: MakeContract
+    beneficiary: str
+
+
+def asked(tx: Transaction, scope: Scope, new: NewContract) -> Asked:
+    """What the funnel is asked. Raises Unmatched for a merchant or item there is not, Unfit for another currency."""
+    owner = owner_of(tx, scope, new.owner)
+    to = one(tx, t.merchants, code=new.beneficiary)
+    if to is None:
+        raise Unmatched("merchant", new.beneficiary, f"there is no merchant {new.beneficiary!r}: name who shall sell")
+    if other := next((i for i in new.items if i.currency not in (None, new.currency)), None):
+        raise Unfit(f"{other.sku} is priced in {other.currency} and the contract in {new.currency}: say one currency")
+    items = tuple(
+        Shared(item_id(tx, scope, owner["code"], item.sku), item.units, item.percent, item.price_minor)
+        for item in new.items
+    )
+    terms = (new.currency, scope.actor, new.quota, new.title_passes)
+    command = MakeContract(owner["id"], new.ref, to["id"], items, *terms, new.from_, new.until)
+    return Asked(command, new.beneficiary)
+
+
+def made(tx: Transaction, scope: Scope, wanted: Asked, answer: Answer) -> Contract:
+    """The contract, written into the audit log. Raises what was answered instead."""
+    contract = stands(answer)
+    if not contract.repeated:
+        note(tx, scope, "contract made", contract.ref, beneficiary=wanted.beneficiary)
+    return contract
+
+
+def ending(tx: Transaction, scope: Scope, ref: str, owner: str | None) -> EndContract:
+    """What the funnel is asked to end."""
+    return EndContract(owner_of(tx, scope, owner)["id"], ref, scope.actor)
+
+
+def ended(tx: Transaction, scope: Scope, answer: Answer) -> Contract:
+    """The contract, its end written into the audit log. Raises what was answered instead."""
+    contract = stands(answer)
+    if not contract.repeated:
+        note(tx, scope, "contract ended", contract.ref)
+    return contract
+
+
+def stands(answer: Answer) -> Contract:
+    """The contract. Raises what was answered instead."""
+    if isinstance(answer, YipanError):
+        raise answer
+    return answer

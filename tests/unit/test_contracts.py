@@ -1,0 +1,379 @@
+"""Sharing contracts: whose goods a sale takes, how far rights go, what is owed, and what the books say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, func, select
+
+from core.errors import OutOfStock, Refused, Unfit, Unmatched
+from core.flow import make_contract, saleable
+from core.flow.journeys import decide
+from core.flow.make_contract import EndContract, MakeContract, Shared
+from core.flow.reserve_stock import Release, Reserve, Subject
+from core.flow.transfer_title import TransferTitle
+from core.rules.decide import Request, Source, Want
+from core.rules.decide import decide as admit
+from core.store import contracts
+from core.store import tables as t
+from tests.worlds import MONDAY, Clock, World, closed, order, store, unpaid, world
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[World]:
+    clock = Clock()
+    with store(tmp_path, clock=clock) as it:
+        yield bare(world(it, clock))
+
+
+def bare(hub: World) -> World:
+    """Ten of alpha's pens lie in the east; no contract lets beta sell them."""
+    hub.store.write(lambda tx: [tx.conn.execute(delete(table)) for table in (t.contract_items, t.contracts)])
+    hub.counts("pen", 10)
+    return hub
+
+
+def lets(hub: World, ref: str = "C9", **more: Any) -> Any:
+    """alpha lets beta sell pens: units or percent of them, at 300 a pen."""
+    quota = {name: more.pop(name) for name in ("units", "percent") if name in more} or {"units": 6}
+    items = more.pop("items", (Shared(hub.pen, price_minor=300, **quota),))
+    sides = {"owner_id": hub.alpha, "beneficiary_id": hub.beta, "currency": "CNY", "who": "anna", **more}
+    return hub.store.write(lambda tx: decide(tx, [MakeContract(ref=ref, items=items, **sides)]))[0]
+
+
+def ends(hub: World, ref: str = "C9") -> Any:
+    return hub.store.write(lambda tx: decide(tx, [EndContract(hub.alpha, ref, "anna")]))[0]
+
+
+def sells(hub: World, ref: str, units: int, make: Any = order, **more: Any) -> None:
+    """beta's shop tells an order of alpha's pens."""
+    assert hub.takes(make(ref, ("pen", units), **more), at=hub.beta_shop) == ["done"]
+
+
+def rights(hub: World) -> tuple[int, int]:
+    """(allowance, used) of the contract's pens."""
+    row = hub.rows(select(t.contract_items))[-1]
+    return row["allowance"], row["used"]
+
+
+def owed(hub: World) -> list[tuple[int, int]]:
+    """(units, amount) of every settlement line."""
+    s = t.settlement_lines.c
+    return [(r["units"], r["amount_minor"]) for r in hub.rows(select(s.units, s.amount_minor).order_by(s.id))]
+
+
+def shows(hub: World) -> int:
+    """Pens beta's shop may show."""
+    with hub.store.read() as tx:
+        row = tx.row(select(t.listings).where(t.listings.c.connection_id == hub.beta_shop))
+        assert row
+        return saleable.targets(tx, [row])[row["id"]]
+
+
+def free(hub: World) -> int:
+    return hub.cell(hub.pen).get("free", 0)
+
+
+def test_without_a_contract_anothers_goods_are_neither_shown_nor_promised(hub: World) -> None:
+    assert shows(hub) == 0
+    sells(hub, "B1", 2)
+    assert hub.claims("B1") == [(2, 0)]
+    assert free(hub) == 10
+
+
+def test_a_sale_of_2_takes_alphas_units_and_2_of_6_rights_in_one_journal(hub: World) -> None:
+    lets(hub, units=6)
+    assert shows(hub) == 6
+    sells(hub, "B1", 2)
+    assert (free(hub), rights(hub), shows(hub)) == (8, (4, 2), 4)
+    r, j = t.right_entries.c, t.journals.c
+    query = select(j.kind, r.account, r.quantity).join(t.journals, j.id == r.journal_id).where(j.kind == "reserve")
+    assert sorted(tuple(row.values()) for row in hub.rows(query)) == [
+        ("reserve", "allowance", -2),
+        ("reserve", "used", 2),
+    ]
+    assert owed(hub) == []
+    assert hub.audit() == []
+
+
+def test_more_than_the_rights_is_backed_as_far_as_they_go(hub: World) -> None:
+    lets(hub, units=3)
+    sells(hub, "B1", 5)
+    assert (hub.claims("B1"), free(hub), rights(hub)) == ([(5, 3)], 7, (0, 3))
+    assert hub.audit() == []
+
+
+def test_what_leaves_is_owed_for_and_an_open_quota_may_be_sold_again(hub: World) -> None:
+    lets(hub, units=6)
+    sells(hub, "B1", 2)
+    hub.confirms(hub.releases("B1"), ("pen", 2))
+    assert (owed(hub), rights(hub), shows(hub)) == ([(2, 600)], (6, 0), 6)
+    assert hub.audit() == []
+
+
+def test_a_lifetime_quota_is_used_up_by_what_leaves(hub: World) -> None:
+    lets(hub, units=6, quota="lifetime")
+    sells(hub, "B1", 2)
+    hub.confirms(hub.releases("B1"), ("pen", 2))
+    assert (owed(hub), rights(hub), shows(hub)) == ([(2, 600)], (4, 2), 4)
+    assert hub.audit() == []
+
+
+def test_what_is_called_off_gives_units_and_rights_back_though_the_contract_has_ended(hub: World) -> None:
+    lets(hub, units=6)
+    sells(hub, "B1", 2, unpaid)
+    ends(hub)
+    assert (rights(hub), shows(hub)) == ((4, 2), 0)
+    sells(hub, "B1", 2, closed)
+    assert (free(hub), rights(hub), shows(hub)) == (10, (6, 0), 0)
+    assert hub.audit() == []
+
+
+def test_what_comes_back_is_alphas_again_and_owed_no_more(hub: World) -> None:
+    lets(hub, units=6)
+    sells(hub, "B1", 3)
+    hub.confirms(hub.releases("B1"), ("pen", 3))
+    assert free(hub) == 7
+    hub.takes_back("R1", ("pen", 2), order="B1")
+    assert (free(hub), owed(hub)) == (9, [(3, 900), (-2, -600)])
+    hub.takes_back("R2", ("pen", 5), order="B1")
+    assert owed(hub) == [(3, 900), (-2, -600), (-1, -300)]
+    assert hub.audit() == []
+
+
+def test_over_shipped_units_are_booked_and_owed_and_take_what_is_left_of_a_lifetime_quota(hub: World) -> None:
+    lets(hub, units=3, quota="lifetime")
+    sells(hub, "B1", 2)
+    hub.confirms(hub.releases("B1"), ("pen", 5))
+    assert (owed(hub), rights(hub), free(hub)) == ([(5, 1500)], (0, 3), 5)
+    assert hub.audit() == []
+
+
+def test_betas_own_units_go_first_and_alphas_fill_up(hub: World) -> None:
+    keeper = {"owner_id": hub.beta, "warehouse_id": hub.east, "code": "ALPHA"}
+    hub.store.write(lambda tx: tx.add(t.keepers, [keeper]))
+    given = TransferTitle(hub.alpha, hub.beta, hub.east, "T1", ((hub.pen, "ZP", 2),), "anna")
+    hub.store.write(lambda tx: decide(tx, [given]))
+    assert shows(hub) == 2
+    lets(hub, units=6)
+    assert shows(hub) == 8
+    sells(hub, "B1", 5)
+    c, ce = t.claims.c, t.cells.c
+    query = select(ce.owner_id, c.backed).join(t.cells, ce.id == c.cell_id).order_by(c.id)
+    assert [tuple(row.values()) for row in hub.rows(query)] == [(hub.beta, 2), (hub.alpha, 3)]
+    assert rights(hub) == (3, 3)
+    hub.confirms(hub.releases("B1"), ("pen", 5))
+    assert hub.audit() == []
+
+
+def test_a_share_of_50_percent_counts_what_is_sold_under_it(hub: World) -> None:
+    lets(hub, percent=50)
+    assert shows(hub) == 5
+    sells(hub, "B1", 3, unpaid)
+    assert shows(hub) == 2
+    sells(hub, "B2", 4, unpaid)
+    assert hub.claims("B2") == [(4, 2)]
+    hub.takes(order("A1", ("pen", 3)))
+    assert shows(hub) == 0
+    assert hub.audit() == []
+
+
+def test_an_agency_passes_no_title_and_owes_a_fee_line(hub: World) -> None:
+    lets(hub, title_passes="never")
+    sells(hub, "B1", 2)
+    hub.confirms(hub.releases("B1"), ("pen", 2))
+    assert owed(hub) == [(2, 600)]
+
+
+def test_a_contract_begins_and_ends_by_the_clock_and_shops_are_told(hub: World) -> None:
+    assert hub.clock
+    hub.decides("resource")
+    sells(hub, "B1", 2, unpaid)
+    lets(hub, begins=MONDAY + timedelta(minutes=10), ends=MONDAY + timedelta(minutes=20))
+    assert (shows(hub), hub.claims("B1")) == (0, [(2, 0)])
+    hub.store.write(lambda tx: tx.conn.execute(delete(t.marks)))
+    hub.clock.wait(601)
+    with hub.store.read() as tx:
+        assert make_contract.any_due(tx)
+    hub.store.write(make_contract.turn)
+    assert (shows(hub), hub.claims("B1")) == (4, [(2, 2)])
+    assert hub.rows(select(t.marks))
+    hub.clock.wait(600)
+    hub.store.write(make_contract.turn)
+    assert (shows(hub), hub.claims("B1"), rights(hub)) == (0, [(2, 2)], (4, 2))
+    with hub.store.read() as tx:
+        assert not make_contract.any_due(tx)
+    assert hub.audit() == []
+
+
+def test_a_waiting_order_is_topped_up_within_its_rights(hub: World) -> None:
+    hub.decides("wait")
+    lets(hub, units=3)
+    hub.counts("pen", -9)
+    sells(hub, "B1", 5, unpaid)
+    assert hub.claims("B1") == [(5, 1)]
+    hub.counts("pen", 9)
+    assert (hub.claims("B1"), rights(hub)) == ([(5, 3)], (0, 3))
+    assert hub.audit() == []
+
+
+def test_promises_that_are_taken_back_give_their_rights_back(hub: World) -> None:
+    hub.decides("ask", unback="newest")
+    lets(hub)
+    sells(hub, "B1", 4, unpaid)
+    hub.counts("pen", -8)
+    assert (hub.claims("B1"), rights(hub)) == ([(4, 2)], (4, 2))
+    assert hub.audit() == []
+
+
+def test_an_order_that_moves_to_another_warehouse_keeps_its_rights(hub: World) -> None:
+    hub.decides("resource")
+    hub.store.write(lambda tx: tx.add(t.pools, [{"connection_id": hub.beta_shop, "warehouse_id": hub.west, "rank": 1}]))
+    lets(hub)
+    hub.counts("pen", -8)
+    sells(hub, "B1", 4, unpaid)
+    assert hub.claims("B1") == [(4, 2)]
+    hub.counts("pen", 5, "west")
+    assert (hub.claims("B1"), rights(hub)) == ([(4, 4)], (2, 4))
+    assert hub.audit() == []
+
+
+def test_a_caller_reserves_under_a_contract_and_gives_it_back(hub: World) -> None:
+    ident = lets(hub, units=3).id
+
+    def asks(ref: str, units: int) -> Any:
+        want = Want(0, hub.beta, hub.pen, units, None, (Source(hub.alpha, ident),))
+        asked = Reserve(Subject(hub.beta, "api", ref), (want,), (hub.east,))
+        return hub.store.write(lambda tx: decide(tx, [asked]))[0]
+
+    assert isinstance(asks("R1", 4), OutOfStock)
+    assert asks("R2", 2).state == "reserved"
+    assert (rights(hub), free(hub)) == ((1, 2), 8)
+    hub.store.write(lambda tx: decide(tx, [Release(Subject(hub.beta, "api", "R2"))]))
+    assert (rights(hub), free(hub)) == ((3, 0), 10)
+    assert hub.audit() == []
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"percent": 101}, "101 % of an item cannot be shared"),
+        ({"percent": 0}, "cannot be shared"),
+        ({"units": 0}, "is no number of units"),
+        ({"units": 5, "percent": 5}, "and not both"),
+        ({"items": ()}, "at least one item"),
+        ({"begins": MONDAY, "ends": MONDAY - timedelta(days=1)}, "turn the days round"),
+        ({"ends": MONDAY - timedelta(days=1)}, "turn the days round"),
+        ({"quota": "weekly"}, "quota is one of"),
+        ({"title_passes": "at_reserve"}, "at_reserve is not built"),
+    ],
+)
+def test_terms_that_make_no_contract_are_named_and_nothing_is_written(
+    hub: World, more: dict[str, Any], why: str
+) -> None:
+    answer = lets(hub, **more)
+    assert isinstance(answer, Unfit)
+    assert why in answer.message
+    assert hub.rows(select(t.contracts.c.id)) == []
+
+
+def test_with_oneself_or_in_a_circle_there_is_no_contract(hub: World) -> None:
+    assert isinstance(lets(hub, beneficiary_id=hub.alpha), Unfit)
+    lets(hub)
+    back = lets(hub, "C10", owner_id=hub.beta, beneficiary_id=hub.alpha)
+    assert isinstance(back, Refused)
+    assert "come back to their owner by C9" in back.message
+    ends(hub)
+    assert lets(hub, "C10", owner_id=hub.beta, beneficiary_id=hub.alpha).ref == "C10"
+
+
+def test_said_again_it_stands_and_with_other_terms_it_is_refused(hub: World) -> None:
+    first = lets(hub)
+    assert lets(hub) == first._replace(repeated=True)
+    assert isinstance(lets(hub, units=7), Refused)
+    assert isinstance(ends(hub, "C77"), Unmatched)
+    assert (ends(hub).repeated, ends(hub).repeated) == (False, True)
+
+
+def test_the_audit_finds_rights_that_were_changed_by_hand(hub: World) -> None:
+    lets(hub)
+    hub.store.write(lambda tx: tx.conn.execute(t.contract_items.update().values(allowance=5, used=1)))
+    found = "\n".join(hub.audit())
+    assert "allowance is 5, its entries say 6" in found
+    assert "1 are used, its claims hold 0" in found
+
+
+few = st.integers(0, 9)
+
+
+@given(own=few, theirs=few, right=few, west=few, wanted=st.lists(st.integers(1, 6), min_size=1, max_size=3))
+def test_admission_gives_own_units_first_and_never_more_than_units_or_rights(
+    own: int, theirs: int, right: int, west: int, wanted: list[int]
+) -> None:
+    there = {(1, 5, 8): own, (2, 5, 8): theirs, (2, 5, 9): west}
+    wants = [Want(n, 1, 5, units, None, (Source(2, 7),)) for n, units in enumerate(wanted)]
+    (parts,) = admit(there, [Request(wants, (8, 9))], {(7, 5): right})
+    for key, units in there.items():
+        assert sum(p.backed for p in parts if (p.owner_id, p.item_id, p.warehouse_id) == key) <= units
+    lent = sum(p.backed for p in parts if p.contract_id == 7)
+    assert lent <= right
+    for n, units in enumerate(wanted):
+        assert sum(p.asked for p in parts if p.line == n) == units
+    if sum(wanted) <= own + min(right, theirs + west):
+        assert all(p.asked == p.backed for p in parts)
+    assert all((p.owner_id == 2) == (p.contract_id == 7) for p in parts)
+
+
+acts = st.tuples(
+    st.sampled_from(["sell", "cancel", "ship", "return", "alpha", "count", "end", "new"]), st.integers(1, 6)
+)
+
+
+@settings(max_examples=60)
+@given(story=st.lists(acts, max_size=14), quota=st.sampled_from(["open", "lifetime", "percent"]))
+def test_whatever_happens_goods_rights_and_debts_add_up(
+    tmp_path_factory: pytest.TempPathFactory, story: list[tuple[str, int]], quota: str
+) -> None:
+    terms: dict[str, Any] = {"percent": 60} if quota == "percent" else {"units": 7, "quota": quota}
+    with store(tmp_path_factory.mktemp("hub"), clock=Clock()) as it:
+        hub = bare(world(it, Clock(), "wait"))
+        lets(hub, **terms)
+        there, sold = 10, 0
+        for n, (act, units) in enumerate(story):
+            refs = [f"B{k}" for k in range(sold)]
+            if act == "sell":
+                sells(hub, f"B{sold}", units)
+                sold += 1
+            elif act == "alpha":
+                hub.takes(unpaid(f"A{n}", ("pen", units)))
+            elif act == "count":
+                there += units - 3
+                hub.counts("pen", units - 3)
+            elif act == "end":
+                ends(hub)
+            elif act == "new":
+                lets(hub, f"N{n}", **terms)
+            elif refs and act == "cancel":
+                sells(hub, refs[units % sold], 1, closed)
+            elif refs and act == "ship":
+                told = [f for ref in refs for f in hub.fulfilments(ref)]
+                for fulfilment in told[:1]:
+                    hub.releases(refs[0])
+                    hub.confirms(fulfilment["ref"], ("pen", units), final=bool(units % 2))
+                    there -= units
+            elif refs and act == "return":
+                hub.takes_back(f"R{n}", ("pen", units), order=refs[0])
+                there += units
+        cell = hub.row(t.cells, owner_id=hub.alpha, item_id=hub.pen, warehouse_id=hub.east, condition="ZP")
+        assert sum(cell[a] for a in ("free", "reserved", "held", "suspense")) == there
+        assert all(row["allowance"] >= 0 for row in hub.rows(select(t.contract_items)))
+        assert hub.rows(select(func.coalesce(func.sum(t.right_entries.c.quantity), 0).label("n")))[0]["n"] == 0
+        assert [b for b in hub.audit() if "in suspense" not in b] == []
+        with hub.store.read() as tx:
+            assert contracts.sources(tx, [hub.beta], [hub.pen]) is not None
