@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from sqlalchemy import ColumnElement, Table, func, select
+from sqlalchemy import ColumnElement, Select, Table, func, select
 from starlette.responses import JSONResponse, Response
 
 from core.store import tables as t
@@ -69,6 +69,12 @@ def _families(tx: Transaction) -> list[GaugeMetricFamily]:
         _gauge(
             "yipan_tally", "Counted things by name", "name", {r["name"]: r["n"] for r in tx.rows(select(t.tallies))}
         ),
+        _gauge(
+            "yipan_oversold_units",
+            "Units shops sold beyond what the pool could back, by cause",
+            "cause",
+            {row["cause"]: int(row["n"]) for row in tx.rows(_oversold())},
+        ),
         _gauge("yipan_marks", "What moved and shops have not been told of", "", {"": rows_in(tx, t.marks)}),
         _gauge(
             "yipan_worklist_open",
@@ -78,6 +84,11 @@ def _families(tx: Transaction) -> list[GaugeMetricFamily]:
         ),
     ]
     return families
+
+
+def _oversold() -> Select[Any]:
+    k = t.oversold.c
+    return select(k.cause, func.sum(k.units).label("n")).group_by(k.cause)
 
 
 def open_rows(tx: Transaction, table: Table, states: Sequence[str]) -> dict[str, int]:

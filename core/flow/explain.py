@@ -16,7 +16,7 @@ from core.store.causes import Cause, resolve
 from core.store.database import Id, any_of
 from core.store.locks import KINDS
 from core.store.scope import Scope
-from core.store.store import Transaction, one
+from core.store.store import Transaction, many, one
 
 NEWEST = 20
 Row = Mapping[str, Any]
@@ -158,8 +158,8 @@ def _seen(entries: Sequence[Row]) -> Row:
 def explain_order(tx: Transaction, scope: Scope, order_id: int) -> dict[str, Any]:
     """An order, and in time order all that happened to it: {at, what, words, detail} each.
 
-    what: order, document, journal, claim, fulfilment, substitute, serial, parcel, return, tracking, intent or event.
-    Raises Unmatched, whether it is another's or not there.
+    what: order, document, journal, claim, oversold, fulfilment, substitute, serial, parcel, return, tracking, intent
+    or event. Raises Unmatched, whether it is another's or not there.
     """
     o, c = t.orders.c, t.connections.c
     names = [o[n] for n in ("id", "connection_id", "ref", "state", "status", "version", "created_at", "placed_at")]
@@ -189,7 +189,7 @@ Said = tuple[int, datetime | None, str, str, Row]
 def _all(tx: Transaction, scope: Scope, order: Row) -> list[Said]:
     ident = order["id"]
     fulfilments, parcels = facts.fulfilments(tx, ident), facts.parcels(tx, ident)
-    returns = facts.returns(tx, ident)
+    returns, oversold = facts.returns(tx, ident), facts.ordered(many(tx, t.oversold, "order_id", [ident]))
     documents = facts.documents(tx, order, fulfilments, parcels, returns)
     causes = [
         f"order:{ident}",
@@ -201,6 +201,10 @@ def _all(tx: Transaction, scope: Scope, order: Row) -> list[Said]:
         *(_said(d, "received_at", "document", _document(d)) for d in documents),
         *(_said(j, "recorded_at", "journal", _journal(j)) for j in _caused(tx, scope, ident, causes)),
         *(_said(c, "", "claim", _wants(c)) for c in facts.claims(tx, ident)),
+        *(
+            _said(s, "recorded_at", "oversold", f"{s['units']} more than could be backed: {s['cause']}")
+            for s in oversold
+        ),
         *(_said(f, "created_at", "fulfilment", _fulfilment(f)) for f in fulfilments),
         *(_said(s, "", "substitute", _instead(s)) for s in facts.sent_instead(tx, fulfilments)),
         *(_said(s, "recorded_at", "serial", f"{s['sku']} {s['serial']} left") for s in facts.serials(tx, fulfilments)),

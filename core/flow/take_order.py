@@ -19,6 +19,7 @@ from core.flow import (
     draw_locked,
     follow_reservation,
     keep_promises,
+    note_oversold,
     release_order,
     sell_kits,
     use_rights,
@@ -55,6 +56,8 @@ class Draft:
     drawn: list[dict[str, Any]] = field(default_factory=list)
     """Those of its claims that are new and on units locks kept for its shop."""
     wants: list[Want] = field(default_factory=list)
+    short: dict[int, int] = field(default_factory=dict)
+    """Line → units of it that nothing backed."""
 
 
 def take_orders(tx: Transaction, batch: Sequence[Spoken]) -> None:
@@ -94,6 +97,7 @@ def _book(
     _follow(tx, ledger, drafts)
     draw_locked.draw(tx, ledger, [d for d in drafts if d.wants])
     back(tx, ledger, [d for d in drafts if d.wants])
+    note_oversold.note(tx, [d for d in drafts if d.short])
     tx.add(t.claims, [claim for d in drafts for claim in d.drawn])
     for draft in drafts:
         cancel_order.give_back(tx, ledger, draft.row, list(draft.lines.values()), draft.claims)
@@ -128,6 +132,7 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     balances = {key[:3]: cell.promisable for key in keys if (cell := ledger.found(key))}
     claims = []
     for draft, parts in zip(drafts, decide(balances, requests, _rights(tx, requests)), strict=True):
+        draft.short = note_oversold.short_units(parts)
         mine = [_claim(tx, ledger, draft, part) for part in parts]
         entries = [e for part in parts for e in _reserve(ledger, part)]
         for part in parts:

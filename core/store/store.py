@@ -23,6 +23,11 @@ BEGINNING_MS = 1_704_067_200_000  # 2024-01-01
 SLOTS = 4096
 
 
+def since(at: datetime) -> int:
+    """The first identifier of that moment: what was made later has a greater one."""
+    return max(0, int(at.timestamp() * 1000) - BEGINNING_MS) << 22
+
+
 class Ids:
     """63-bit identifiers that sort with time: 41 bits of milliseconds, 12 of process slot, 10 of sequence."""
 

@@ -904,6 +904,24 @@ comparisons = _table(
 first_id: the comparison since which the source has shown the same residual, itself at first. state: agrees, reported
 (its source is no authority there), waits, asked, dismissed or booked.
 """
+oversold = _table(
+    "oversold",
+    _id(),
+    _to("orders", index=True),
+    Column("line_id", Id, nullable=False),
+    _to("listings"),
+    _to("connections"),
+    _to("merchants"),
+    _to("items"),
+    _units("units"),
+    _text("cause", size=20),
+    Column("evidence", Json, nullable=False),
+    _when("placed_at"),
+    _when("recorded_at"),
+    CheckConstraint("units > 0", name="units"),
+    Index("ix_oversold_recorded", "merchant_id", "recorded_at"),
+)
+"""Base units a shop sold beyond what the pool could back when it was heard, and what was known then."""
 showings = _table(
     "showings",
     Column("listing_id", Id, ForeignKey("listings.id"), primary_key=True),

@@ -74,6 +74,7 @@ PAGES = (
     "/locks",
     "/title-transfers",
     "/contracts",
+    "/oversold",
     "/reconcile",
     "/parked",
     "/connections",

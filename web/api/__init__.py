@@ -14,6 +14,7 @@ from web.api import (
     holds,
     locks,
     orders,
+    oversold,
     parked,
     parties,
     reconcile,
@@ -26,5 +27,18 @@ from web.api import (
 
 def routers() -> list[APIRouter]:
     """All doors of the API."""
-    stock = (goods, assemblies, holds, locks, serials, reservations, transfers, titles, contracts, counts, reconcile)
+    stock = (
+        goods,
+        assemblies,
+        holds,
+        locks,
+        serials,
+        reservations,
+        transfers,
+        titles,
+        contracts,
+        counts,
+        oversold,
+        reconcile,
+    )
     return [m.router for m in (parties, connections, *stock, orders, parked, access)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, select
 
 from core.flow.audit_ledger import overcommitted_units
 from core.store import tables as t
@@ -13,6 +13,7 @@ from core.store.outbox import OPEN
 from core.store.scope import Scope
 from core.store.store import Transaction
 from web.health import INBOX_OPEN, count_by, open_rows, rows_in
+from web.reads.oversold import paid
 from web.reads.stock import totals
 
 DAYS = 7
@@ -48,11 +49,9 @@ def _of_the_hub(tx: Transaction) -> dict[str, Any]:
 
 def oversold(tx: Transaction) -> int:
     """Units of paid orders that shops sold beyond what the pool could back, whatever became of the orders since."""
-    o, li, f = t.orders.c, t.order_lines.c, t.fulfilments.c
-    released = select(f.order_id).where(f.state != "cancelled")
-    short = and_(o.paid_at.is_not(None), or_(o.state == "short", and_(o.state == "cancelled", o.id.not_in(released))))
-    query = select(func.coalesce(func.sum(li.ordered - li.shipped), 0)).join(t.orders, o.id == li.order_id)
-    return int(tx.conn.execute(query.where(short, li.bears_stock.is_(True))).scalar_one())
+    o, k = t.orders.c, t.oversold.c
+    query = select(func.coalesce(func.sum(k.units), 0)).join(t.orders, o.id == k.order_id)
+    return int(tx.conn.execute(query.where(paid())).scalar_one())
 
 
 def shipped_by_day(tx: Transaction, scope: Scope) -> list[tuple[datetime, int]]:

@@ -756,6 +756,30 @@ def upgrade() -> None:
     op.create_index(op.f("ix_order_lines_listing_id"), "order_lines", ["listing_id"], unique=False)
     op.create_index(op.f("ix_order_lines_order_id"), "order_lines", ["order_id"], unique=False)
     op.create_table(
+        "oversold",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("order_id", database.Id, nullable=False),
+        sa.Column("line_id", database.Id, nullable=False),
+        sa.Column("listing_id", database.Id, nullable=False),
+        sa.Column("connection_id", database.Id, nullable=False),
+        sa.Column("merchant_id", database.Id, nullable=False),
+        sa.Column("item_id", database.Id, nullable=False),
+        sa.Column("units", database.Id, server_default="0", nullable=False),
+        sa.Column("cause", sa.String(length=20), nullable=False),
+        sa.Column("evidence", database.Json, nullable=False),
+        sa.Column("placed_at", database.Utc(), nullable=False),
+        sa.Column("recorded_at", database.Utc(), nullable=False),
+        sa.CheckConstraint("units > 0", name=op.f("ck_oversold_units")),
+        sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_oversold_connection_id")),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_oversold_item_id")),
+        sa.ForeignKeyConstraint(["listing_id"], ["listings.id"], name=op.f("fk_oversold_listing_id")),
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"], name=op.f("fk_oversold_merchant_id")),
+        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_oversold_order_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_oversold")),
+    )
+    op.create_index(op.f("ix_oversold_order_id"), "oversold", ["order_id"], unique=False)
+    op.create_index("ix_oversold_recorded", "oversold", ["merchant_id", "recorded_at"], unique=False)
+    op.create_table(
         "pools",
         sa.Column("connection_id", database.Id, nullable=False),
         sa.Column("warehouse_id", database.Id, nullable=False),

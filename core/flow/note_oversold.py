@@ -1,0 +1,134 @@
+"""What shops sold beyond what the pool could back: every unit once, with its cause and what was known then."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from core.rules.decide import Part, Want
+from core.rules.oversold import Evidence, causes
+from core.store import outbox
+from core.store import tables as t
+from core.store.database import any_of
+from core.store.store import Transaction, many, since
+
+if TYPE_CHECKING:
+    from core.flow.take_order import Draft
+
+Row = Mapping[str, Any]
+LOSSES = ("adjust", "count", "snapshot", "hold", "lock", "title", "regrade", "assemble", "ship", "transfer_out")
+"""Kinds of journals by which the pool has less to promise though nobody bought it."""
+
+
+def short_units(parts: Sequence[Part]) -> dict[int, int]:
+    """Order line → units of it that nothing backs; of a kit, whole kits."""
+    missing: dict[tuple[int, int, int], int] = Counter()
+    for part in parts:
+        missing[part.line, part.item_id, part.per_kit or 1] += part.asked - part.backed
+    found: dict[int, int] = {}
+    for (line, _, per_kit), units in missing.items():
+        found[line] = max(found.get(line, 0), -(-units // per_kit))
+    return found
+
+
+def note(tx: Transaction, drafts: Sequence[Draft]) -> None:
+    """Keep what these orders were short of when they were taken. What their shops applied for them is noted already."""
+    short = [(d, line, units) for d in drafts for line, units in d.short.items() if units]
+    listed = [(d, d.lines[line], units) for d, line, units in short if d.lines[line]["listing_id"]]
+    if not listed:
+        return
+    seen = _Seen(tx, sorted({line["listing_id"] for _, line, _ in listed}), [w for d, *_ in listed for w in d.wants])
+    tx.add(t.oversold, [row for one in listed for row in _rows(tx, seen, *one)])
+
+
+def _rows(tx: Transaction, seen: _Seen, draft: Draft, line: Row, units: int) -> list[dict[str, Any]]:
+    wants = [want for want in draft.wants if want.line == line["id"]]
+    evidence, said = seen.evidence(line["listing_id"], units, all(seen.may_sell(want) for want in wants))
+    order = draft.row
+    head = {"order_id": order["id"], "line_id": line["id"], "listing_id": line["listing_id"]}
+    whose = {"connection_id": order["connection_id"], "merchant_id": order["merchant_id"], "item_id": line["item_id"]}
+    times = {"placed_at": order["placed_at"], "recorded_at": tx.now}
+    return [
+        {"id": tx.ids.new(), **head, **whose, "units": n, "cause": cause, "evidence": said, **times}
+        for cause, n in causes(units, evidence)
+    ]
+
+
+class _Seen:
+    """What is known of some listings, read with a fixed number of queries."""
+
+    def __init__(self, tx: Transaction, listings: Sequence[int], wants: Sequence[Want]) -> None:
+        self._tx = tx
+        wanted = sorted({want.item_id for want in wants})
+        self._owns = {(row["owner_id"], row["id"]) for row in many(tx, t.items, "id", wanted)}
+        ce, e = t.cells.c, t.entries.c
+        moved = select(ce.owner_id, ce.item_id).where(select(e.n).where(e.cell_id == ce.id).exists())
+        self._owns |= {(r["owner_id"], r["item_id"]) for r in tx.rows(moved.where(any_of(tx.conn, ce.item_id, wanted)))}
+        mine = many(tx, t.listings, "id", listings)
+        items = sorted({row["item_id"] for row in mine})
+        li, c = t.listings.c, t.connections.c
+        active = select(t.listings).join(t.connections, c.id == li.connection_id).where(c.state == "active")
+        rows = {r["id"]: r for r in (*mine, *tx.rows(active.where(any_of(tx.conn, li.item_id, items))))}
+        self._listings = rows
+        self._shelves = {r["listing_id"]: r for r in many(tx, t.shelves, "listing_id", sorted(rows))}
+        self._showings = {r["listing_id"]: r for r in many(tx, t.showings, "listing_id", sorted(rows))}
+        self._applied = self._sums(sorted(rows))
+        self._lagging = self._waiting()
+        self._beyond: Counter[int] = Counter()
+
+    def may_sell(self, want: Want) -> bool:
+        """Whether these goods are, or have been, the merchant's own, or a contract lets it sell them."""
+        return bool(want.others) or (want.owner_id, want.item_id) in self._owns
+
+    def evidence(self, listing_id: int, units: int, may_sell: bool) -> tuple[Evidence, dict[str, Any]]:
+        """What is known of a listing, as the rule takes it and as it is kept."""
+        listing, shelf = self._listings[listing_id], self._shelves.get(listing_id)
+        told, told_at = (shelf["told"], shelf["told_at"]) if shelf else (None, None)
+        expected = self._expected(listing_id)
+        beyond = max(0, -(expected or 0) * listing["pack"] - self._beyond[listing_id])
+        self._beyond[listing_id] += min(units, beyond)
+        showing = self._showings.get(listing_id)
+        fresh = showing is not None and (told_at is None or showing["read_at"] >= told_at)
+        shown = showing["shown"] if showing is not None and fresh else None
+        others = [
+            row for row in self._listings.values() if row["item_id"] == listing["item_id"] and row["id"] != listing_id
+        ]
+        elsewhere = sum(max(0, self._expected(row["id"]) or 0) * row["pack"] for row in others)
+        lagging = listing_id in self._lagging or listing["item_id"] in self._lagging
+        lost = self._lost(listing["item_id"], told_at) if told_at else 0
+        found = Evidence(told, beyond, shown, lagging, lost, elsewhere, may_sell)
+        when = told_at.isoformat() if told_at else None
+        kept = {"told": told, "told_at": when, "expected": expected, "shown": shown, "lagging": lagging}
+        return found, {**kept, "lost": lost, "elsewhere": elsewhere, "listings": len(others)}
+
+    def _expected(self, listing_id: int) -> int | None:
+        shelf = self._shelves.get(listing_id)
+        if shelf is None or shelf["told"] is None:
+            return None
+        return int(shelf["told"] - (self._applied.get(listing_id, 0) - shelf["seen_base"]))
+
+    def _sums(self, listings: Sequence[int]) -> dict[int, int]:
+        """Listing → units its shop has applied itself, as far as we have heard."""
+        s = t.seen.c
+        query = select(s.listing_id, func.sum(s.units).label("n")).where(any_of(self._tx.conn, s.listing_id, listings))
+        return {row["listing_id"]: int(row["n"]) for row in self._tx.rows(query.group_by(s.listing_id))}
+
+    def _waiting(self) -> set[int]:
+        """Listings and items of which a level waits to be said, or is on its way."""
+        o = t.outbox.c
+        query = select(o.payload).where(o.ability == "send_stock", o.state.in_(outbox.OPEN))
+        told = {ident for row in self._tx.rows(query) for ident in row["payload"]["listings"]}
+        moved = {item for row in self._tx.rows(select(t.marks.c["items"])) for item in row["items"] or ()}
+        return told | moved
+
+    def _lost(self, item_id: int, told_at: datetime) -> int:
+        """Good units that went since then, other than to buyers."""
+        e, j, ce = t.entries.c, t.journals.c, t.cells.c
+        query = select(func.coalesce(-func.sum(e.quantity), 0)).join(t.journals, j.id == e.journal_id)
+        query = query.join(t.cells, ce.id == e.cell_id).where(ce.item_id == item_id, ce.condition == "ZP")
+        query = query.where(e.journal_id > since(told_at), e.account.in_(("free", "suspense")), e.quantity < 0)
+        return int(self._tx.conn.execute(query.where(j.kind.in_(LOSSES))).scalar_one())

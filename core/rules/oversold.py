@@ -1,0 +1,55 @@
+"""Why a shop sold units that the pool cannot back. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Cause = Literal[
+    "never_told",
+    "manual_edit",
+    "shop_race",
+    "publish_lag",
+    "pool_lost_goods",
+    "policy_overlap",
+    "no_contract",
+    "unknown",
+]
+
+
+class Evidence(NamedTuple):
+    """What was known when the sale was heard. Base units, but for `told` and `shown`, which are listing units.
+
+    told: what our last confirmed write stood for, None where none was; beyond: units sold beyond that; shown: what the
+    shop showed when it was last read after that write, None where it was not; lagging: a lower level waited to be said;
+    lost: units the pool lost since, other than by sales; elsewhere: units other listings of the item showed meanwhile;
+    may_sell: whether the merchant has goods of its own of it there, or a contract.
+    """
+
+    told: int | None
+    beyond: int
+    shown: int | None
+    lagging: bool
+    lost: int
+    elsewhere: int
+    may_sell: bool = True
+
+
+def causes(units: int, evidence: Evidence) -> list[tuple[Cause, int]]:
+    """(cause, units) of so many units, every one of them once; what is beyond what the shop was told comes first."""
+    if not evidence.may_sell:
+        return [("no_contract", units)]
+    if evidence.told is None:
+        return [("never_told", units)]
+    edited = evidence.shown is not None and evidence.shown > evidence.told
+    beyond = min(units, evidence.beyond)
+    rest = units - beyond
+    found: list[tuple[Cause, int]] = [("manual_edit" if edited else "shop_race", beyond)]
+    if evidence.lagging:
+        return _some([*found, ("publish_lag", rest)])
+    lost = min(rest, evidence.lost)
+    others = min(rest - lost, evidence.elsewhere)
+    return _some([*found, ("pool_lost_goods", lost), ("policy_overlap", others), ("unknown", rest - lost - others)])
+
+
+def _some(found: list[tuple[Cause, int]]) -> list[tuple[Cause, int]]:
+    return [(cause, units) for cause, units in found if units]

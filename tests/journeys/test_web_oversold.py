@@ -1,0 +1,24 @@
+"""What shops sold beyond the pool, through the doors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SKU = "SKU-alpha-1"
+
+
+def test_two_units_too_many_are_shown_to_their_merchant_with_the_cause(web_pool: Any, page: Any) -> None:
+    web_pool.stock_up("alpha", SKU, 1)
+    web_pool.sell("alpha", "7001", 3)
+    found = web_pool.did("GET", "/oversold", by="alpha")
+    assert found["totals"] == [{"connection": "tmall-alpha", "cause": "never_told", "units": 2}]
+    (row,) = found["rows"]
+    assert (row["order"], row["sku"], row["units"], row["evidence"]["told"]) == ("7001", SKU, 2, None)
+    assert web_pool.did("GET", "/oversold", by="beta")["rows"] == []
+    assert web_pool.did("GET", "/oversold?first=2020-01-01&last=2020-01-02")["totals"] == []
+    assert web_pool.call("GET", "/oversold?first=2020").status_code == 422
+    shown = page("/oversold").text
+    assert "7001" in shown
+    assert "never told" in shown
+    assert "7001" not in page("/oversold", by="bob").text
+    assert 'yipan_oversold_units{cause="never_told"} 2.0' in web_pool.door.get("/metrics").text

@@ -1,0 +1,74 @@
+"""Units shops sold beyond what the pool could back: by shop, cause and day, and one by one with what was known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, case, func, or_, select
+
+from core.store import tables as t
+from core.store.scope import Scope
+from core.store.store import Transaction
+from web.reads.shape import PAGE, number, paged
+from web.reads.titles import days
+
+Row = Mapping[str, Any]
+WEEK = 6
+
+
+def oversold(
+    tx: Transaction, scope: Scope, first: str = "", last: str = "", after: str = "", limit: int = PAGE
+) -> dict[str, Any]:
+    """Totals of these days (UTC, YYYY-MM-DD; the last seven without them), and a page of the units, oldest first.
+
+    Of orders that were paid; what became of each is as it stands now: waits, backed, short or called_off.
+    """
+    today = tx.now.astimezone(UTC).date()
+    since, until = days(first, last, tx.now) if first or last else (today - timedelta(days=WEEK), today)
+    k, o = t.oversold.c, t.orders.c
+    begin = datetime.combine(since, time(), UTC)
+    end = datetime.combine(until + timedelta(days=1), time(), UTC)
+    mine = (scope.sees(k.merchant_id), paid(), k.recorded_at >= begin, k.recorded_at < end)
+    query = _rows().where(*mine)
+    page = query.where(k.id > number(after)) if after else query
+    return {
+        **paged(tx, tx.rows(page.order_by(k.id).limit(limit + 1)), limit),
+        "totals": totals(tx, *mine),
+        "first": str(since),
+        "last": str(until),
+    }
+
+
+def paid() -> ColumnElement[bool]:
+    """Whether an order was paid, as far as its shop says."""
+    o = t.orders.c
+    return or_(o.paid_at.is_not(None), o.may_ship.is_(True))
+
+
+def totals(tx: Transaction, *where: Any) -> list[dict[str, Any]]:
+    """Units by connection and cause, most first."""
+    k, c, o = t.oversold.c, t.connections.c, t.orders.c
+    units = func.sum(k.units).label("units")
+    query = select(c.code.label("connection"), k.cause, units).join(t.connections, c.id == k.connection_id)
+    query = query.join(t.orders, o.id == k.order_id).where(*where).group_by(c.code, k.cause)
+    return [{**row, "units": int(row["units"])} for row in tx.rows(query.order_by(units.desc(), c.code, k.cause))]
+
+
+def _rows() -> Select[Any]:
+    k, o, ol, c, i, cl = (x.c for x in (t.oversold, t.orders, t.order_lines, t.connections, t.items, t.claims))
+    missing = select(func.coalesce(func.sum(cl.asked - cl.shipped - cl.backed), 0)).where(
+        cl.line_id == k.line_id, cl.open.is_(True)
+    )
+    outcome = case(
+        (o.state == "cancelled", "called_off"),
+        (missing.scalar_subquery() > 0, "waits"),
+        (ol.short > 0, "short"),
+        (ol.cancelled > 0, "called_off"),
+        else_="backed",
+    )
+    names = (c.code.label("connection"), o.ref.label("order"), i.sku, k.units, k.cause, k.evidence)
+    query = select(k.id, k.order_id, *names, k.placed_at, k.recorded_at, outcome.label("outcome"))
+    query = query.join(t.orders, o.id == k.order_id).join(t.order_lines, ol.id == k.line_id)
+    return query.join(t.connections, c.id == k.connection_id).join(t.items, i.id == k.item_id)
