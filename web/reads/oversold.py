@@ -27,7 +27,7 @@ def oversold(
     """
     today = tx.now.astimezone(UTC).date()
     since, until = days(first, last, tx.now) if first or last else (today - timedelta(days=WEEK), today)
-    k, o = t.oversold.c, t.orders.c
+    k = t.oversold.c
     begin = datetime.combine(since, time(), UTC)
     end = datetime.combine(until + timedelta(days=1), time(), UTC)
     mine = (scope.sees(k.merchant_id), paid(), k.recorded_at >= begin, k.recorded_at < end)
