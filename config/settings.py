@@ -62,6 +62,10 @@ class Bus(_Part):
     timeout_s: float | None = None
     mends_per_day: int = Field(100, ge=0)
     """Listings whose shop shows something else without a cause that are told again by themselves, a day."""
+    stop_percent: int = Field(30, ge=0, le=100)
+    """A run that would empty, or change by more than half, more than so many percent of a shop's listings stops."""
+    stop_listings: int = Field(20, ge=1)
+    """And at least so many of them."""
     patience: float = Field(1.0, gt=0)
     """Multiplies the waits of connectors (polls, settle times): the demo runs at a fraction."""
 

@@ -16,6 +16,7 @@ from core.flow import (
     cancel_order,
     keep_promises,
     link_items,
+    measure_lag,
     move_stock,
     publish_stock,
     release_order,
@@ -381,6 +382,7 @@ def _finish(tx: Transaction, job: Job, ref: str, *, stopped: bool = True, counte
         case "send_stock":
             assert job.said is not None
             publish_stock.told(tx, job.said)
+            measure_lag.note(tx, row)
         case "send_booking":
             release_order.labelled(tx, ids["fulfilment"], ref)
         case "send_delivery_order":

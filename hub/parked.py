@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import case, select, update
 
 from core.errors import Refused, Unfit, Unmatched
-from core.flow import count_stock, settle_residual
+from core.flow import count_stock, settle_residual, stop_levels
 from core.store import inbox, outbox
 from core.store import tables as t
 from core.store.scope import Scope
@@ -224,6 +224,10 @@ def _dismiss_residual(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None
     residuals.dismiss(tx, row)
 
 
+def _publish_levels(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
+    stop_levels.publish(tx, int(row["subject"].removeprefix("connection:")))
+
+
 def _task_buttons(kind: str) -> dict[str, Button]:
     return TASK_BUTTONS.get(kind, BUTTONS["task"])
 
@@ -236,6 +240,7 @@ BUTTONS: dict[str, dict[str, Button]] = {
 }
 TASK_BUTTONS: dict[str, dict[str, Button]] = {
     count_stock.TASK: {"approve": _approve, "reject": _reject},
+    stop_levels.TASK: {"publish": _publish_levels},
     settle_residual.TASK: {"accept": _accept_residual, "dismiss": _dismiss_residual},
 }
 """Tasks of these kinds have buttons of their own."""

@@ -18,6 +18,7 @@ from connectors.spi import Connection, Outcome
 from connectors.wire.http import Http, Outbound
 from core.errors import Unmatched, YipanError
 from core.flow.funnel import Funnel
+from core.flow.stop_levels import Stop
 from core.store import budgets
 from core.store import tables as t
 from core.store.store import Store, Transaction, one
@@ -42,6 +43,7 @@ class Options:
     retry_s: float = 5.0
     threads: int = 8
     mends_per_day: int = 100
+    stop: Stop = field(default_factory=Stop)
 
 
 @dataclass(frozen=True)

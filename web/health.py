@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import ColumnElement, Select, Table, func, select
 from starlette.responses import JSONResponse, Response
 
+from core.flow import measure_lag
 from core.store import tables as t
 from core.store.outbox import OPEN
 from core.store.store import Store, Transaction
@@ -75,6 +76,7 @@ def _families(tx: Transaction) -> list[GaugeMetricFamily]:
             "cause",
             {row["cause"]: int(row["n"]) for row in tx.rows(_oversold())},
         ),
+        *_lags(tx),
         _gauge("yipan_marks", "What moved and shops have not been told of", "", {"": rows_in(tx, t.marks)}),
         _gauge(
             "yipan_worklist_open",
@@ -84,6 +86,22 @@ def _families(tx: Transaction) -> list[GaugeMetricFamily]:
         ),
     ]
     return families
+
+
+def _lags(tx: Transaction) -> list[GaugeMetricFamily]:
+    """Of the last five minutes."""
+    g, c = t.publish_lags.c, t.connections.c
+    query = select(c.code, g.bucket_ms, g.calls).join(t.connections, c.id == g.connection_id)
+    by_shop: dict[str, list[Any]] = {}
+    for row in tx.rows(query.where(g.minute >= tx.now - timedelta(minutes=5))):
+        by_shop.setdefault(row["code"], []).append(row)
+    family = GaugeMetricFamily(
+        "yipan_publish_lag_ms", "From what moved to the shop being told", labels=["shop", "percent"]
+    )
+    for shop, rows in by_shop.items():
+        for percent in (50, 95, 99):
+            family.add_metric([shop, str(percent)], measure_lag.percentile(measure_lag.summed(rows), percent) or 0)
+    return [family]
 
 
 def _oversold() -> Select[Any]:

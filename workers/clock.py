@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from core.flow import audit_ledger, hold_expiring, lock_stock, make_contract, reserve_stock
+from core.flow import audit_ledger, hold_expiring, lock_stock, make_contract, measure_lag, reserve_stock
 from core.store import inbox, outbox
 from core.store.store import Store
 from workers.hints import LANES
@@ -66,6 +66,7 @@ class Clock:
             self._audited = day
         if day != self._audited:
             self._audited = day
+            self._store.write(measure_lag.forget)
             with self._store.read() as tx:
                 breaches = audit_ledger.audit(tx)
             for breach in breaches:

@@ -106,4 +106,4 @@ def _take_marks(hub: Hub) -> int:
     with hub.store.read() as tx:
         if not publish_stock.any_marks(tx):
             return 0
-    return hub.store.write(publish_stock.take_marks)
+    return hub.store.write(lambda tx: publish_stock.take_marks(tx, hub.options.stop))

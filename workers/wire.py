@@ -9,6 +9,7 @@ import sys
 import structlog
 
 from config.settings import Settings
+from core.flow.stop_levels import Stop
 from core.store.schema import prepare
 from core.store.store import Store
 from core.store.vault import Vault, read_keys
@@ -33,6 +34,7 @@ def make_hub(settings: Settings, store: Store, observe: Observe | None = None) -
         retry_s=bus.retry_s,
         threads=bus.threads,
         mends_per_day=bus.mends_per_day,
+        stop=Stop(bus.stop_percent, bus.stop_listings),
     )
     return Hub(store, options, observe)
 

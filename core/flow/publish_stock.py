@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from sqlalchemy import and_, case, delete, func, or_, select, update
 
-from core.flow import saleable, sell_kits
+from core.flow import saleable, sell_kits, stop_levels
+from core.flow.stop_levels import Stop
 from core.model import Level
 from core.rules import levels
 from core.rules.levels import Shelf
@@ -50,18 +51,21 @@ class Said:
         return Said(**{**kept, "levels": tuple(Level(**level) for level in kept["levels"])})
 
 
-def take_marks(tx: Transaction) -> int:
+def take_marks(tx: Transaction, stop: Stop = Stop()) -> int:  # noqa: B008
     """Turn marks into write units that wait to be said; returns how many marks there were."""
     marks = tx.rows(select(t.marks).order_by(t.marks.c.id).limit(MARKS_AT_ONCE))
     if not marks:
         return 0
     tx.conn.execute(delete(t.marks).where(t.marks.c.id.in_([m["id"] for m in marks])))
-    listings = _marked(tx, marks)
+    listings = stop_levels.let_pass(tx, _marked(tx, marks), stop)
+    since = marks[0]["id"]
     units: dict[tuple[int, str], list[int]] = {}
     for row in listings:
         units.setdefault((row["connection_id"], _unit(row)), []).append(row["id"])
     for (connection_id, unit), ids in units.items():
-        _want(tx, connection_id, unit, ids, next(r["can"] for r in listings if r["connection_id"] == connection_id))
+        _want(
+            tx, connection_id, unit, ids, since, next(r["can"] for r in listings if r["connection_id"] == connection_id)
+        )
     return len(marks)
 
 
@@ -83,8 +87,13 @@ def _unit(row: Mapping[str, Any]) -> str:
     return f"{key}:{row[key] or row['ref']}"
 
 
-def _want(tx: Transaction, connection_id: int, unit: str, ids: Sequence[int], can: Mapping[str, Any]) -> None:
-    """One waiting intent per unit: an untouched one takes these listings along, else a new one follows."""
+def _want(
+    tx: Transaction, connection_id: int, unit: str, ids: Sequence[int], since: int, can: Mapping[str, Any]
+) -> None:
+    """One waiting intent per unit: an untouched one takes these listings along, else a new one follows.
+
+    since: the oldest mark it is about.
+    """
     o = t.outbox.c
     mine = and_(o.connection_id == connection_id, o.key == f"level:{unit}", o.state == "waiting", o.attempts == 0)
     waiting = tx.row(select(t.outbox).where(mine).order_by(o.id).limit(1).with_for_update())
@@ -95,10 +104,8 @@ def _want(tx: Transaction, connection_id: int, unit: str, ids: Sequence[int], ca
         return
     subject = f"{unit}#{tx.ids.new()}"
     lane = can["send_stock"]["lane"]
-    outbox.add(
-        tx,
-        [Intent(connection_id, "send_stock", lane, f"level:{unit}", subject, {"unit": unit, "listings": sorted(ids)})],
-    )
+    payload = {"unit": unit, "listings": sorted(ids), "since": since}
+    outbox.add(tx, [Intent(connection_id, "send_stock", lane, f"level:{unit}", subject, payload)])
 
 
 def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:

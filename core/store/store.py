@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -26,6 +26,11 @@ SLOTS = 4096
 def since(at: datetime) -> int:
     """The first identifier of that moment: what was made later has a greater one."""
     return max(0, int(at.timestamp() * 1000) - BEGINNING_MS) << 22
+
+
+def made_at(ident: int) -> datetime:
+    """When an identifier was made, to the millisecond."""
+    return datetime.fromtimestamp(((ident >> 22) + BEGINNING_MS) / 1000, UTC)
 
 
 class Ids:

@@ -904,6 +904,22 @@ comparisons = _table(
 first_id: the comparison since which the source has shown the same residual, itself at first. state: agrees, reported
 (its source is no authority there), waits, asked, dismissed or booked.
 """
+held_levels = _table(
+    "held_levels",
+    Column("listing_id", Id, ForeignKey("listings.id"), primary_key=True),
+    _to("connections", index=True),
+    _when("held_at"),
+)
+"""Listings whose shop is told nothing until a person has looked: the run they were in would have swept its shelves."""
+publish_lags = _table(
+    "publish_lags",
+    Column("connection_id", Id, ForeignKey("connections.id"), primary_key=True),
+    Column("minute", Utc, primary_key=True),
+    Column("bucket_ms", Id, primary_key=True),
+    _units("calls"),
+    Index("ix_publish_lags_minute", "minute"),
+)
+"""Calls that told a shop its levels, by how long what moved had waited for them."""
 oversold = _table(
     "oversold",
     _id(),

@@ -17,6 +17,7 @@ from web.api import (
     oversold,
     parked,
     parties,
+    publishing,
     reconcile,
     reservations,
     serials,
@@ -39,6 +40,7 @@ def routers() -> list[APIRouter]:
         contracts,
         counts,
         oversold,
+        publishing,
         reconcile,
     )
     return [m.router for m in (parties, connections, *stock, orders, parked, access)]

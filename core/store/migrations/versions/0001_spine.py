@@ -532,6 +532,16 @@ def upgrade() -> None:
         postgresql_where=sa.text("state in ('waiting', 'sending', 'in_doubt')"),
     )
     op.create_table(
+        "publish_lags",
+        sa.Column("connection_id", database.Id, nullable=False),
+        sa.Column("minute", database.Utc(), nullable=False),
+        sa.Column("bucket_ms", database.Id, nullable=False),
+        sa.Column("calls", database.Id, server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_publish_lags_connection_id")),
+        sa.PrimaryKeyConstraint("connection_id", "minute", "bucket_ms", name=op.f("pk_publish_lags")),
+    )
+    op.create_index("ix_publish_lags_minute", "publish_lags", ["minute"], unique=False)
+    op.create_table(
         "substitutes",
         sa.Column("item_id", database.Id, nullable=False),
         sa.Column("instead_id", database.Id, nullable=False),
@@ -712,6 +722,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("holder_id", "kind", "ref", name=op.f("pk_hand_overs")),
     )
     op.create_index("ix_hand_overs_order", "hand_overs", ["connection_id", "order_ref"], unique=False)
+    op.create_table(
+        "held_levels",
+        sa.Column("listing_id", database.Id, nullable=False),
+        sa.Column("connection_id", database.Id, nullable=False),
+        sa.Column("held_at", database.Utc(), nullable=False),
+        sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_held_levels_connection_id")),
+        sa.ForeignKeyConstraint(["listing_id"], ["listings.id"], name=op.f("fk_held_levels_listing_id")),
+        sa.PrimaryKeyConstraint("listing_id", name=op.f("pk_held_levels")),
+    )
+    op.create_index(op.f("ix_held_levels_connection_id"), "held_levels", ["connection_id"], unique=False)
     op.create_table(
         "keepers",
         sa.Column("owner_id", database.Id, nullable=False),

@@ -1,0 +1,190 @@
+"""Runs that would sweep a shop's shelves stop for a person, and how long shops wait for their figures is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select, update
+
+from core.errors import Refused
+from core.flow import measure_lag, publish_stock
+from core.flow.stop_levels import Stop
+from core.store import tables as t
+from core.store.scope import HUB, Scope
+from hub.parked import parked, press
+from tests.worlds import Clock, World, store, world
+from web.reads.publishing import publishing
+
+STOP = Stop(percent=30, listings=5)
+LISTED = 20
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[World]:
+    """tmall sells twenty more items, ten units of each are in the east, and the shop was told."""
+    clock = Clock()
+    with store(tmp_path, clock=clock) as it:
+        made = world(it, clock)
+        made.store.write(lambda tx: _list(tx, made))
+        for n in range(LISTED):
+            made.counts(f"s{n}", 10)
+        runs(made)
+        tells(made)
+        yield made
+
+
+def _list(tx: Any, hub: World) -> None:
+    for n in range(LISTED):
+        item = {"id": tx.ids.new(), "owner_id": hub.alpha, "sku": f"s{n}", "name": f"s{n}", "created_at": tx.now}
+        tx.add(t.items, [item])
+        listing = {
+            "id": tx.ids.new(),
+            "connection_id": hub.tmall,
+            "ref": f"s{n}",
+            "item_id": item["id"],
+            "product": f"p{n}",
+        }
+        tx.add(t.listings, [{**listing, "created_at": tx.now}])
+
+
+def runs(hub: World) -> None:
+    hub.store.write(lambda tx: publish_stock.take_marks(tx, STOP))
+
+
+def tells(hub: World) -> int:
+    """What waits is said; how many calls that were."""
+    o, calls = t.outbox.c, 0
+    for row in hub.rows(select(t.outbox).where(o.ability == "send_stock", o.state == "waiting")):
+
+        def say(tx: Any, row: Any = row) -> int:
+            said = publish_stock.compute(tx, row)
+            publish_stock.told(tx, said)
+            measure_lag.note(tx, row)
+            tx.set(t.outbox, row["id"], state="done", done_at=tx.now)
+            return bool(said.levels)
+
+        calls += hub.store.write(say)
+    return calls
+
+
+def told(hub: World) -> dict[str, int]:
+    """Listing → what tmall was told of it."""
+    li, s = t.listings.c, t.shelves.c
+    query = select(li.ref, s.told).join(t.shelves, s.listing_id == li.id).where(li.connection_id == hub.tmall)
+    return {row["ref"]: row["told"] for row in hub.rows(query)}
+
+
+def lose(hub: World, *numbers: int, units: int = 10) -> None:
+    for n in numbers:
+        hub.counts(f"s{n}", -units)
+
+
+def held(hub: World) -> int:
+    return len(hub.rows(select(t.held_levels)))
+
+
+def test_what_ordinarily_moves_is_told(hub: World) -> None:
+    lose(hub, *range(4))
+    runs(hub)
+    tells(hub)
+    assert (held(hub), [told(hub)[f"s{n}"] for n in (0, 3, 4)]) == (0, [0, 0, 10])
+
+
+def test_a_run_that_would_empty_8_of_23_listings_waits_for_a_person_and_then_is_told(hub: World) -> None:
+    lose(hub, *range(8))
+    runs(hub)
+    assert (tells(hub), held(hub), told(hub)["s0"]) == (0, 8, 10)
+    (task,) = [row for row in hub.store.write(lambda tx: parked(tx, HUB)) if row["what"] == "publish.swept"]
+    assert task["buttons"] == ["publish"]
+    assert "8 of 23 listings of tmall" in task["reason"]
+    with pytest.raises(Refused):
+        hub.store.write(lambda tx: press(tx, HUB, "task", task["id"], "done"))
+    hub.store.write(lambda tx: press(tx, HUB, "task", task["id"], "publish"))
+    hub.store.write(lambda tx: publish_stock.take_marks(tx, Stop(percent=100)))
+    tells(hub)
+    assert (held(hub), told(hub)["s0"], hub.worklist().count("publish.swept")) == (0, 0, 0)
+
+
+def test_the_others_are_told_meanwhile_and_what_is_held_stays_held(hub: World) -> None:
+    lose(hub, *range(8))
+    runs(hub)
+    lose(hub, 12, units=3)
+    hub.counts("s0", 1)
+    runs(hub)
+    tells(hub)
+    assert (held(hub), told(hub)["s0"], told(hub)["s12"]) == (8, 10, 7)
+
+
+def test_changes_by_more_than_half_sweep_too_and_smaller_ones_do_not(hub: World) -> None:
+    lose(hub, *range(8), units=5)
+    runs(hub)
+    assert (held(hub), tells(hub) > 0) == (0, True)
+    lose(hub, *range(8), units=3)
+    runs(hub)
+    assert held(hub) == 8
+
+
+def test_first_figures_and_goods_that_came_into_empty_shelves_are_no_sweep(hub: World) -> None:
+    lose(hub, *range(4))
+    runs(hub)
+    tells(hub)
+    lose(hub, *range(4, 8))
+    runs(hub)
+    tells(hub)
+    for n in range(8):
+        hub.counts(f"s{n}", 40)
+    runs(hub)
+    tells(hub)
+    assert (held(hub), told(hub)["s0"]) == (0, 40)
+
+
+def test_lags_are_measured_from_what_moved_to_the_call(hub: World) -> None:
+    rows = hub.rows(select(t.publish_lags))
+    assert sum(row["calls"] for row in rows) > 0
+    with hub.store.read() as tx:
+        (shop,) = [row for row in publishing(tx, HUB)["rows"] if row["connection"] == "tmall"]
+    assert (shop["listings"], shop["told"], shop["held"], shop["waiting"]) == (23, 20, 0, 0)
+    assert shop["calls"] == sum(row["calls"] for row in rows if row["connection_id"] == hub.tmall)
+    assert len(shop["hours"]) == 24
+
+
+def test_what_the_shop_shows_otherwise_is_counted(hub: World) -> None:
+    assert hub.clock
+    hub.clock.wait(5)
+    s, li = t.shelves.c, t.listings.c
+    mine = select(li.id).where(li.connection_id == hub.tmall)
+
+    def read(tx: Any) -> None:
+        tx.conn.execute(update(t.shelves).where(s.listing_id.in_(mine)).values(doubt=False))
+        ids = tx.conn.execute(select(s.listing_id).where(s.listing_id.in_(mine)).order_by(s.listing_id)).scalars()
+        shown = [10, 7, *[10] * 18]
+        rows = zip(ids, shown, strict=True)
+        tx.add(t.showings, [{"listing_id": ident, "shown": n, "read_at": tx.now} for ident, n in rows])
+
+    hub.store.write(read)
+    with hub.store.read() as tx:
+        (shop,) = [row for row in publishing(tx, HUB)["rows"] if row["connection"] == "tmall"]
+        assert publishing(tx, Scope("merchant", hub.beta))["rows"][0]["connection"] == "beta_shop"
+    assert (shop["off"], shop["in_doubt"]) == (1, 0)
+
+
+def test_old_counts_are_forgotten(hub: World) -> None:
+    hub.store.write(lambda tx: tx.conn.execute(update(t.publish_lags).values(minute=tx.now - timedelta(days=9))))
+    hub.store.write(measure_lag.forget)
+    assert hub.rows(select(t.publish_lags)) == []
+
+
+@given(waits=st.lists(st.floats(0, 10**8), min_size=1, max_size=40), percent=st.integers(1, 100))
+def test_a_percentile_is_the_bucket_of_the_call_at_that_place(waits: list[float], percent: int) -> None:
+    counts: dict[int, int] = {}
+    for wait in waits:
+        counts[measure_lag.bucket(wait)] = counts.get(measure_lag.bucket(wait), 0) + 1
+    place = -(-len(waits) * percent // 100)
+    assert measure_lag.percentile(counts, percent) == measure_lag.bucket(sorted(waits)[place - 1])
+    assert measure_lag.percentile({}, percent) is None

@@ -1,0 +1,92 @@
+"""How well shops are kept up: what waits, how long it takes to tell them, and whether they show what was told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, case, func, select
+
+from core.flow.measure_lag import percentile, summed
+from core.store import tables as t
+from core.store.outbox import OPEN
+from core.store.scope import Scope
+from core.store.store import Transaction
+
+Row = Mapping[str, Any]
+DAY = timedelta(hours=24)
+PERCENTS = (50, 95, 99)
+
+
+def publishing(tx: Transaction, scope: Scope) -> dict[str, Any]:
+    """Per shop: listings, those in doubt, held and off, open calls, calls of the last 24 hours and lags in ms.
+
+    A lag is the upper end of a bucket. off: what was read after the last write is not what should have stood there.
+    """
+    shops = _shops(tx, scope)
+    lags = _lags(tx, [shop["id"] for shop in shops], tx.now - DAY)
+    rows = [{**shop, **_measured(lags.get(shop["id"], []), tx.now)} for shop in shops]
+    return {"rows": [{k: v for k, v in row.items() if k != "id"} for row in rows], "as_of": tx.now.isoformat()}
+
+
+def _measured(rows: Sequence[Row], now: datetime) -> dict[str, Any]:
+    counts = summed(rows)
+    hours = []
+    first = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
+    for n in range(24):
+        begin = first + timedelta(hours=n)
+        here = summed([row for row in rows if begin <= row["minute"] < begin + timedelta(hours=1)])
+        hours.append({"hour": begin.isoformat(), "calls": sum(here.values()), "p95_ms": percentile(here, 95)})
+    lags = {f"p{percent}_ms": percentile(counts, percent) for percent in PERCENTS}
+    return {"calls": sum(counts.values()), **lags, "hours": hours}
+
+
+def _lags(tx: Transaction, connections: Sequence[int], since: datetime) -> dict[int, list[Row]]:
+    g = t.publish_lags.c
+    found: dict[int, list[Row]] = {}
+    for row in tx.rows(select(t.publish_lags).where(g.connection_id.in_(connections), g.minute >= since)):
+        found.setdefault(row["connection_id"], []).append(row)
+    return found
+
+
+def _shops(tx: Transaction, scope: Scope) -> list[dict[str, Any]]:
+    c, li, s, w, h, o, se = (
+        x.c for x in (t.connections, t.listings, t.shelves, t.showings, t.held_levels, t.outbox, t.seen)
+    )
+    applied = select(se.listing_id, func.sum(se.units).label("n")).group_by(se.listing_id).subquery().c
+    expected = s.told - (func.coalesce(applied.n, 0) - s.seen_base)
+    off = and_(w.read_at >= s.told_at, s.doubt.is_(False), w.shown != expected)
+
+    def count(condition: Any) -> Any:
+        return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+    figures = (
+        func.count(li.id).label("listings"),
+        count(s.told.is_not(None)).label("told"),
+        count(s.doubt.is_(True)).label("in_doubt"),
+        count(h.listing_id.is_not(None)).label("held"),
+        count(off).label("off"),
+        func.max(w.read_at).label("read_at"),
+    )
+    query = select(c.id, c.code.label("connection"), c.state, *figures).join(t.listings, li.connection_id == c.id)
+    for table, column in ((t.shelves, s), (t.showings, w), (t.held_levels, h)):
+        query = query.join(table, column.listing_id == li.id, isouter=True)
+    query = query.join(applied.n.table, applied.listing_id == li.id, isouter=True)
+    query = query.where(c.kind == "sales", scope.sees(c.merchant_id)).group_by(c.id, c.code, c.state).order_by(c.code)
+    waits = select(o.connection_id, func.count().label("n")).where(o.ability == "send_stock", o.state.in_(OPEN))
+    waiting = {row["connection_id"]: row["n"] for row in tx.rows(waits.group_by(o.connection_id))}
+    return [_plain(row, waiting.get(row["id"], 0)) for row in tx.rows(query)]
+
+
+def _plain(row: Row, waiting: int) -> dict[str, Any]:
+    counts = {name: int(row[name]) for name in ("listings", "told", "in_doubt", "held", "off")}
+    at = row["read_at"].isoformat() if row["read_at"] else None
+    return {
+        "id": row["id"],
+        "connection": row["connection"],
+        "state": row["state"],
+        **counts,
+        "read_at": at,
+        "waiting": waiting,
+    }
