@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, select, update
 
 from core.flow import draw_locked, release_order, resource_order, sell_kits, use_rights
+from core.rules.decide import Left, Part, units_of
 from core.rules.posting import inflow
 from core.store import contracts
 from core.store import tables as t
@@ -130,27 +131,41 @@ def _top_up(tx: Transaction, ledger: Ledger, claims: Sequence[Row], may_part: bo
     """Back these claims of one order from the cells they are on; where it may not be in part, all of it or nothing."""
     if not may_part and claims:
         claims = _short_claims(tx, claims[0]["order_id"])
-        if not _has_all(ledger, claims):
+        there = _there(tx, ledger, claims)
+        if any(there[claim["id"]] < _missing(claim) for claim in claims):
             return 0
     if any(c["part_id"] for c in claims):
         claims = _short_claims(tx, claims[0]["order_id"])
-    units = sum(_top_up_one(tx, ledger, claim, _missing(claim)) for claim in claims if claim["part_id"] is None)
+    simple = [claim for claim in claims if claim["part_id"] is None]
+    there = _there(tx, ledger, simple)
+    units = sum(_top_up_one(tx, ledger, claim, there[claim["id"]]) for claim in simple)
     cells = ledger.cells_by_id(c["cell_id"] for c in claims)
     for some in sell_kits.together(claims, {ident: cell.key.warehouse_id for ident, cell in cells.items()}):
-        more = sell_kits.backable(some, cells)
+        there = _there(tx, ledger, some)
+        more = sell_kits.backable(some, there)
         for claim in some:
-            got = _top_up_one(tx, ledger, claim, min(more[claim["part_id"]], _missing(claim)))
+            got = _top_up_one(tx, ledger, claim, min(more[claim["part_id"]], there[claim["id"]]))
             more[claim["part_id"]] -= got
             units += got
     return units
 
 
-def _has_all(ledger: Ledger, claims: Sequence[Row]) -> bool:
+def _there(tx: Transaction, ledger: Ledger, claims: Sequence[Row]) -> dict[int, int]:
+    """Claim's id → units it could be backed by beyond what it is: no unit twice, and no right."""
     cells = ledger.cells_by_id(c["cell_id"] for c in claims)
-    missing: dict[int, int] = {}
+    keys = {c["id"]: cells[c["cell_id"]].key for c in claims}
+    under = {c["contract_id"] for c in claims} - {None}
+    rights = use_rights.left(tx, ledger, under, {key.item_id for key in keys.values()})
+    left = Left({cells[c["cell_id"]].key[:3]: cells[c["cell_id"]].promisable for c in claims}, rights)
+    found = {}
     for claim in claims:
-        missing[claim["cell_id"]] = missing.get(claim["cell_id"], 0) + _missing(claim)
-    return all(cells[ident].promisable >= units for ident, units in missing.items())
+        owner, item, warehouse, _ = keys[claim["id"]]
+        contract, units = claim["contract_id"], max(0, min(_missing(claim), left.units[owner, item, warehouse]))
+        if contract is not None:
+            units = min(units, units_of(rights.get((contract, item), 0)))
+        found[claim["id"]] = units
+        left.take(Part(claim["line_id"], owner, item, warehouse, units, units, contract_id=contract))
+    return found
 
 
 def _missing(claim: Row) -> int:
@@ -158,10 +173,9 @@ def _missing(claim: Row) -> int:
 
 
 def _top_up_one(tx: Transaction, ledger: Ledger, claim: Row, units: int) -> int:
-    cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
-    units = use_rights.bounded(tx, ledger, claim, cell.key.item_id, min(units, cell.promisable))
     if units <= 0:
         return 0
+    cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
     use_rights.held(tx, ledger, claim["contract_id"], cell.key.item_id, units)
     entries = [Entry(cell, "free", -units), Entry(cell, "reserved", units)]
     ledger.book(f"top-up:{tx.ids.new()}", "reserve", f"order:{claim['order_id']}", entries)

@@ -91,6 +91,8 @@ def _make(tx: Transaction, ledger: Ledger, command: MakeContract) -> Answer:
         return _repeated(tx, known, command)
     if faults := _faults(command, tx.now):
         return Unfit(f"{command.ref}: {faults}")
+    if any(item["is_kit"] for item in many(tx, t.items, "id", [shared.item_id for shared in command.items])):
+        return Unfit(f"{command.ref}: a virtual kit has no stock of its own: name its parts")
     if circle := _circle(tx, command):
         return Refused(f"{command.ref}: {circle}")
     begins = command.begins or tx.now

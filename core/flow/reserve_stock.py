@@ -5,7 +5,8 @@ A reservation is known by (holder, kind, ref): asked again it is answered as it 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -14,9 +15,8 @@ from sqlalchemy import select, update
 
 from core.errors import OutOfStock, Refused, Unfit, Unmatched, YipanError
 from core.flow import keep_promises, use_rights
-from core.rules.decide import Part, Request, Rights, Source, Want, decide
+from core.rules.decide import Left, Part, Request, Rights, Want, decide
 from core.rules.posting import inflow
-from core.store import contracts
 from core.store import tables as t
 from core.store.database import Rows, any_of
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -129,7 +129,7 @@ def _book(
     """Back or refuse each; claims, journals and balances are written together."""
     requests = [Request(c.wants, c.warehouses, c.may_split, refusable=True) for c in commands]
     shared = [w for c in commands for w in c.wants if w.others]
-    rights = contracts.rights(tx, {s.contract_id for w in shared for s in w.others}, {w.item_id for w in shared})
+    rights = use_rights.left(tx, ledger, {s.contract_id for w in shared for s in w.others}, {w.item_id for w in shared})
     decisions = decide({place: cell.promisable for place, cell in cells.items()}, requests, rights)
     ids = iter(tx.ids.some(sum(map(len, decisions))))
     answers: list[Answer] = []
@@ -161,23 +161,23 @@ def _kept(parts: Sequence[Part]) -> tuple[Kept, ...]:
 
 
 def _out_of_stock(cells: Mapping[tuple[int, int, int], Cell], rights: Rights, command: Reserve) -> OutOfStock:
-    needs: dict[tuple[int, int, tuple[Source, ...]], int] = {}
+    needs = Counter[Want]()
     for want in command.wants:
-        what = (want.owner_id, want.item_id, want.others)
-        needs[what] = needs.get(what, 0) + want.quantity
-
-    def there(owner: int, item: int) -> int:
-        found = (cells.get((owner, item, h)) for h in dict.fromkeys(command.warehouses))
-        return sum(cell.promisable for cell in found if cell)
-
+        needs[want._replace(line=0, quantity=0, per_kit=None)] += want.quantity
     missing = []
-    for (owner, item, others), n in needs.items():
-        lent = sum(min(there(s.owner_id, item), rights.get((s.contract_id, item), 0)) for s in others)
-        if (units := there(owner, item) + lent) < n:
-            missing.append((item, n, units))
+    for want, n in needs.items():
+        places = [(owner, want.item_id) for owner in want.owners]
+        there = {(*place, 0): _anywhere(cells, place, command.warehouses) for place in places}
+        if (units := sum(some for _, _, some in Left(there, rights).sources(want, 0))) < n:
+            missing.append((want.item_id, n, units))
     words = ", ".join(f"{n} of item {item} where there are {left}" for item, n, left in missing)
     why = words or "no single warehouse has all of it"
     return OutOfStock(f"{command.subject.ref}: {why}: ask for less", tuple(missing))
+
+
+def _anywhere(cells: Mapping[tuple[int, int, int], Cell], place: tuple[int, int], warehouses: Iterable[int]) -> int:
+    found = (cells.get((*place, h)) for h in dict.fromkeys(warehouses))
+    return sum(cell.promisable for cell in found if cell)
 
 
 def _repeated(stands: Reservation, command: Reserve) -> Answer:

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from core.errors import Refused
 from core.flow import draw_locked, use_rights
-from core.rules.decide import Balances, Part, Request, Rights, Want, decide
+from core.rules.decide import Balances, Part, Request, Right, Rights, Share, Want, decide
 from core.store import contracts
 from core.store import tables as t
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -69,16 +69,20 @@ def _decided(tx: Transaction, ledger: Ledger, claims: Sequence[Row], pool: Seque
 
 def _rights(tx: Transaction, ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want]) -> Rights:
     named = {source.contract_id for want in wants for source in want.others}
-    if not named:
-        return {}
-    ledger.flush()
-    found = contracts.rights(tx, named, {want.item_id for want in wants})
+    found = use_rights.left(tx, ledger, named, {want.item_id for want in wants})
     cells = ledger.cells_by_id(c["cell_id"] for c in claims)
     for claim in claims:
         key = (claim["contract_id"], cells[claim["cell_id"]].key.item_id)
         if key in found:
-            found[key] += claim["backed"]
+            found[key] = _without(found[key], claim["backed"])
     return found
+
+
+def _without(right: Right, units: int) -> Right:
+    """The right as if these units under it had been given back."""
+    if isinstance(right, Share):
+        return right._replace(free=right.free + units, held=right.held - units)
+    return right + units
 
 
 def _balances(ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want], pool: Sequence[int]) -> Balances:

@@ -60,11 +60,11 @@ def _take_back(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Return) ->
     warehouse = linked_warehouse(tx, spoken.connection_id, told.warehouse)
     if warehouse is None:
         return Unmatched("warehouse", told.warehouse)
-    found = [_back(tx, spoken, told, line, warehouse) for line in told.lines]
-    strange = next((line.sku for line, back in zip(told.lines, found, strict=True) if back is None), None)
+    found = [_backs(tx, spoken, told, line, warehouse) for line in told.lines]
+    strange = next((line.sku for line, some in zip(told.lines, found, strict=True) if not some), None)
     if strange is not None:
         return Unmatched("item", strange)
-    backs = [part for back in found if back and back.units for part in _parts(tx, back)]
+    backs = [part for some in found for back in some if back.units for part in _parts(tx, back)]
     key = f"return:{spoken.connection_id}:{told.event_id or f'{told.ref}:only'}"
     if ledger.known([key]):
         return _repeated(tx, ledger, key, told, backs)
@@ -75,11 +75,23 @@ def _take_back(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Return) ->
     return None
 
 
-def _back(tx: Transaction, spoken: Spoken, told: Return, line: ReturnedLine, warehouse: int) -> Back | None:
-    """What came back and of which order; None where its SKU is nobody's under that keeper code."""
+def _backs(tx: Transaction, spoken: Spoken, told: Return, line: ReturnedLine, warehouse: int) -> list[Back]:
+    """What came back and of which order, by whose it is; nothing where its SKU is nobody's under that keeper code."""
     order = _order(tx, spoken.connection_id, told, line)
-    found = (_sent(tx, order, line) if order else None) or owned(tx, warehouse, line.keeper, line.sku, kits=True)
-    return Back(line.sku, *found, line.condition, line.quantity, order, line.lots, line.serials) if found else None
+    sent = _sent(tx, order, line) if order else []
+    if not sent:
+        found = owned(tx, warehouse, line.keeper, line.sku, kits=True)
+        return [Back(line.sku, *found, line.condition, line.quantity, order, line.lots, line.serials)] if found else []
+    left, shares = line.quantity, []
+    for one_of in sent:
+        shares.append(min(left, max(0, one_of["units"])))
+        left -= shares[-1]
+    shares[-1] += left
+    mine = [(s, n) for s, n in zip(sent, shares, strict=True) if n] or [(sent[0], 0)]
+    lots = name_lots.split(line.lots, [n for _, n in mine])
+    whose = [(s["owner_id"], s["item_id"]) for s, _ in mine]
+    backs = [Back(line.sku, *who, line.condition, mine[n][1], order, lots[n]) for n, who in enumerate(whose)]
+    return [backs[0]._replace(serials=line.serials), *backs[1:]]
 
 
 def _parts(tx: Transaction, back: Back) -> list[Back]:
@@ -93,14 +105,25 @@ def _parts(tx: Transaction, back: Back) -> list[Back]:
     return [back._replace(item_id=int(part), units=back.units * n, lots=(), serials=()) for part, n in recipe.items()]
 
 
-def _sent(tx: Transaction, order: Row, line: ReturnedLine) -> tuple[int, int] | None:
-    """(owner, item) that SKU was to our warehouses in this order; None where they were told of no such thing."""
-    f, li, i, c, ce = t.fulfilments.c, t.fulfilment_lines.c, t.items.c, t.claims.c, t.cells.c
-    query = select(ce.owner_id, i.id).join(t.fulfilment_lines, li.item_id == i.id)
+def _sent(tx: Transaction, order: Row, line: ReturnedLine) -> list[Row]:
+    """(owner_id, item_id, units that left and are not back) of what that SKU was to our warehouses in this order.
+
+    Goods that were sold under contracts come first, as the last to have been sold.
+    """
+    f, li, c, ce = t.fulfilments.c, t.fulfilment_lines.c, t.claims.c, t.cells.c
+    lent = func.max(c.contract_id).label("lent")
+    query = select(ce.owner_id, li.item_id, func.sum(li.shipped).label("left"), lent)
     query = query.join(t.claims, c.id == li.claim_id).join(t.cells, ce.id == c.cell_id)
     query = query.join(t.fulfilments, f.id == li.fulfilment_id).where(f.order_id == order["id"], li.sku == line.sku)
-    row = tx.row(query.where(li.keeper == line.keeper) if line.keeper else query)
-    return (row["owner_id"], row["id"]) if row else None
+    query = query.where(li.keeper == line.keeper) if line.keeper else query
+    rows = tx.rows(query.group_by(ce.owner_id, li.item_id))
+    r = t.return_lines.c
+    back = select(r.owner_id, r.item_id, func.sum(r.quantity).label("n")).where(r.order_id == order["id"])
+    came = {(b["owner_id"], b["item_id"]): int(b["n"]) for b in tx.rows(back.group_by(r.owner_id, r.item_id))}
+    return [
+        {**row, "units": int(row["left"]) - came.get((row["owner_id"], row["item_id"]), 0)}
+        for row in sorted(rows, key=lambda row: (row["lent"] is None, row["owner_id"]))
+    ]
 
 
 def _order(tx: Transaction, connection_id: int, told: Return, line: ReturnedLine) -> Row | None:

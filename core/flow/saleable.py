@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from core.flow import sell_kits
 from core.rules import kits, levels
-from core.rules.decide import Rights, Source
+from core.rules.decide import Source, units_of
 from core.store import contracts
 from core.store import tables as t
 from core.store.locks import open_locks
@@ -34,7 +34,8 @@ def targets(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int
     free = {tuple(cell[c.name] for c in named): cell["free"] + min(0, cell["suspense"]) for cell in cells}
     """Below 0: so many units are missing."""
     kept, others = _kept(tx, rows, items), contracts.sources(tx, shops.values(), items)
-    rights = contracts.rights(tx, {s.contract_id for some in others.values() for s in some}, items)
+    stand = contracts.rights(tx, {s.contract_id for some in others.values() for s in some}, items)
+    rights = {key: units_of(right) for key, right in stand.items()}
 
     def there(listing: Mapping[str, Any]) -> int:
         who, units, left = shops[listing["connection_id"]], 0, dict(rights)
@@ -55,16 +56,23 @@ def targets(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int
 
 
 def _lent(
-    free: Mapping[tuple[int, ...], int], left: Rights, others: Sequence[Source], item: int, warehouse: int
+    free: Mapping[tuple[int, ...], int],
+    left: Mapping[tuple[int, int], int],
+    others: Sequence[Source],
+    item: int,
+    warehouse: int,
 ) -> dict[int, int]:
-    """Contract → units of other owners that may be sold under it there."""
-    return {
-        s.contract_id: max(0, min(free.get((s.owner_id, item, warehouse), 0), left.get((s.contract_id, item), 0)))
-        for s in others
-    }
+    """Contract → units of other owners that may be sold under it there; one that two allow counts for the first."""
+    there = {s.owner_id: max(0, free.get((s.owner_id, item, warehouse), 0)) for s in others}
+    lent = {}
+    for source in others:
+        units = min(there[source.owner_id], max(0, left.get((source.contract_id, item), 0)))
+        there[source.owner_id] -= units
+        lent[source.contract_id] = units
+    return lent
 
 
-def _use(left: Rights, lent: Mapping[int, int], item: int, units: int) -> None:
+def _use(left: dict[tuple[int, int], int], lent: Mapping[int, int], item: int, units: int) -> None:
     """Rights that these units would use, so that another warehouse's goods are not shown for the same ones."""
     for contract, n in lent.items():
         used = max(0, min(n, units))

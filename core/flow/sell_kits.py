@@ -13,7 +13,6 @@ from core.rules import kits
 from core.rules.decide import Want
 from core.rules.kits import Need
 from core.store import tables as t
-from core.store.ledger import Cell
 from core.store.store import Transaction, many, one
 
 Row = Mapping[str, Any]
@@ -96,9 +95,15 @@ def together(claims: Sequence[Row], warehouses: Mapping[int, int]) -> list[list[
     return list(found.values())
 
 
-def backable(claims: Sequence[Row], cells: Mapping[int, Cell]) -> dict[int, int]:
-    """Part → units these claims of one line at one warehouse can be backed by beyond what they are, in whole kits."""
-    needs = _needs(claims, {c["part_id"]: cells[c["cell_id"]].promisable for c in claims})
+def backable(claims: Sequence[Row], there: Mapping[int, int]) -> dict[int, int]:
+    """Part → units these claims of one line at one warehouse can be backed by beyond what they are, in whole kits.
+
+    there: units that each claim could have, by its id.
+    """
+    more = Counter[int]()
+    for claim in claims:
+        more[claim["part_id"]] += there[claim["id"]]
+    needs = _needs(claims, more)
     held = _needs(claims, {})
     rest = kits.lacking(needs.values())
     return {part: max(0, kits.without(n.units, n.per_kit, rest) - held[part].there) for part, n in needs.items()}

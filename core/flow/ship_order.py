@@ -109,12 +109,13 @@ def _left(lines: Sequence[Mapping[str, Any]], instead: Instead, confirm: Confirm
     serials: dict[tuple[int, int], list[str]] = defaultdict(list)
     for told in confirm.lines:
         shares = _shares(lines, told, units) or [(send_instead.stands_for(instead, told), told.quantity)]
-        for found, n in shares:
+        named = name_lots.split(told.lots, [n for _, n in shares])
+        for (found, n), its in zip(shares, named, strict=True):
             assert found is not None
             units[found[0]["n"], found[1]] += n
+            lots[found[0]["n"], found[1]] += its
         first, _ = shares[0]
         assert first is not None
-        lots[first[0]["n"], first[1]] += told.lots
         serials[first[0]["n"], first[1]] += told.serials
     by_n = {line["n"]: line for line in lines}
     return [Gone(by_n[at[0]], at[1], some, lots[at], serials[at]) for at, some in sorted(units.items())]

@@ -131,7 +131,7 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     ledger.load(keys)
     balances = {key[:3]: cell.promisable for key in keys if (cell := ledger.found(key))}
     claims = []
-    for draft, parts in zip(drafts, decide(balances, requests, _rights(tx, requests)), strict=True):
+    for draft, parts in zip(drafts, decide(balances, requests, _rights(tx, ledger, requests)), strict=True):
         draft.short = note_oversold.short_units(parts)
         mine = [_claim(tx, ledger, draft, part) for part in parts]
         entries = [e for part in parts for e in _reserve(ledger, part)]
@@ -154,10 +154,11 @@ def _name_sources(tx: Transaction, drafts: Sequence[Draft]) -> None:
         draft.wants = [w._replace(others=found.get((draft.row["merchant_id"], w.item_id), ())) for w in draft.wants]
 
 
-def _rights(tx: Transaction, requests: Sequence[Request]) -> Rights:
+def _rights(tx: Transaction, ledger: Ledger, requests: Sequence[Request]) -> Rights:
     """What is left of the contracts these wishes may be backed under."""
     wants = [w for r in requests for w in r.wants if w.others]
-    return contracts.rights(tx, {s.contract_id for w in wants for s in w.others}, {w.item_id for w in wants})
+    named = {source.contract_id for want in wants for source in want.others}
+    return use_rights.left(tx, ledger, named, {want.item_id for want in wants})
 
 
 def _reserve(ledger: Ledger, part: Part) -> list[Entry]:

@@ -5,11 +5,12 @@ Every flow that changes what such a claim holds says so here, before it books th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import func, select
 
+from core.rules.decide import Rights
 from core.store import tables as t
 from core.store.contracts import rights
 from core.store.ledger import Ledger, Right
@@ -37,18 +38,24 @@ def gone(tx: Transaction, ledger: Ledger, claim: Row, item_id: int, taken: int, 
     if item["percent"] is None and contract["quota"] == "open":
         ledger.use(_moved(contract_id, item_id, -taken))
     elif item["percent"] is None:
-        ledger.use(_moved(contract_id, item_id, min(units - taken, item["allowance"])))
+        there = item["allowance"] - ledger.using(contract_id, item_id)
+        ledger.use(_moved(contract_id, item_id, min(units - taken, there)))
     _owe(tx, contract, item, claim, units, cause)
 
 
 def came_back(tx: Transaction, returned: Row, cause: str) -> None:
-    """Goods that had left under contracts came back to their owner: no more is owed for them. returned: its line."""
-    s = t.settlement_lines.c
+    """Goods that had left under contracts came back to their owner: no more is owed for them. returned: its line.
+
+    What came in place of another item is owed for as that one.
+    """
+    s, c = t.settlement_lines.c, t.contracts.c
     owed = select(s.contract_id, s.item_id, s.price_minor, func.sum(s.units).label("n"))
+    owed = owed.join(t.contracts, c.id == s.contract_id).where(c.owner_id == returned["owner_id"])
     owed = owed.where(s.line_id == returned["line_id"]).group_by(s.contract_id, s.item_id, s.price_minor)
     rows = tx.rows(owed.having(func.sum(s.units) > 0).order_by(s.contract_id))
     left = returned["quantity"]
-    for row in [row for row in rows if row["item_id"] == returned["item_id"]] or rows:
+    same = [row for row in rows if row["item_id"] == returned["item_id"]]
+    for row in same or (rows if _instead(tx, returned) else ()):
         back = min(left, int(row["n"]))
         left -= back
         contract = one(tx, t.contracts, id=row["contract_id"])
@@ -57,13 +64,19 @@ def came_back(tx: Transaction, returned: Row, cause: str) -> None:
             _owe(tx, contract, row, returned, -back, cause)
 
 
-def bounded(tx: Transaction, ledger: Ledger, claim: Row, item_id: int, units: int) -> int:
-    """Of so many units more for a claim, those its contract still allows; all of them where it is under none."""
-    contract_id = claim["contract_id"]
-    if contract_id is None or units <= 0:
-        return units
+def _instead(tx: Transaction, returned: Row) -> bool:
+    """Whether that item was sent for that line in place of what was ordered."""
+    i, f = t.sent_instead.c, t.fulfilment_lines.c
+    query = select(i.item_id).join(t.fulfilment_lines, (f.fulfilment_id == i.fulfilment_id) & (f.n == i.n))
+    return tx.row(query.where(f.line_id == returned["line_id"], i.item_id == returned["item_id"]).limit(1)) is not None
+
+
+def left(tx: Transaction, ledger: Ledger, contract_ids: Collection[int], items: Collection[int]) -> Rights:
+    """What may still be sold under these contracts, by all that was booked so far."""
+    if not contract_ids:
+        return {}
     ledger.flush()
-    return min(units, rights(tx, [contract_id], [item_id]).get((contract_id, item_id), 0))
+    return rights(tx, contract_ids, items)
 
 
 def _item(tx: Transaction, contract_id: int, item_id: int) -> Row:

@@ -67,8 +67,24 @@ class Part(NamedTuple):
     contract_id: int | None = None
 
 
-Rights = dict[tuple[int, int], int]
-"""(contract, item) → units that may still be sold under it, from whatever warehouse."""
+class Share(NamedTuple):
+    """A right to a percentage of what its owner has: units free, in all warehouses, and those held under it."""
+
+    owner_id: int
+    percent: int
+    free: int
+    held: int
+
+    @property
+    def units(self) -> int:
+        """Units that may still be sold under it."""
+        return max(0, self.percent * (self.free + self.held) // 100 - self.held)
+
+
+Right = int | Share
+"""Units that may still be sold, or the share they are reckoned from, which others' sales make smaller."""
+Rights = dict[tuple[int, int], Right]
+"""(contract, item) → what may still be sold under it, from whatever warehouse."""
 Balances = dict[tuple[int, int, int], int]
 """(owner, item, warehouse) → promisable units."""
 
@@ -76,7 +92,7 @@ Balances = dict[tuple[int, int, int], int]
 def decide(
     balances: Mapping[tuple[int, int, int], int],
     requests: Sequence[Request],
-    rights: Mapping[tuple[int, int], int] = MappingProxyType({}),
+    rights: Mapping[tuple[int, int], Right] = MappingProxyType({}),
 ) -> list[list[Part]]:
     """One list of parts per request. An order is a fact: it is never refused, only left short; a caller's wish may be.
 
@@ -97,17 +113,37 @@ class Left(NamedTuple):
         """To try something with."""
         return Left(dict(self.units), dict(self.rights))
 
-    def there(self, owner_id: int, item_id: int, warehouse_id: int, contract_id: int | None) -> int:
-        """Units of an owner's item that one may have there, under a contract or as the owner."""
-        units = self.units.get((owner_id, item_id, warehouse_id), 0)
-        return units if contract_id is None else min(units, self.rights.get((contract_id, item_id), 0))
+    def sources(self, want: Want, warehouse_id: int) -> list[tuple[int, int | None, int]]:
+        """(owner, contract, units) of what may back a wish there; a unit that two contracts allow is named once."""
+        left = {owner: max(0, self.units.get((owner, want.item_id, warehouse_id), 0)) for owner in want.owners}
+        found: list[tuple[int, int | None, int]] = [(want.owner_id, None, left[want.owner_id])]
+        for owner, contract in want.others:
+            units = min(left[owner], units_of(self.rights.get((contract, want.item_id), 0)))
+            left[owner] -= units
+            found.append((owner, contract, units))
+        return found
 
     def take(self, part: Part) -> None:
         """These are given."""
         key = (part.owner_id, part.item_id, part.warehouse_id)
         self.units[key] = self.units.get(key, 0) - part.backed
-        if part.contract_id is not None and part.backed:
-            self.rights[part.contract_id, part.item_id] -= part.backed
+        for at, right in self.rights.items() if part.backed else ():
+            if at[1] == part.item_id:
+                self.rights[at] = _after(right, part, under=at[0] == part.contract_id)
+
+
+def units_of(right: Right) -> int:
+    """Units that may still be sold by it."""
+    return right.units if isinstance(right, Share) else max(0, right)
+
+
+def _after(right: Right, part: Part, under: bool) -> Right:
+    """What is left of a right once this is given. under: its own contract allowed it."""
+    if not isinstance(right, Share):
+        return right - part.backed if under else right
+    if right.owner_id != part.owner_id:
+        return right
+    return right._replace(free=right.free - part.backed, held=right.held + (part.backed if under else 0))
 
 
 def _decide_one(left: Left, request: Request) -> list[Part]:
@@ -182,15 +218,16 @@ def _take(mine: Left, wants: Sequence[Want], warehouse: int) -> list[Part]:
 
 
 def _there(mine: Left, want: Want, warehouse: int) -> int:
-    own = mine.there(want.owner_id, want.item_id, warehouse, None)
-    return own + sum(mine.there(s.owner_id, want.item_id, warehouse, s.contract_id) for s in want.others)
+    if not want.others:
+        return mine.units.get((want.owner_id, want.item_id, warehouse), 0)
+    return sum(units for _, _, units in mine.sources(want, warehouse))
 
 
 def _shared(mine: Left, want: Want, warehouse: int, backed: int) -> list[Part]:
     """A wish by whose goods back it; what nothing backs is asked of the last of them."""
     parts = []
-    for owner, contract in ((want.owner_id, None), *want.others):
-        units = min(backed, max(0, mine.there(owner, want.item_id, warehouse, contract)))
+    for owner, contract, there in mine.sources(want, warehouse):
+        units = min(backed, there)
         backed -= units
         if units:
             parts.append(_part(want, warehouse, units, units)._replace(owner_id=owner, contract_id=contract))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, or_, select, update
 
 from core.errors import Broken
-from core.rules.decide import Rights, Source
+from core.rules.decide import Rights, Share, Source
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.store import Transaction
@@ -45,7 +45,7 @@ def stands(tx: Transaction) -> Any:
 
 
 def rights(tx: Transaction, contracts: Collection[int], items: Collection[int]) -> Rights:
-    """(contract, item) → units that may still be sold: the allowance, or what is unused of a share of the owner's."""
+    """(contract, item) → what may still be sold: the allowance, or a share of what the owner has on the books."""
     if not contracts:
         return {}
     ci, c = t.contract_items.c, t.contracts.c
@@ -62,9 +62,8 @@ def rights(tx: Transaction, contracts: Collection[int], items: Collection[int]) 
     }
 
 
-def _share(row: Row, free: Mapping[tuple[int, int], int], held: int) -> int:
-    there = free.get((row["owner_id"], row["item_id"]), 0)
-    return max(0, int(row["percent"]) * (there + held) // 100 - held)
+def _share(row: Row, free: Mapping[tuple[int, int], int], held: int) -> Share:
+    return Share(row["owner_id"], int(row["percent"]), free.get((row["owner_id"], row["item_id"]), 0), held)
 
 
 def _free(tx: Transaction, shares: Sequence[Row]) -> dict[tuple[int, int], int]:

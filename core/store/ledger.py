@@ -197,6 +197,11 @@ class Ledger:
         """Rights that move with the journal that is booked next."""
         self._rights += [right for right in rights if right.quantity]
 
+    def using(self, contract_id: int, item_id: int) -> int:
+        """Units by which what moves with the next journal makes that contract's allowance smaller."""
+        mine = (r.quantity for r in self._rights if r[:3] == (contract_id, item_id, "allowance"))
+        return -sum(mine)
+
     def flush(self, *also: Rows) -> None:
         """Write journals, entries, balances and marks; and rows of other tables that belong to them."""
         if self._rights:

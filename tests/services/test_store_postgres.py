@@ -13,6 +13,7 @@ from core.store.tables import metadata
 from tests.unit import test_schema
 from tests.unit.test_assemblies import *  # noqa: F403
 from tests.unit.test_contracts import *  # noqa: F403
+from tests.unit.test_contracts import bare
 from tests.unit.test_counts import *  # noqa: F403
 from tests.unit.test_erp_packs import *  # noqa: F403
 from tests.unit.test_explain import *  # noqa: F403
@@ -64,6 +65,8 @@ def hub(tmp_path: Path, shared_postgres_url: str, request: pytest.FixtureRequest
             built.decides("wait")
         if request.function.__module__.endswith("test_transfers"):
             built.counts("pen", 10)
+        if request.function.__module__.endswith("test_contracts"):
+            bare(built)
         yield built
 
 

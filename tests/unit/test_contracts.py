@@ -14,14 +14,19 @@ from sqlalchemy import delete, func, select
 
 from core.errors import OutOfStock, Refused, Unfit, Unmatched
 from core.flow import make_contract, saleable
+from core.flow.hear import Spoken
 from core.flow.journeys import decide
 from core.flow.make_contract import EndContract, MakeContract, Shared
 from core.flow.reserve_stock import Release, Reserve, Subject
 from core.flow.transfer_title import TransferTitle
+from core.model import Confirm, ConfirmedLine
 from core.rules.decide import Request, Source, Want
 from core.rules.decide import decide as admit
 from core.store import contracts
 from core.store import tables as t
+from core.store.scope import HUB
+from core.store.store import Transaction
+from hub.onboard.kits import Recipe, set_parts
 from tests.worlds import MONDAY, Clock, World, closed, order, store, unpaid, world
 
 
@@ -155,11 +160,38 @@ def test_over_shipped_units_are_booked_and_owed_and_take_what_is_left_of_a_lifet
     assert hub.audit() == []
 
 
-def test_betas_own_units_go_first_and_alphas_fill_up(hub: World) -> None:
+def gives(hub: World, units: int, ref: str = "T1") -> None:
+    """So many of alpha's pens become beta's where they lie, if they are free."""
     keeper = {"owner_id": hub.beta, "warehouse_id": hub.east, "code": "ALPHA"}
-    hub.store.write(lambda tx: tx.add(t.keepers, [keeper]))
-    given = TransferTitle(hub.alpha, hub.beta, hub.east, "T1", ((hub.pen, "ZP", 2),), "anna")
+    if not hub.rows(select(t.keepers).where(t.keepers.c.owner_id == hub.beta)):
+        hub.store.write(lambda tx: tx.add(t.keepers, [keeper]))
+    given = TransferTitle(hub.alpha, hub.beta, hub.east, ref, ((hub.pen, "ZP", units),), "anna")
     hub.store.write(lambda tx: decide(tx, [given]))
+
+
+def pens(hub: World, owner: int) -> int:
+    """That owner's free pens."""
+    c = t.cells.c
+    rows = hub.rows(select(c.free).where(c.owner_id == owner, c.item_id == hub.pen, c.warehouse_id == hub.east))
+    return sum(row["free"] for row in rows)
+
+
+def test_what_comes_back_of_a_mixed_line_is_its_owners_and_only_what_was_owed_is_owed_no_more(hub: World) -> None:
+    gives(hub, 2)
+    lets(hub, units=6)
+    sells(hub, "B1", 5)
+    hub.confirms(hub.releases("B1"), ("pen", 5))
+    assert (pens(hub, hub.alpha), pens(hub, hub.beta), owed(hub)) == (5, 0, [(3, 900)])
+    hub.takes_back("R1", ("pen", 2), order="B1")
+    assert (pens(hub, hub.alpha), pens(hub, hub.beta), owed(hub)) == (7, 0, [(3, 900), (-2, -600)])
+    hub.takes_back("R2", ("pen", 3), order="B1")
+    assert (pens(hub, hub.alpha), pens(hub, hub.beta)) == (8, 2)
+    assert owed(hub) == [(3, 900), (-2, -600), (-1, -300)]
+    assert hub.audit() == []
+
+
+def test_betas_own_units_go_first_and_alphas_fill_up(hub: World) -> None:
+    gives(hub, 2)
     assert shows(hub) == 2
     lets(hub, units=6)
     assert shows(hub) == 8
@@ -330,8 +362,17 @@ def test_admission_gives_own_units_first_and_never_more_than_units_or_rights(
     assert all((p.owner_id == 2) == (p.contract_id == 7) for p in parts)
 
 
+def lent_out(hub: World) -> int:
+    """alpha's pens that left for beta's orders and did not come back to alpha."""
+    cl, r = t.claims.c, t.return_lines.c
+    left = select(func.sum(cl.shipped).label("n")).where(cl.contract_id.is_not(None))
+    lent = select(cl.line_id).where(cl.contract_id.is_not(None))
+    back = select(func.sum(r.quantity).label("n")).where(r.owner_id == hub.alpha, r.line_id.in_(lent))
+    return sum(sign * (hub.rows(query)[0]["n"] or 0) for sign, query in ((1, left), (-1, back)))
+
+
 acts = st.tuples(
-    st.sampled_from(["sell", "cancel", "ship", "return", "alpha", "count", "end", "new"]), st.integers(1, 6)
+    st.sampled_from(["sell", "cancel", "ship", "return", "alpha", "count", "give", "end", "new"]), st.integers(1, 6)
 )
 
 
@@ -355,6 +396,8 @@ def test_whatever_happens_goods_rights_and_debts_add_up(
             elif act == "count":
                 there += units - 3
                 hub.counts("pen", units - 3)
+            elif act == "give":
+                gives(hub, units, f"T{n}")
             elif act == "end":
                 ends(hub)
             elif act == "new":
@@ -368,12 +411,141 @@ def test_whatever_happens_goods_rights_and_debts_add_up(
                     hub.confirms(fulfilment["ref"], ("pen", units), final=bool(units % 2))
                     there -= units
             elif refs and act == "return":
+                units = min(units, hub.line(refs[0])["shipped"] - hub.line(refs[0])["returned"])
                 hub.takes_back(f"R{n}", ("pen", units), order=refs[0])
                 there += units
-        cell = hub.row(t.cells, owner_id=hub.alpha, item_id=hub.pen, warehouse_id=hub.east, condition="ZP")
-        assert sum(cell[a] for a in ("free", "reserved", "held", "suspense")) == there
+        here = (t.cells.c.item_id == hub.pen, t.cells.c.warehouse_id == hub.east, t.cells.c.condition == "ZP")
+        cells = hub.rows(select(t.cells).where(*here))
+        assert sum(cell[a] for cell in cells for a in ("free", "reserved", "held", "suspense")) == there
+        assert sum(units for units, _ in owed(hub)) == lent_out(hub)
         assert all(row["allowance"] >= 0 for row in hub.rows(select(t.contract_items)))
         assert hub.rows(select(func.coalesce(func.sum(t.right_entries.c.quantity), 0).label("n")))[0]["n"] == 0
         assert [b for b in hub.audit() if "in suspense" not in b] == []
         with hub.store.read() as tx:
             assert contracts.sources(tx, [hub.beta], [hub.pen]) is not None
+
+
+def test_two_contracts_for_the_same_goods_promise_no_unit_twice(hub: World) -> None:
+    lets(hub, "C1", units=8)
+    lets(hub, "C2", units=8)
+    hub.counts("pen", -6)
+    assert shows(hub) == 4
+    sells(hub, "B1", 8, unpaid)
+    assert hub.claims("B1") == [(8, 4)]
+    assert hub.audit() == []
+
+
+def test_two_contracts_of_3_each_back_an_order_of_5_together(hub: World) -> None:
+    lets(hub, "C1", units=3)
+    lets(hub, "C2", units=3)
+    assert shows(hub) == 6
+    sells(hub, "B1", 5)
+    assert hub.claims("B1") == [(3, 3), (2, 2)]
+    hub.confirms(hub.releases("B1"), ("pen", 5))
+    assert owed(hub) == [(3, 900), (2, 600)]
+    assert hub.audit() == []
+
+
+def test_a_share_is_of_what_those_before_left_though_they_come_at_once(hub: World) -> None:
+    lets(hub, percent=50)
+    told = [(unpaid("A1", ("pen", 6)), hub.tmall, hub.alpha), (unpaid("B1", ("pen", 4)), hub.beta_shop, hub.beta)]
+    batch = [
+        Spoken("order", hub.keeps("order", said, at=shop)[0], shop, merchant, said) for said, shop, merchant in told
+    ]
+    hub.store.write(lambda tx: decide(tx, batch))
+    assert (hub.claims("A1"), hub.claims("B1")) == ([(6, 6)], [(4, 2)])
+
+
+def test_two_lines_over_shipped_at_once_take_no_more_than_is_left_of_a_lifetime_quota(hub: World) -> None:
+    lets(hub, units=4, quota="lifetime")
+    assert hub.takes(order("B1", ("pen", 1), ("pen", 2)), at=hub.beta_shop) == ["done"]
+    left = [ConfirmedLine(sku="pen", line=line, quantity=units) for line, units in (("1", 4), ("2", 5))]
+    confirm = Confirm(fulfilment=hub.releases("B1"), lines=tuple(left), event_id="W1", final=True)
+    assert hub.hears(confirm, at=hub.wms) == ["done"]
+    assert (rights(hub), sum(units for units, _ in owed(hub))) == ((0, 4), 9)
+    assert hub.audit() == []
+
+
+def set_of_two_pens_and_an_ink(hub: World) -> None:
+    """beta's shop sells `set`."""
+
+    def work(tx: Transaction) -> None:
+        ident, listing = tx.ids.new(), tx.ids.new()
+        tx.add(t.items, [{"id": ident, "owner_id": hub.alpha, "sku": "set", "name": "set", "created_at": tx.now}])
+        row = {"id": listing, "connection_id": hub.beta_shop, "ref": "set", "product": "P1", "sku": "set", "pack": 1}
+        tx.add(t.listings, [{**row, "item_id": ident, "created_at": tx.now}])
+        set_parts(tx, HUB, "set", Recipe(owner="alpha", parts={"pen": 2, "ink": 1}))
+
+    hub.store.write(work)
+
+
+def test_a_kit_of_own_and_lent_parts_is_sold_whole_or_not_at_all(hub: World) -> None:
+    set_of_two_pens_and_an_ink(hub)
+    hub.counts("ink", 9)
+    gives(hub, 2)
+    lets(hub, items=(Shared(hub.pen, 5, price_minor=300), Shared(hub.ink, 9, price_minor=10)))
+    assert hub.takes(order("B1", ("set", 4)), at=hub.beta_shop) == ["done"]
+    c, ce = t.claims.c, t.cells.c
+    query = select(ce.item_id, ce.owner_id, c.backed).join(t.cells, ce.id == c.cell_id).order_by(c.id)
+    found = sorted(tuple(row.values()) for row in hub.rows(query))
+    assert found == sorted([(hub.pen, hub.beta, 2), (hub.pen, hub.alpha, 4), (hub.ink, hub.alpha, 3)])
+    assert hub.audit() == []
+    hub.takes(closed("B1", ("set", 4)), at=hub.beta_shop)
+    assert (pens(hub, hub.alpha), pens(hub, hub.beta)) == (8, 2)
+    assert {row["used"] for row in hub.rows(select(t.contract_items))} == {0}
+    assert hub.audit() == []
+
+
+def test_parts_of_a_kit_leave_and_come_back_as_whose_they_are(hub: World) -> None:
+    set_of_two_pens_and_an_ink(hub)
+    hub.counts("ink", 9)
+    gives(hub, 2)
+    lets(hub, items=(Shared(hub.pen, 9, price_minor=300), Shared(hub.ink, 9, price_minor=10)))
+    hub.takes(order("B1", ("set", 3)), at=hub.beta_shop)
+    hub.confirms(hub.releases("B1"), ("pen", 6), ("ink", 3))
+    assert sorted(owed(hub)) == [(3, 30), (4, 1200)]
+    assert hub.line("B1")["shipped"] == 3
+    hub.takes_back("R1", ("ink", 1), order="B1")
+    assert sum(units for units, _ in owed(hub)) == 6
+    hub.takes_back("R2", ("pen", 6), order="B1")
+    assert sum(amount for _, amount in owed(hub)) == 20
+    assert (pens(hub, hub.alpha), pens(hub, hub.beta)) == (8, 2)
+    assert hub.audit() == []
+
+
+def test_a_kit_of_anothers_part_under_no_contract_is_not_sold(hub: World) -> None:
+    set_of_two_pens_and_an_ink(hub)
+    hub.counts("ink", 9)
+    lets(hub)
+    hub.takes(order("B1", ("set", 1)), at=hub.beta_shop)
+    assert [backed for _, backed in hub.claims("B1")] == [0, 0]
+    assert rights(hub) == (6, 0)
+    assert hub.audit() == []
+
+
+def test_a_virtual_kit_cannot_be_shared_but_its_parts(hub: World) -> None:
+    set_of_two_pens_and_an_ink(hub)
+    answer = lets(hub, items=(Shared(hub.row(t.items, sku="set")["id"], 5),))
+    assert isinstance(answer, Unfit)
+    assert "name its parts" in answer.message
+
+
+def test_a_kit_that_waits_is_topped_up_in_whole_kits_as_far_as_rights_go(hub: World) -> None:
+    hub.decides("wait")
+    set_of_two_pens_and_an_ink(hub)
+    hub.counts("pen", -10)
+    lets(hub, items=(Shared(hub.pen, 5), Shared(hub.ink, 9)))
+    hub.takes(unpaid("B1", ("set", 3)), at=hub.beta_shop)
+    hub.counts("ink", 9)
+    hub.counts("pen", 9)
+    assert sorted(hub.claims("B1")) == [(3, 2), (6, 4)]
+    assert hub.audit() == []
+
+
+def test_what_shall_be_backed_whole_is_not_topped_up_in_part_by_what_rights_are_left(hub: World) -> None:
+    hub.decides("wait", part_backing=False)
+    lets(hub, units=3)
+    hub.counts("pen", -9)
+    sells(hub, "B1", 5, unpaid)
+    hub.counts("pen", 9)
+    assert (hub.claims("B1"), rights(hub)) == ([(5, 0)], (3, 0))

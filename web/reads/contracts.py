@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Select, or_, select
 
 from core.errors import Unmatched
+from core.rules.decide import units_of
 from core.store import contracts as store
 from core.store import tables as t
 from core.store.database import any_of
@@ -113,5 +114,5 @@ def _items(tx: Transaction, ids: Sequence[int]) -> dict[int, list[dict[str, Any]
         key = (row["contract_id"], row["item_id"])
         used = row["used"] if row["percent"] is None else drawn[key]
         terms = {name: row[name] for name in ("sku", "units", "percent", "price_minor")}
-        found[row["contract_id"]].append({**terms, "used": used, "left": left[key]})
+        found[row["contract_id"]].append({**terms, "used": used, "left": units_of(left[key])})
     return found
