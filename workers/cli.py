@@ -299,7 +299,7 @@ def demo(
     home: Annotated[Path | None, typer.Option(help="A folder to keep; a fresh temporary one by default.")] = None,
     kills: Annotated[int, typer.Option(help="kill -9 hub processes at random, so many times.")] = 0,
 ) -> None:
-    """Two merchants, four shops, two warehouses, a courier and an ERP, all simulated: sell, ship, track, audit."""
+    """Two merchants and a distributor sell one stock over six simulated shops; it is shipped, tracked and audited."""
     from sandbox.demo.run import Plan, run
 
     if faults not in ("none", "mild", "harsh") or hints not in ("on", "off"):

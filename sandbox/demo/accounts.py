@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.demo import sharing
 from sandbox.demo.goods import KEEPER, WAREHOUSES
 from sandbox.demo.town import SHOPS, Town
 
@@ -110,6 +111,7 @@ def report(town: Town, books: Books, faults: dict[str, Any]) -> dict[str, Any]:
         "channel_drift_units": sum(abs(row["shown"] - row["target"]) for row in levels),
         "waybills_doubled": books.twins["sf"]["waybills_doubled"] + books.twins["qimen"]["waybills_doubled"],
         "fulfilments_doubled": _doubled(books) + books.twins["tryton"]["sales_doubled"],
+        **sharing.figures(town),
         "duplicates_absorbed": figures["tallies"].get("duplicates_absorbed", 0),
         "faults": dict(sorted(bitten.items())),
         "calls": sum(sum(one["calls"].values()) for one in faults.values()),
@@ -139,9 +141,9 @@ def read_levels(town: Town) -> list[dict[str, Any]]:
 
 
 def _ledger_drift(town: Town, books: Books) -> int:
-    ours = {
-        f"{WAREHOUSES[r['warehouse']]}|{KEEPER}|{r['sku']}|{r['condition']}": r["on_hand"] for r in town.rows("/stock")
-    }
+    ours: Counter[str] = Counter()
+    for row in town.rows("/stock"):
+        ours[f"{WAREHOUSES[row['warehouse']]}|{KEEPER}|{row['sku']}|{row['condition']}"] += row["on_hand"]
     theirs = books.twins["qimen"]["stock"]
     return sum(abs(ours.get(cell, 0) - theirs.get(cell, 0)) for cell in {*ours, *theirs})
 
@@ -172,6 +174,7 @@ ZERO = (
     "channel_drift_units",
     "waybills_doubled",
     "fulfilments_doubled",
+    "contracts_overdrawn",
 )
 
 

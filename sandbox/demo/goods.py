@@ -7,7 +7,9 @@ from dataclasses import dataclass
 PLENTY = 24
 SCARCE = 4
 SCARCE_UNITS = 6
-OWNER, MERCHANTS = "aurora", ("aurora", "birch")
+OWNER, MERCHANTS = "aurora", ("aurora", "birch", "cedar")
+PARTNER, DISTRIBUTOR = "birch", "cedar"
+"""Who sells the owner's goods by contracts: all of them, and those of the distributor's contracts."""
 WAREHOUSES = {"east": "WH01", "south": "WH02"}
 KEEPER = "YIPAN01"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from sandbox.demo.goods import KEEPER, MERCHANTS, OWNER, WAREHOUSES, Good
+from sandbox.demo import sharing
+from sandbox.demo.goods import DISTRIBUTOR, KEEPER, MERCHANTS, OWNER, PARTNER, WAREHOUSES, Good
 from sandbox.demo.town import SHOPS, TWINS, Town
 
 SENDER = {
@@ -32,10 +33,8 @@ def onboard(town: Town, goods: list[Good]) -> None:
     _connect(town, "tryton", OWNER)
     _set_up_twins(town, goods, callbacks)
     town.api("POST", "/items", {"owner": OWNER, "items": [{"sku": g.sku, "name": g.title} for g in goods]})
-    seller = next(merchant for merchant in MERCHANTS if merchant != OWNER)
-    shared = [{"sku": g.sku, "percent": 100, "price_minor": g.price // 2} for g in goods]
-    contract = {"ref": "SHARED", "owner": OWNER, "beneficiary": seller, "currency": "CNY", "items": shared}
-    town.api("POST", "/contracts", contract)
+    for seller, ref, some in ((PARTNER, "SHARED", goods), (DISTRIBUTOR, "LASTING", sharing.lasting(goods))):
+        sharing.let_sell(town, seller, ref, [{"sku": g.sku, "percent": 100} for g in some], some)
     for shop in SHOPS:
         town.api("POST", "/listings", {"connection": shop, "listings": [_listing(shop, g) for g in goods]})
     for warehouse in WAREHOUSES:
@@ -67,7 +66,8 @@ def _open_warehouses(town: Town) -> None:
     for code, wms_ref in WAREHOUSES.items():
         new = {"code": code, "name": code.title(), "region": code, "wms": "qimen", "wms_ref": wms_ref}
         town.api("POST", "/warehouses", {**new, "courier": "sf", "carrier": "SF", "sender": SENDER})
-        town.api("PUT", f"/warehouses/{code}/keepers", [{"owner": OWNER, "code": KEEPER}])
+        keepers = [{"owner": owner, "code": KEEPER} for owner in (OWNER, PARTNER)]
+        town.api("PUT", f"/warehouses/{code}/keepers", keepers)
 
 
 def _set_up_twins(town: Town, goods: list[Good], callbacks: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from sandbox.demo.accounts import read_books, report, wait_until_quiet
 from sandbox.demo.goods import goods
 from sandbox.demo.onboard import onboard
+from sandbox.demo.sharing import Broker
 from sandbox.demo.shoppers import Truck, plan, shop_around
 from sandbox.demo.town import Stopped, Town, town
 
@@ -83,7 +84,7 @@ def _play(place: Town, wanted: Plan, started: float) -> dict[str, Any]:
     first = json.loads((place.home / "first.json").read_text())
     place.session.headers["Authorization"] = f"Bearer {first['api_key']}"
     on_sale = goods(wanted.orders)
-    _say("onboarding two merchants, four shops, two warehouses, a courier and an ERP")
+    _say("onboarding two merchants, a distributor, six shops, two warehouses, a courier and an ERP")
     _set_faults(place, wanted.faults, wanted.seed)
     onboard(place, on_sale)
     if not wait_until_quiet(place, STALL_S, _say_busy):
@@ -93,12 +94,14 @@ def _play(place: Town, wanted: Plan, started: float) -> dict[str, Any]:
         place.ask(name, "lose", {"what": ability, "ability": ability})
     truck, killer = Truck(place), Killer(place, wanted.kills, wanted.seed)
     span_s = max(4.0, wanted.orders / 15)
+    broker = Broker(place, on_sale, span_s)
     hints = "on" if wanted.hints else "off"
     _say(f"{wanted.orders} shoppers over {span_s:.0f} s, faults {wanted.faults}, hints {hints}, seed {wanted.seed}")
     if wanted.kills:
         _say(f"{wanted.kills} hub processes will be killed at random")
     shop_around(place, on_sale, plan(on_sale, wanted.orders, wanted.seed, span_s))
     killer.join()
+    broker.join()
     quiet = wait_until_quiet(place, STALL_S, _say_busy)
     truck.stop()
     return _account(place, wanted, started, quiet)

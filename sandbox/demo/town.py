@@ -26,9 +26,11 @@ TWINS = {
     "tmall-birch": "sandbox.sales.tmall",
     "vendure-aurora": "sandbox.sales.vendure",
     "vendure-birch": "sandbox.sales.vendure",
+    "tmall-cedar": "sandbox.sales.tmall",
+    "vendure-cedar": "sandbox.sales.vendure",
 }
 """Name → module."""
-SHOPS = ("tmall-aurora", "tmall-birch", "vendure-aurora", "vendure-birch")
+SHOPS = tuple(name for name in TWINS if name.startswith(("tmall", "vendure")))
 READY_S = 60.0
 LEASH = "YIPAN_LEASH"
 """The hub ends when the pipe of this number closes: with us, however we end."""

@@ -18,6 +18,9 @@ KEYS = [
     "channel_drift_units",
     "waybills_doubled",
     "fulfilments_doubled",
+    "settlement_units",
+    "transfers",
+    "contracts_overdrawn",
     "duplicates_absorbed",
     "faults",
     "calls",
@@ -28,7 +31,7 @@ KEYS = [
 ]
 ORDERS = ["placed", "taken", "short", "cancelled", "shipped", "delivered", "parked"]
 ZERO = ["ledger_overcommitted_units", "ledger_drift_units", "channel_drift_units", "waybills_doubled"]
-ZERO += ["fulfilments_doubled"]
+ZERO += ["fulfilments_doubled", "contracts_overdrawn"]
 PLAYED = "import json, sys; from pathlib import Path; from sandbox.demo.run import Plan, run; "
 PLAYED += "plan = json.loads(sys.argv[1]); sys.exit(run(Plan(leave=True, home=Path(plan.pop('home')), **plan), True))"
 
@@ -70,6 +73,12 @@ def test_demo_is_clean_and_says_so_with_its_exit_code(told: tuple[int, dict[str,
 def test_demo_prints_one_object_with_the_agreed_keys(told: tuple[int, dict[str, Any]]) -> None:
     _, result = told
     assert (list(result), list(result["orders"])) == (KEYS, ORDERS)
+
+
+def test_goods_of_one_stock_were_sold_by_several_and_changed_their_owner(told: tuple[int, dict[str, Any]]) -> None:
+    _, result = told
+    assert result["transfers"] == 1
+    assert result["settlement_units"] > 0
 
 
 def test_every_order_of_the_demo_is_accounted_for(told: tuple[int, dict[str, Any]]) -> None:
