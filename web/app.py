@@ -23,6 +23,7 @@ from web.console.locks import router as console_of_locks
 from web.console.moves import router as console_of_moves
 from web.console.oversold import router as console_of_oversold
 from web.console.pages import router as console
+from web.console.policies import router as console_of_policies
 from web.console.publishing import router as console_of_publishing
 from web.console.session import Sessions, Throttle
 from web.console.show import show_problem
@@ -66,6 +67,7 @@ def create_app(
     app.include_router(console)
     app.include_router(console_of_moves)
     app.include_router(console_of_locks)
+    app.include_router(console_of_policies)
     app.include_router(console_of_publishing)
     app.include_router(console_of_oversold)
     app.include_router(console_of_contracts)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from core.flow import audit_ledger, hold_expiring, lock_stock, make_contract, measure_lag, reserve_stock
+from core.flow import audit_ledger, channel_policy, hold_expiring, lock_stock, make_contract, measure_lag, reserve_stock
 from core.store import inbox, outbox
 from core.store.store import Store
 from workers.hints import LANES
@@ -42,7 +42,7 @@ class Clock:
         with self._store.read() as tx:
             expired, kept_long_enough = outbox.any_expired(tx), reserve_stock.any_expired(tx)
             due = {lane for lane in LANES if outbox.any_due(tx, lane)} | inbox.due_lanes(tx)
-            turns = [flow.turn for flow in (lock_stock, make_contract) if flow.any_due(tx)]
+            turns = [flow.turn for flow in (lock_stock, make_contract, channel_policy) if flow.any_due(tx)]
             near_expiry = self._ticks % EXPIRY_TICKS == 0 and hold_expiring.any_due(tx)
             now = tx.now
         if expired:

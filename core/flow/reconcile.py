@@ -9,6 +9,7 @@ from sqlalchemy import and_, func, select
 
 from core.flow import saleable, unsettled
 from core.flow.expect_stock import Goods
+from core.store import policies
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.scope import Scope
@@ -103,7 +104,17 @@ def _cause(cause: str, units: int, detail: str = "") -> Cause:
 
 def _shops(tx: Transaction, scope: Scope) -> list[dict[str, Any]]:
     li, c, i, s, sh = (x.c for x in (t.listings, t.connections, t.items, t.shelves, t.showings))
-    names = (c.code.label("connection"), c.state, c.can, i.sku.label("item"), s.told, s.seen_base, s.doubt, s.told_at)
+    names = (
+        c.code.label("connection"),
+        c.merchant_id,
+        c.state,
+        c.can,
+        i.sku.label("item"),
+        s.told,
+        s.seen_base,
+        s.doubt,
+        s.told_at,
+    )
     query = (
         select(t.listings, *names, sh.shown, sh.read_at)
         .join(t.connections, c.id == li.connection_id)
@@ -114,7 +125,10 @@ def _shops(tx: Transaction, scope: Scope) -> list[dict[str, Any]]:
     rows = tx.rows(query.where(scope.sees(c.merchant_id)).order_by(c.code, li.ref))
     if not rows:
         return []
-    pool = saleable.targets(tx, [{**row, "buffer": 0, "pack": 1} for row in rows])
+    pool = {row["id"]: sum(there) for row, there in zip(rows, saleable.reach(tx, rows), strict=True)}
+    stands = policies.standing(tx, rows)
+    buffers = {ident: policy.buffer for ident, policy in stands.items() if policy.buffer is not None}
+    rows = [{**row, "buffer": buffers.get(row["id"], row["buffer"])} for row in rows]
     wanted, seen, under_way = saleable.targets(tx, rows), _seen(tx, rows), _under_way(tx, rows)
     unheard = _unheard(tx)
     return [_shop_row(r, pool[r["id"]], wanted[r["id"]], seen.get(r["id"], 0), under_way, unheard) for r in rows]

@@ -6,26 +6,58 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
 from core.flow import sell_kits
-from core.rules import kits, levels
+from core.rules import channels, kits, levels
 from core.rules.decide import Source, units_of
-from core.store import contracts
+from core.store import contracts, policies
 from core.store import tables as t
 from core.store.locks import open_locks
 from core.store.pools import pools
 from core.store.store import Transaction, many
 
 
-def targets(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int]:
-    """Listing id → what it may show, computed afresh from the ledger."""
+class Reach(NamedTuple):
+    """Base units a listing's orders could take: of what anybody's may, and of what locks keep for it."""
+
+    free: int
+    kept: int
+
+
+def targets(
+    tx: Transaction, rows: Sequence[Mapping[str, Any]], instead: Sequence[Mapping[str, Any]] = ()
+) -> dict[int, int]:
+    """Listing id → what it may show, computed afresh from the ledger and the policies that stand.
+
+    instead: policies that take the place of those of their scopes.
+    """
+    shops = _shops(tx, rows)
+    stands = policies.standing(tx, [{**row, "merchant_id": shops[row["connection_id"]]} for row in rows], instead)
+    claimed = policies.exclusives(tx, {row["item_id"] for row in rows}, instead)
+    owners = {i["id"]: i["owner_id"] for i in many(tx, t.items, "id", sorted(claimed))}
+    found = {}
+    for row, there in zip(rows, reach(tx, rows), strict=True):
+        heeds = (shops[row["connection_id"]], owners.get(row["item_id"]))
+        mine = [one for one in claimed.get(row["item_id"], ()) if one.merchant_id in heeds]
+        policy = stands.get(row["id"], policies.NONE)
+        units = channels.shown(there.free, policy, row["buffer"], there.kept, row["id"], mine)
+        found[row["id"]] = levels.target(units, row["pack"])
+    return found
+
+
+def _shops(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """Shop → its merchant."""
+    ids = sorted({r["connection_id"] for r in rows})
+    return {c["id"]: c["merchant_id"] for c in many(tx, t.connections, "id", ids)}
+
+
+def reach(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> list[Reach]:
+    """What the orders of each of these listings could take, whatever policies say."""
     ce = t.cells.c
-    shops = {
-        c["id"]: c["merchant_id"] for c in many(tx, t.connections, "id", sorted({r["connection_id"] for r in rows}))
-    }
+    shops = _shops(tx, rows)
     sold_from = pools(tx, shops)
     recipes = sell_kits.recipes(tx, {r["item_id"] for r in rows})
     items = sorted({r["item_id"] for r in rows} | {int(part) for recipe in recipes.values() for part in recipe})
@@ -37,8 +69,8 @@ def targets(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int
     stand = contracts.rights(tx, {s.contract_id for some in others.values() for s in some}, items)
     rights = {key: units_of(right) for key, right in stand.items()}
 
-    def there(listing: Mapping[str, Any]) -> int:
-        who, units, left = shops[listing["connection_id"]], 0, dict(rights)
+    def there(listing: Mapping[str, Any]) -> Reach:
+        who, units, locked, left = shops[listing["connection_id"]], 0, 0, dict(rights)
         recipe = recipes.get(listing["item_id"]) or {str(listing["item_id"]): 1}
         parts = [int(part) for part in recipe]
         for warehouse in sold_from.get(listing["connection_id"], ()):
@@ -49,10 +81,11 @@ def targets(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int
             whole = kits.whole(recipe, room)
             for part in parts:
                 _use(left, lent[part], part, whole * recipe[str(part)] - max(0, own[part]))
-            units += whole + kits.whole(recipe, mine)
-        return units
+            units += whole
+            locked += kits.whole(recipe, mine)
+        return Reach(units, locked)
 
-    return {r["id"]: levels.target(there(r), r["buffer"], r["pack"]) for r in rows}
+    return [there(row) for row in rows]
 
 
 def _lent(

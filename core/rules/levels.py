@@ -27,9 +27,9 @@ class Shelf:
         return None if self.told is None else self.told - self.seen
 
 
-def target(promisable: int, buffer: int, pack: int) -> int:
-    """Listing units that may be shown: whole packs of what may be promised, less the buffer."""
-    return max(0, promisable - buffer) // pack
+def target(units: int, pack: int) -> int:
+    """Listing units that may be shown: whole packs of so many base units."""
+    return max(0, units) // pack
 
 
 def form(shelf: Shelf, wanted: int, offered: Sequence[str]) -> Form:

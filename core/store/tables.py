@@ -904,6 +904,29 @@ comparisons = _table(
 first_id: the comparison since which the source has shown the same residual, itself at first. state: agrees, reported
 (its source is no authority there), waits, asked, dismissed or booked.
 """
+policies = _table(
+    "policies",
+    _id(),
+    _to("merchants"),
+    _to("connections", null=True),
+    _to("listings", null=True),
+    Column("version", Id, nullable=False),
+    _text("state", size=10),
+    *(Column(name, Id) for name in ("share", "floor", "cap", "reserve", "buffer", "exclusive", "priority")),
+    _when("end_at", null=True),
+    _when("due_at", null=True),
+    _text("who"),
+    _when("created_at"),
+    _when("activated_at", null=True),
+    _text("activated_by", null=True),
+    Index("ix_policies_active", "merchant_id", **only_where("state = 'active'")),
+    Index("ix_policies_exclusive", "listing_id", **only_where("state = 'active' and exclusive > 0")),
+    Index("ix_policies_due", "due_at", **only_where("due_at is not null")),
+)
+"""Versions of what a listing, a shop's listings or all of a merchant's may show, in base units; share: per cent.
+
+state: draft, active, replaced, withdrawn or over; due_at: when an active one is over.
+"""
 held_levels = _table(
     "held_levels",
     Column("listing_id", Id, ForeignKey("listings.id"), primary_key=True),

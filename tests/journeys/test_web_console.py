@@ -75,6 +75,7 @@ PAGES = (
     "/title-transfers",
     "/contracts",
     "/oversold",
+    "/policies",
     "/publishing",
     "/reconcile",
     "/parked",

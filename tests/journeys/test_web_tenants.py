@@ -53,6 +53,9 @@ THEIRS: dict[str, Any] = {
         "to": "SH",
         "lines": [{"sku": "SKU-alpha-1", "quantity": 1}],
     },
+    "POST /policies": {"connection": "tmall-alpha", "share": 50},
+    "POST /policies/{ident}/activate": None,
+    "POST /policies/{ident}/withdraw": None,
     "POST /contracts": {
         "ref": "C9",
         "owner": "alpha",

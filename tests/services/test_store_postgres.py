@@ -28,6 +28,7 @@ from tests.unit.test_near_expiry import *  # noqa: F403
 from tests.unit.test_order_versions import *  # noqa: F403
 from tests.unit.test_outbox import *  # noqa: F403
 from tests.unit.test_oversold import *  # noqa: F403
+from tests.unit.test_policies import *  # noqa: F403
 from tests.unit.test_publishing import *  # noqa: F403
 from tests.unit.test_reconcile import *  # noqa: F403
 from tests.unit.test_reserve_stock import *  # noqa: F403

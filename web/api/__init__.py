@@ -17,6 +17,7 @@ from web.api import (
     oversold,
     parked,
     parties,
+    policies,
     publishing,
     reconcile,
     reservations,
@@ -40,6 +41,7 @@ def routers() -> list[APIRouter]:
         contracts,
         counts,
         oversold,
+        policies,
         publishing,
         reconcile,
     )

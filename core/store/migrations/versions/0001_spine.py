@@ -800,6 +800,56 @@ def upgrade() -> None:
     op.create_index(op.f("ix_oversold_order_id"), "oversold", ["order_id"], unique=False)
     op.create_index("ix_oversold_recorded", "oversold", ["merchant_id", "recorded_at"], unique=False)
     op.create_table(
+        "policies",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("merchant_id", database.Id, nullable=False),
+        sa.Column("connection_id", database.Id, nullable=True),
+        sa.Column("listing_id", database.Id, nullable=True),
+        sa.Column("version", database.Id, nullable=False),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("share", database.Id, nullable=True),
+        sa.Column("floor", database.Id, nullable=True),
+        sa.Column("cap", database.Id, nullable=True),
+        sa.Column("reserve", database.Id, nullable=True),
+        sa.Column("buffer", database.Id, nullable=True),
+        sa.Column("exclusive", database.Id, nullable=True),
+        sa.Column("priority", database.Id, nullable=True),
+        sa.Column("end_at", database.Utc(), nullable=True),
+        sa.Column("due_at", database.Utc(), nullable=True),
+        sa.Column("who", sa.String(length=200), nullable=False),
+        sa.Column("created_at", database.Utc(), nullable=False),
+        sa.Column("activated_at", database.Utc(), nullable=True),
+        sa.Column("activated_by", sa.String(length=200), nullable=True),
+        sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_policies_connection_id")),
+        sa.ForeignKeyConstraint(["listing_id"], ["listings.id"], name=op.f("fk_policies_listing_id")),
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"], name=op.f("fk_policies_merchant_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_policies")),
+    )
+    op.create_index(
+        "ix_policies_active",
+        "policies",
+        ["merchant_id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'active'"),
+        postgresql_where=sa.text("state = 'active'"),
+    )
+    op.create_index(
+        "ix_policies_due",
+        "policies",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("due_at is not null"),
+        postgresql_where=sa.text("due_at is not null"),
+    )
+    op.create_index(
+        "ix_policies_exclusive",
+        "policies",
+        ["listing_id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'active' and exclusive > 0"),
+        postgresql_where=sa.text("state = 'active' and exclusive > 0"),
+    )
+    op.create_table(
         "pools",
         sa.Column("connection_id", database.Id, nullable=False),
         sa.Column("warehouse_id", database.Id, nullable=False),

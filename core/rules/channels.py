@@ -1,0 +1,50 @@
+"""How much of what a listing could show its channel's policy lets it show. Pure; base units throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Policy(NamedTuple):
+    """What one listing may show of what there is.
+
+    share: per cent of it; floor: at least so many, as far as they are there; cap: at most so many; reserve: units kept
+    from being shown; buffer: in place of the listing's own; exclusive: units other listings of the item leave alone.
+    """
+
+    share: int = 100
+    floor: int = 0
+    cap: int | None = None
+    reserve: int = 0
+    buffer: int | None = None
+    exclusive: int = 0
+    priority: int = 0
+
+
+class Claimed(NamedTuple):
+    """Units one listing has for itself; the higher the priority the sooner it gets them. merchant_id: whose it is."""
+
+    listing_id: int
+    units: int
+    priority: int
+    merchant_id: int = 0
+
+
+def shown(
+    there: int, policy: Policy, buffer: int = 0, kept: int = 0, listing_id: int = 0, exclusives: Iterable[Claimed] = ()
+) -> int:
+    """Units a listing may show of those it could promise, never more than these and what locks keep for it.
+
+    buffer: where the policy says none; exclusives: those that hold for it, its own among them.
+    """
+    left, others = there, 0
+    for one in sorted(exclusives, key=lambda e: (-e.priority, e.listing_id)):
+        granted = min(left, one.units)
+        left -= granted
+        others += granted if one.listing_id != listing_id else 0
+    room = max(0, there - others - policy.reserve)
+    less = buffer if policy.buffer is None else policy.buffer
+    part = max(0, room * policy.share // 100 + kept - less)
+    units = max(part, min(policy.floor, room + kept))
+    return units if policy.cap is None else min(units, policy.cap)

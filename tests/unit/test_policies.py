@@ -1,0 +1,250 @@
+"""Channel policies: what listings may show by them, looked at before they stand, over at their day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import delete, select
+
+from core.errors import Refused, Unfit
+from core.flow import channel_policy, saleable
+from core.flow.channel_policy import Scope
+from core.flow.journeys import decide
+from core.flow.lock_stock import Line, Lock
+from core.rules.channels import Claimed, Policy, shown
+from core.store import tables as t
+from tests.unit.test_kits import kit
+from tests.worlds import MONDAY, Clock, World, order, store, world
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[World]:
+    """Ten of alpha's pens lie in the east; tmall, vendure and beta's shop sell them."""
+    clock = Clock()
+    with store(tmp_path, clock=clock) as it:
+        made = world(it, clock)
+        made.counts("pen", 10)
+        yield made
+
+
+def listing(hub: World, shop: str) -> int:
+    return int(hub.row(t.listings, connection_id=getattr(hub, shop), item_id=hub.pen)["id"])
+
+
+def proposes(hub: World, scope: Scope, end_at: Any = None, **terms: int) -> int:
+    return hub.store.write(lambda tx: channel_policy.propose(tx, scope, terms, end_at, "anna"))
+
+
+def stands(hub: World, scope: Scope, end_at: Any = None, **terms: int) -> int:
+    ident = proposes(hub, scope, end_at, **terms)
+    hub.store.write(lambda tx: channel_policy.activate(tx, ident, "anna"))
+    return ident
+
+
+def of(hub: World, shop: str = "") -> Scope:
+    """A policy of alpha's for one listing of pens, or for all of alpha's."""
+    if not shop:
+        return Scope(hub.alpha)
+    merchant = hub.beta if shop == "beta_shop" else hub.alpha
+    return Scope(merchant, getattr(hub, shop), listing(hub, shop))
+
+
+def shows(hub: World) -> tuple[int, int, int]:
+    """Pens that tmall, vendure and beta's shop may show."""
+    with hub.store.read() as tx:
+        rows = tx.rows(select(t.listings).where(t.listings.c.item_id == hub.pen))
+        found = saleable.targets(tx, rows)
+    return tuple(found[listing(hub, shop)] for shop in ("tmall", "vendure", "beta_shop"))  # type: ignore[return-value]
+
+
+def test_without_a_policy_every_shop_shows_all_there_is(hub: World) -> None:
+    assert shows(hub) == (10, 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("terms", "figure"),
+    [
+        ({"share": 50}, 5),
+        ({"share": 33}, 3),
+        ({"share": 10, "floor": 4}, 4),
+        ({"floor": 40}, 10),
+        ({"cap": 6}, 6),
+        ({"reserve": 4}, 6),
+        ({"reserve": 4, "share": 50}, 3),
+        ({"buffer": 3}, 7),
+        ({"buffer": 8, "floor": 5}, 5),
+        ({"share": 0}, 0),
+    ],
+)
+def test_one_listing_by_its_terms(hub: World, terms: dict[str, int], figure: int) -> None:
+    stands(hub, of(hub, "tmall"), **terms)
+    assert shows(hub) == (figure, 10, 10)
+
+
+def test_the_most_specific_policy_stands(hub: World) -> None:
+    stands(hub, of(hub), share=50)
+    assert shows(hub) == (5, 5, 10)
+    stands(hub, Scope(hub.alpha, hub.tmall), share=40)
+    assert shows(hub) == (4, 5, 10)
+    narrow = stands(hub, of(hub, "tmall"), cap=9)
+    assert shows(hub) == (9, 5, 10)
+    hub.store.write(lambda tx: channel_policy.withdraw(tx, narrow))
+    assert shows(hub) == (4, 5, 10)
+
+
+def test_exclusive_units_are_left_alone_by_the_others_and_the_higher_priority_gets_them_first(hub: World) -> None:
+    stands(hub, of(hub, "tmall"), exclusive=4)
+    assert shows(hub) == (10, 6, 6)
+    stands(hub, of(hub, "vendure"), exclusive=5, priority=1)
+    assert shows(hub) == (5, 6, 1)
+    hub.takes(order("O1", ("pen", 4)))
+    assert shows(hub) == (1, 5, 0)
+
+
+def test_what_a_lock_keeps_for_a_shop_is_outside_its_share(hub: World) -> None:
+    lock = Lock(
+        hub.alpha, "L1", "campaign", hub.tmall, (Line(hub.pen, hub.east, 4),), "anna", None, MONDAY + timedelta(9)
+    )
+    hub.store.write(lambda tx: decide(tx, [lock]))
+    stands(hub, of(hub, "tmall"), share=50)
+    assert shows(hub) == (3 + 4, 6, 6)
+    stands(hub, of(hub, "tmall"), cap=5)
+    assert shows(hub) == (5, 6, 6)
+
+
+def test_who_sells_anothers_goods_keeps_none_from_their_owner(hub: World) -> None:
+    stands(hub, of(hub, "beta_shop"), exclusive=6)
+    assert shows(hub) == (10, 10, 10)
+    stands(hub, of(hub, "tmall"), exclusive=4)
+    assert shows(hub) == (10, 6, 6)
+
+
+def test_a_preview_says_who_shows_what_and_changes_nothing(hub: World) -> None:
+    ident = proposes(hub, of(hub, "tmall"), share=50, exclusive=3)
+    with hub.store.read() as tx:
+        row = hub.row(t.policies, id=ident)
+        changes = {one["id"]: (one["now"], one["then"]) for one in channel_policy.preview(tx, row)}
+        overlaps = channel_policy.overlap(tx, [hub.pen]), channel_policy.overlap(tx, [hub.pen], [row])
+    assert changes == {
+        listing(hub, "tmall"): (10, 5), listing(hub, "vendure"): (10, 7), listing(hub, "beta_shop"): (10, 7)
+    }  # fmt: skip
+    assert (overlaps[0][hub.pen], overlaps[1][hub.pen]) == ((36, 10), (25, 10))
+    assert shows(hub) == (10, 10, 10)
+
+
+def test_a_new_version_replaces_the_former_and_history_stays(hub: World) -> None:
+    first = stands(hub, of(hub, "tmall"), share=50)
+    second = stands(hub, of(hub, "tmall"), share=60)
+    rows = hub.rows(select(t.policies).order_by(t.policies.c.version))
+    assert [(r["id"], r["version"], r["state"]) for r in rows] == [(first, 1, "replaced"), (second, 2, "active")]
+    with pytest.raises(Refused, match="version 1 is replaced"):
+        hub.store.write(lambda tx: channel_policy.activate(tx, first, "anna"))
+    hub.store.write(lambda tx: channel_policy.activate(tx, second, "anna"))
+    assert shows(hub)[0] == 6
+
+
+def test_it_is_over_at_its_day_and_shops_are_told(hub: World) -> None:
+    assert hub.clock
+    stands(hub, of(hub), share=50)
+    stands(hub, of(hub, "tmall"), MONDAY + timedelta(minutes=10), share=20)
+    assert shows(hub) == (2, 5, 10)
+    hub.store.write(lambda tx: tx.conn.execute(delete(t.marks)))
+    hub.clock.wait(601)
+    assert shows(hub) == (5, 5, 10)
+    with hub.store.read() as tx:
+        assert channel_policy.any_due(tx)
+    assert hub.store.write(channel_policy.turn) == 1
+    assert hub.rows(select(t.marks))
+    with hub.store.read() as tx:
+        assert not channel_policy.any_due(tx)
+
+
+def test_activating_marks_what_it_is_about(hub: World) -> None:
+    hub.store.write(lambda tx: tx.conn.execute(delete(t.marks)))
+    ident = proposes(hub, of(hub, "tmall"), share=50)
+    assert hub.rows(select(t.marks)) == []
+    hub.store.write(lambda tx: channel_policy.activate(tx, ident, "anna"))
+    assert [row["items"] for row in hub.rows(select(t.marks))] == [[hub.pen]]
+
+
+def test_of_kits_whole_ones_are_counted(hub: World) -> None:
+    kit(hub)
+    hub.counts("ink", 5)
+    row = hub.row(t.listings, ref="set")
+    stands(hub, Scope(hub.alpha, row["connection_id"], row["id"]), share=50)
+    with hub.store.read() as tx:
+        assert saleable.targets(tx, [row]) == {row["id"]: 2}
+
+
+@pytest.mark.parametrize(
+    ("terms", "why"),
+    [
+        ({}, "say at least one"),
+        ({"share": 101}, "a share of 101 %"),
+        ({"share": -1}, "a share of -1 %"),
+        ({"cap": 3, "floor": 4}, "cannot both be"),
+        ({"reserve": -1}, "whole numbers"),
+        ({"buffer": 10**10}, "whole numbers"),
+    ],
+)
+def test_terms_that_make_no_policy_are_named_and_nothing_is_written(
+    hub: World, terms: dict[str, int], why: str
+) -> None:
+    with pytest.raises(Unfit, match=why):
+        proposes(hub, of(hub, "tmall"), **terms)
+    with pytest.raises(Unfit, match="name it"):
+        proposes(hub, of(hub), exclusive=3)
+    with pytest.raises(Unfit, match="over already"):
+        proposes(hub, of(hub), MONDAY - timedelta(days=1), share=3)
+    assert hub.rows(select(t.policies)) == []
+
+
+def test_more_exclusive_units_than_there_are_overlap_and_are_refused(hub: World) -> None:
+    stands(hub, of(hub, "tmall"), exclusive=6)
+    ident = proposes(hub, of(hub, "vendure"), exclusive=5)
+    with pytest.raises(Refused, match="11 units would be exclusive to 2 listings where 10 are free"):
+        hub.store.write(lambda tx: channel_policy.activate(tx, ident, "anna"))
+    assert hub.row(t.policies, id=ident)["state"] == "draft"
+
+
+few = st.integers(0, 12)
+terms = st.builds(
+    Policy,
+    share=st.integers(0, 100),
+    floor=few,
+    cap=st.none() | few,
+    buffer=st.none() | few,
+    reserve=few,
+    exclusive=few,
+    priority=st.integers(-2, 2),
+)
+claims = st.lists(st.tuples(few, st.integers(-2, 2)), max_size=4)
+
+
+@given(there=st.integers(0, 40), policy=terms, others=claims)
+def test_no_listing_shows_more_than_there_is_and_more_goods_never_show_less(
+    there: int, policy: Policy, others: list[tuple[int, int]]
+) -> None:
+    claimed = [Claimed(n, units, priority) for n, (units, priority) in enumerate(others, 2)]
+    claimed.append(Claimed(1, policy.exclusive, policy.priority))
+    units = shown(there, policy, 0, 0, 1, claimed)
+    assert 0 <= units <= there
+    assert units <= shown(there + 1, policy, 0, 0, 1, claimed)
+    assert policy.cap is None or units <= policy.cap
+
+
+@given(there=st.integers(0, 40), others=claims)
+def test_each_has_its_exclusive_units_as_far_as_priorities_go(there: int, others: list[tuple[int, int]]) -> None:
+    claimed = [Claimed(n, units, priority) for n, (units, priority) in enumerate(others)]
+    left = there
+    for one in sorted(claimed, key=lambda c: (-c.priority, c.listing_id)):
+        granted = min(left, one.units)
+        left -= granted
+        assert shown(there, Policy(), 0, 0, one.listing_id, claimed) >= granted
+    assert shown(there, Policy(), 0, 0, 99, claimed) == left
