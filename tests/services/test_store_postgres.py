@@ -30,6 +30,7 @@ from tests.unit.test_outbox import *  # noqa: F403
 from tests.unit.test_oversold import *  # noqa: F403
 from tests.unit.test_policies import *  # noqa: F403
 from tests.unit.test_publishing import *  # noqa: F403
+from tests.unit.test_publishing import filled
 from tests.unit.test_reconcile import *  # noqa: F403
 from tests.unit.test_reserve_stock import *  # noqa: F403
 from tests.unit.test_returns import *  # noqa: F403
@@ -64,8 +65,10 @@ def hub(tmp_path: Path, shared_postgres_url: str, request: pytest.FixtureRequest
             built.counts("pen", 20)
         if request.function.__module__.endswith("test_short_orders"):
             built.decides("wait")
-        if request.function.__module__.endswith("test_transfers"):
+        if request.function.__module__.endswith((".test_transfers", ".test_policies")):
             built.counts("pen", 10)
+        if request.function.__module__.endswith("test_publishing"):
+            filled(built)
         if request.function.__module__.endswith("test_contracts"):
             bare(built)
         yield built

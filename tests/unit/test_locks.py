@@ -355,7 +355,7 @@ def sells_sets(hub: World) -> None:
 
 
 @pytest.fixture
-def sets(ten: World) -> World:
+def kitted(ten: World) -> World:
     """Ten pens and six inks lie in east, and the Tmall shop sells them as sets too."""
     sells_sets(ten)
     return ten
@@ -365,36 +365,40 @@ def parts(hub: World, pens: int, inks: int) -> dict[str, Any]:
     return {"lines": (Line(hub.pen, hub.east, pens), Line(hub.ink, hub.east, inks))}
 
 
-def test_whole_kits_are_drawn_where_all_their_parts_are_kept(sets: World) -> None:
-    locks(sets, **parts(sets, 5, 4))
-    assert (shown(sets, sets.tmall, "set"), shown(sets, sets.tmall), shown(sets, sets.vendure)) == (2 + 2, 10, 5)
-    sets.takes(order("K", ("set", 1)))
-    assert (left(sets), sets.claims("K")) == ([3, 3], [(2, 2), (1, 1)])
-    sets.takes(order("L", ("set", 3)))
-    assert (left(sets), sets.claims("L")) == ([1, 2], [(6, 6), (3, 3)])
-    assert (shown(sets, sets.tmall, "set"), sets.audit()) == (0, [])
-    sets.takes(closed("L", ("set", 3)))
-    assert (left(sets), shown(sets, sets.tmall, "set")) == ([3, 3], 1 + 2)
-    sets.takes(closed("K", ("set", 1)))
-    assert (left(sets), sets.cell(sets.pen), sets.audit()) == ([5, 4], {"free": 5, "reserved": 5}, [])
+def test_whole_kits_are_drawn_where_all_their_parts_are_kept(kitted: World) -> None:
+    locks(kitted, **parts(kitted, 5, 4))
+    assert (shown(kitted, kitted.tmall, "set"), shown(kitted, kitted.tmall), shown(kitted, kitted.vendure)) == (
+        2 + 2,
+        10,
+        5,
+    )
+    kitted.takes(order("K", ("set", 1)))
+    assert (left(kitted), kitted.claims("K")) == ([3, 3], [(2, 2), (1, 1)])
+    kitted.takes(order("L", ("set", 3)))
+    assert (left(kitted), kitted.claims("L")) == ([1, 2], [(6, 6), (3, 3)])
+    assert (shown(kitted, kitted.tmall, "set"), kitted.audit()) == (0, [])
+    kitted.takes(closed("L", ("set", 3)))
+    assert (left(kitted), shown(kitted, kitted.tmall, "set")) == ([3, 3], 1 + 2)
+    kitted.takes(closed("K", ("set", 1)))
+    assert (left(kitted), kitted.cell(kitted.pen), kitted.audit()) == ([5, 4], {"free": 5, "reserved": 5}, [])
 
 
-def test_a_kit_draws_nothing_where_one_of_its_parts_is_not_kept(sets: World) -> None:
-    locks(sets, 10)
-    assert shown(sets, sets.tmall, "set") == 0
-    sets.takes(order("K", ("set", 1)))
-    assert (left(sets), sets.claims("K"), sets.audit()) == ([10], [(2, 0), (1, 0)], [])
+def test_a_kit_draws_nothing_where_one_of_its_parts_is_not_kept(kitted: World) -> None:
+    locks(kitted, 10)
+    assert shown(kitted, kitted.tmall, "set") == 0
+    kitted.takes(order("K", ("set", 1)))
+    assert (left(kitted), kitted.claims("K"), kitted.audit()) == ([10], [(2, 0), (1, 0)], [])
 
 
-def test_a_lock_for_the_listing_of_a_kit_keeps_all_of_its_parts(sets: World) -> None:
-    kit = sets.row(t.listings, connection_id=sets.tmall, ref="set")
-    assert isinstance(asks(sets, listings=(kit["id"],)), Refused)
-    assert isinstance(asks(sets, lines=(Line(kit["item_id"], sets.east, 1),)), Refused)
-    locks(sets, **parts(sets, 4, 2), listings=(kit["id"],))
-    assert (shown(sets, sets.tmall, "set"), shown(sets, sets.tmall)) == (2 + 3, 6)
-    sets.takes(order("P", ("pen", 7)), order("K", ("set", 2)))
-    assert (sets.claims("P"), sets.claims("K")) == ([(7, 6)], [(4, 4), (2, 2)])
-    assert (left(sets), sets.audit()) == ([0, 0], [])
+def test_a_lock_for_the_listing_of_a_kit_keeps_all_of_its_parts(kitted: World) -> None:
+    kit = kitted.row(t.listings, connection_id=kitted.tmall, ref="set")
+    assert isinstance(asks(kitted, listings=(kit["id"],)), Refused)
+    assert isinstance(asks(kitted, lines=(Line(kit["item_id"], kitted.east, 1),)), Refused)
+    locks(kitted, **parts(kitted, 4, 2), listings=(kit["id"],))
+    assert (shown(kitted, kitted.tmall, "set"), shown(kitted, kitted.tmall)) == (2 + 3, 6)
+    kitted.takes(order("P", ("pen", 7)), order("K", ("set", 2)))
+    assert (kitted.claims("P"), kitted.claims("K")) == ([(7, 6)], [(4, 4), (2, 2)])
+    assert (left(kitted), kitted.audit()) == ([0, 0], [])
 
 
 @pytest.mark.parametrize("units", [0, -1, 1.5, True, 10**12 + 1, 2**70])

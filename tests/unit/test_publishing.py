@@ -27,16 +27,19 @@ LISTED = 20
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[World]:
-    """tmall sells twenty more items, ten units of each are in the east, and the shop was told."""
     clock = Clock()
     with store(tmp_path, clock=clock) as it:
-        made = world(it, clock)
-        made.store.write(lambda tx: _list(tx, made))
-        for n in range(LISTED):
-            made.counts(f"s{n}", 10)
-        runs(made)
-        tells(made)
-        yield made
+        yield filled(world(it, clock))
+
+
+def filled(hub: World) -> World:
+    """tmall sells twenty more items, ten units of each are in the east, and the shop was told."""
+    hub.store.write(lambda tx: _list(tx, hub))
+    for n in range(LISTED):
+        hub.counts(f"s{n}", 10)
+    runs(hub)
+    tells(hub)
+    return hub
 
 
 def _list(tx: Any, hub: World) -> None:
