@@ -268,9 +268,10 @@ class World:
         return found
 
     def cell(self, item: int, warehouse: int = 0, condition: str = "ZP") -> dict[str, int]:
-        """The cell's accounts that are not 0."""
+        """The cell's accounts that are not 0; of several owners' cells alpha's."""
         query = select(t.cells).where(t.cells.c.item_id == item, t.cells.c.warehouse_id == (warehouse or self.east))
-        rows = self.rows(query.where(t.cells.c.condition == condition))
+        mine = query.where(t.cells.c.condition == condition).order_by(t.cells.c.owner_id != self.alpha)
+        rows = self.rows(mine)
         return {a: rows[0][a] for a in ACCOUNTS if rows[0][a]} if rows else {}
 
     def entries(self, kind: str) -> list[tuple[str, int]]:
