@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from pydantic import Field, StrictInt
 from sqlalchemy import select
 
-from core.errors import OutOfStock, Unfit, YipanError
+from core.errors import OutOfStock, Unfit
 from core.flow.assemble_kits import Answer, Assemble
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction, many
+from hub.answers import given
 from hub.onboard.form import Code, Form, Ref, Row, find, note
 from hub.onboard.goods import item_id
 from hub.reservations import Number
@@ -46,10 +47,9 @@ def noted(tx: Transaction, scope: Scope, answer: Answer) -> Row:
         skus = {row["id"]: row["sku"] for row in many(tx, t.items, "id", [item for item, *_ in answer.missing])}
         words = ", ".join(f"{n} of {skus[item]} where {there} are free" for item, n, there in answer.missing)
         raise OutOfStock(f"{words}: ask for less", answer.missing)
-    if isinstance(answer, YipanError):
-        raise answer
-    note(tx, scope, "kits assembled", answer["ref"], units=answer["units"])
-    return rows(tx, scope, t.assemblies.c.id == answer["id"])[0]
+    made = given(answer)
+    note(tx, scope, "kits assembled", made["ref"], units=made["units"])
+    return rows(tx, scope, t.assemblies.c.id == made["id"])[0]
 
 
 def rows(tx: Transaction, scope: Scope, *where: Any, limit: int | None = None) -> list[Row]:

@@ -6,12 +6,13 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, StrictInt
 
-from core.errors import Unfit, Unmatched, YipanError
+from core.errors import Unfit, Unmatched
 from core.flow.make_contract import Answer, Contract, EndContract, MakeContract, Shared
 from core.model.base import Currency
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction, one
+from hub.answers import given
 from hub.locks import Moment
 from hub.onboard.form import Code, Form, Ref, note
 from hub.onboard.goods import item_id
@@ -80,7 +81,7 @@ def asked(tx: Transaction, scope: Scope, new: NewContract) -> Asked:
 
 def made(tx: Transaction, scope: Scope, wanted: Asked, answer: Answer) -> Contract:
     """The contract, written into the audit log. Raises what was answered instead."""
-    contract = stands(answer)
+    contract = given(answer)
     if not contract.repeated:
         note(tx, scope, "contract made", contract.ref, beneficiary=wanted.beneficiary)
     return contract
@@ -93,14 +94,7 @@ def ending(tx: Transaction, scope: Scope, ref: str, owner: str | None) -> EndCon
 
 def ended(tx: Transaction, scope: Scope, answer: Answer) -> Contract:
     """The contract, its end written into the audit log. Raises what was answered instead."""
-    contract = stands(answer)
+    contract = given(answer)
     if not contract.repeated:
         note(tx, scope, "contract ended", contract.ref)
     return contract
-
-
-def stands(answer: Answer) -> Contract:
-    """The contract. Raises what was answered instead."""
-    if isinstance(answer, YipanError):
-        raise answer
-    return answer

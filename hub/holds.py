@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from pydantic import Field, StrictInt
 from sqlalchemy import select
 
-from core.errors import YipanError
 from core.flow.hold_goods import Answer, Freeze, Thaw
 from core.store import tables as t
 from core.store.ledger import CellKey
 from core.store.scope import Scope
 from core.store.store import Transaction
+from hub.answers import given
 from hub.onboard.form import PRINTED, Code, Form, Ref, Row, find, note
 from hub.onboard.goods import item_id
 from hub.reservations import Number, holder
@@ -57,10 +57,9 @@ def given_back(tx: Transaction, scope: Scope, ref: str, owner: str | None, relea
 
 def noted(tx: Transaction, scope: Scope, action: str, answer: Answer) -> dict[str, Any]:
     """The hold in words, written into the audit log. Raises what was answered instead."""
-    if isinstance(answer, YipanError):
-        raise answer
-    note(tx, scope, action, answer["ref"], units=answer["units"], remaining=answer["remaining"])
-    return dict(rows(tx, scope, t.holds.c.id == answer["id"])[0])
+    hold = given(answer)
+    note(tx, scope, action, hold["ref"], units=hold["units"], remaining=hold["remaining"])
+    return dict(rows(tx, scope, t.holds.c.id == hold["id"])[0])
 
 
 def rows(tx: Transaction, scope: Scope, *where: Any, limit: int | None = None) -> list[Row]:

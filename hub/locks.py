@@ -9,14 +9,14 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import AwareDatetime, Field
 from sqlalchemy import select
 
-from core.errors import Unmatched, YipanError
+from core.errors import Unmatched
 from core.flow.lock_stock import Answer, Line, Lock, Locked, Unlock
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction
+from hub.answers import named
 from hub.onboard.form import Code, Form, Ref, Row, find
 from hub.onboard.goods import item_id
-from hub.reservations import in_skus
 from hub.transfers import Number, Quantity, owner_of
 
 LINES = 1000
@@ -58,14 +58,7 @@ class Asked(NamedTuple):
 
     def named(self, answer: Answer) -> Locked:
         """The lock, or why there is none, in the caller's words. Raises what was answered."""
-        return stands(in_skus(self.command.ref, answer, self.skus))
-
-
-def stands(answer: Answer) -> Locked:
-    """The lock. Raises what was answered instead."""
-    if isinstance(answer, YipanError):
-        raise answer
-    return answer
+        return named(self.command.ref, answer, self.skus)
 
 
 def asked(tx: Transaction, scope: Scope, new: NewLock) -> Asked:

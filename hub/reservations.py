@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, StrictBool, StrictInt, model_validator
 from sqlalchemy import func, or_, select
 
-from core.errors import OutOfStock, Unfit, Unmatched, YipanError
+from core.errors import Unfit, Unmatched
 from core.flow import sell_kits
 from core.flow.follow_reservation import promise
 from core.flow.reserve_stock import Answer, Reservation, Reserve, Subject, standing
@@ -18,9 +18,9 @@ from core.store import contracts
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction, many
+from hub.answers import named
 from hub.onboard.form import PRINTED, Code, Form, Ref, Row, find, note
 
-A = TypeVar("A")
 LINES, DAYS = 200, 30
 KEPT_S = 900
 Kind = Literal["api", "cart", "jit"]
@@ -86,22 +86,7 @@ class Asked(NamedTuple):
 
     def named(self, answer: Answer) -> Reservation:
         """The reservation, or why there is none, in the caller's words. Raises what was answered."""
-        return kept(in_skus(self.command.subject.ref, answer, self.skus))
-
-
-def in_skus(ref: str, answer: A, skus: Mapping[int, str]) -> A:
-    """The answer as it is. Raises OutOfStock in the caller's own words where it says what is missing."""
-    if isinstance(answer, OutOfStock) and answer.missing:
-        words = ", ".join(f"{n} of {skus[item]} where there are {left}" for item, n, left in answer.missing)
-        raise OutOfStock(f"{ref}: {words}", answer.missing)
-    return answer
-
-
-def kept(answer: Answer) -> Reservation:
-    """The reservation. Raises what was answered instead."""
-    if isinstance(answer, YipanError):
-        raise answer
-    return answer
+        return named(self.command.subject.ref, answer, self.skus)
 
 
 def asked(tx: Transaction, scope: Scope, new: NewReservation) -> Asked:

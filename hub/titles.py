@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 from pydantic import Field, StrictBool
 
-from core.errors import Unmatched, YipanError
+from core.errors import Unfit, Unmatched
 from core.flow.transfer_title import Answer, Passed, TransferTitle
 from core.model.stock import Condition
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction, one
+from hub.answers import named
 from hub.onboard.form import Code, Form, Ref, find, note
 from hub.onboard.goods import item_id
-from hub.reservations import in_skus
 from hub.transfers import LINES, Number, Quantity, owner_of
 
 
@@ -41,6 +42,17 @@ class NewTitle(Form):
     unback: StrictBool = False
 
 
+def title_lines(lines: Sequence[str]) -> tuple[TitleLine, ...]:
+    """What a command line says as SKU=UNITS, good units. Raises Unfit for what does not read so."""
+    goods = []
+    for line in lines:
+        sku, _, units = line.rpartition("=")
+        if not sku or not units.isdecimal() or not int(units):
+            raise Unfit(f"{line!r}: write SKU=UNITS, like TEA-100=40")
+        goods.append(TitleLine(sku=sku, quantity=int(units)))
+    return tuple(goods)
+
+
 class Asked(NamedTuple):
     """What the funnel is asked, and the SKUs it is about."""
 
@@ -50,10 +62,7 @@ class Asked(NamedTuple):
 
     def named(self, answer: Answer) -> Passed:
         """The title transfer, or why there is none, in the caller's words. Raises what was answered."""
-        answer = in_skus(self.command.ref, answer, self.skus)
-        if isinstance(answer, YipanError):
-            raise answer
-        return answer
+        return named(self.command.ref, answer, self.skus)
 
 
 def asked(tx: Transaction, scope: Scope, new: NewTitle) -> Asked:

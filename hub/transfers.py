@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple, Self
 from pydantic import Field, StrictBool, StrictInt, model_validator
 from sqlalchemy import select
 
-from core.errors import Unfit, Unmatched, YipanError
+from core.errors import Unfit, Unmatched
 from core.flow import carry_transfer, keep_promises, transfer_stock
 from core.flow.carry_transfer import Told, Units
 from core.flow.transfer_stock import Accepted, Answer, Fate, Transfer
@@ -17,9 +17,9 @@ from core.store import tables as t
 from core.store.ledger import Ledger
 from core.store.scope import Scope
 from core.store.store import Transaction, one
+from hub.answers import named
 from hub.onboard.form import PRINTED, Code, Form, Ref, Row, find, note
 from hub.onboard.goods import item_id
-from hub.reservations import in_skus
 
 LINES = 1000
 Number = Annotated[str, Field(max_length=120, pattern=PRINTED)]
@@ -93,10 +93,7 @@ class Asked(NamedTuple):
 
     def named(self, answer: Answer) -> Accepted:
         """The transfer, or why there is none, in the caller's words. Raises what was answered."""
-        answer = in_skus(self.command.ref, answer, self.skus)
-        if isinstance(answer, YipanError):
-            raise answer
-        return answer
+        return named(self.command.ref, answer, self.skus)
 
 
 def owner_of(tx: Transaction, scope: Scope, code: str | None) -> Row:

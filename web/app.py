@@ -18,16 +18,9 @@ from web import health
 from web.api import routers
 from web.asking import Hall
 from web.callbacks import Callbacks, Doorway
-from web.console.contracts import router as console_of_contracts
-from web.console.locks import router as console_of_locks
-from web.console.moves import router as console_of_moves
-from web.console.oversold import router as console_of_oversold
-from web.console.pages import router as console
-from web.console.policies import router as console_of_policies
-from web.console.publishing import router as console_of_publishing
+from web.console.doors import routers as pages
 from web.console.session import Sessions, Throttle
 from web.console.show import show_problem
-from web.console.titles import router as console_of_titles
 from web.keeper import Keeper
 from web.problems import add_problems
 
@@ -64,14 +57,8 @@ def create_app(
     app.router.routes.append(Route("/metrics", _metrics, methods=["GET"]))
     for router in routers():
         app.include_router(router, prefix=API)
-    app.include_router(console)
-    app.include_router(console_of_moves)
-    app.include_router(console_of_locks)
-    app.include_router(console_of_policies)
-    app.include_router(console_of_publishing)
-    app.include_router(console_of_oversold)
-    app.include_router(console_of_contracts)
-    app.include_router(console_of_titles)
+    for router in pages():
+        app.include_router(router)
     add_problems(app, show_problem)
     return app
 

@@ -24,6 +24,13 @@ def sheet(name: str, form: Format, columns: Sequence[str], rows: Iterable[Mappin
     return Response(body, media_type=media_type, headers=saved)
 
 
+def statement(name: str, form: Format, columns: Sequence[str], found: Mapping[str, Any]) -> Any:
+    """What was found of some days as it is, or as a file that is named after them."""
+    if form == "json":
+        return found
+    return sheet(f"{name}-{found['first']}-{found['last']}", form, columns, found["rows"])
+
+
 def _csv(table: Sequence[Sequence[Any]]) -> bytes:
     """With a mark at its beginning, without which Excel takes UTF-8 for something else."""
     text = io.StringIO()

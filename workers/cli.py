@@ -219,9 +219,9 @@ def transfer_title(
     from core.flow.journeys import decide
     from core.store.scope import HUB
     from hub import titles as work
-    from workers.lines import title_asked
 
-    new = title_asked(ref, owner, to, warehouse, lines, unback)
+    goods = work.title_lines(lines)
+    new = work.NewTitle(ref=ref, owner=owner, to=to, warehouse=warehouse, lines=goods, unback=unback)
     with _store() as store:
         wanted = store.write(lambda tx: work.asked(tx, HUB, new))
         passed = store.write(lambda tx: work.noted(tx, HUB, wanted, decide(tx, [wanted.command])[0]))

@@ -9,10 +9,8 @@ from typing import Any
 from rich.cells import cell_len
 from rich.table import Table
 
-from core.errors import Unfit
 from core.store.causes import Cause
 from core.store.ledger import KEPT
-from hub.titles import NewTitle, TitleLine
 
 FIGURES = ("available", *KEPT, "on_hand")
 RECONCILED = (
@@ -91,14 +89,3 @@ def _claim(row: Row) -> tuple[str, ...]:
 def _journal(row: Row) -> tuple[str, ...]:
     moved = ", ".join(f"{e['warehouse']} {e['condition']} {e['account']} {e['quantity']:+}" for e in row["entries"])
     return moment(row["recorded_at"]), row["kind"], str(Cause(**row["cause"])), moved
-
-
-def title_asked(ref: str, owner: str, to: str, warehouse: str, lines: Sequence[str], unback: bool) -> NewTitle:
-    """A title transfer as the command line says it. Raises Unfit for what does not read SKU=UNITS."""
-    goods = []
-    for line in lines:
-        sku, _, units = line.rpartition("=")
-        if not sku or not units.isdecimal() or not int(units):
-            raise Unfit(f"{line!r}: write SKU=UNITS, like TEA-100=40")
-        goods.append(TitleLine(sku=sku, quantity=int(units)))
-    return NewTitle(ref=ref, owner=owner, to=to, warehouse=warehouse, lines=tuple(goods), unback=unback)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, func, select, update
 
-from core.rules.decide import Want, together
+from core.rules.decide import Part, Want, together
 from core.store import tables as t
+from core.store.claims import of_order
 from core.store.database import add_up
 from core.store.ledger import Cell, Entry, Ledger
 from core.store.locks import Kept, open_locks
@@ -56,7 +57,10 @@ def _drawn_from(
     units = rest = whole * (want.per_kit or 1)
     for some in kept:
         rest -= _take(tx, ledger, draft.row["id"], want.line, some, rest)
-    return [backed_claim(tx, draft.row, want, kept[0].cell_id, units)] if units else []
+    if not units:
+        return []
+    part = Part(want.line, want.owner_id, want.item_id, kept[0].warehouse_id, units, units, want.per_kit)
+    return [of_order(tx, draft.row["id"], kept[0].cell_id, part, soft=not draft.row["may_ship"])]
 
 
 def joins(drawn: Sequence[dict[str, Any]], claim: Row) -> bool:
@@ -170,12 +174,3 @@ def _passed(cell: Cell, units: int, account: str = "reserved") -> list[Entry]:
 def _change(tx: Transaction, claim_id: int, units: int) -> None:
     c = t.claims.c
     tx.conn.execute(update(t.claims).where(c.id == claim_id).values(asked=c.asked + units, backed=c.backed + units))
-
-
-def backed_claim(tx: Transaction, order: Row, want: Want, cell_id: int, units: int) -> dict[str, Any]:
-    """The claim of an order's line on units that were kept for it."""
-    head = {"id": tx.ids.new(), "kind": "order", "order_id": order["id"], "line_id": want.line, "cell_id": cell_id}
-    head |= {"part_id": want.item_id if want.per_kit else None, "per_kit": want.per_kit}
-    units_of = {"asked": units, "backed": units, "shipped": 0}
-    state = {"soft": not order["may_ship"], "open": True, "fulfilment_id": None, "contract_id": None}
-    return {**head, **units_of, **state}

@@ -9,10 +9,10 @@ from sqlalchemy import select, tuple_, update
 
 from core.errors import Refused, Unmatched
 from core.flow import keep_promises, release_order
-from core.flow.draw_locked import backed_claim
 from core.flow.reserve_stock import Subject, give_back, open_claims, standing
-from core.rules.decide import Want
+from core.rules.decide import Part, Want
 from core.store import tables as t
+from core.store.claims import of_order
 from core.store.ledger import Ledger
 from core.store.store import Transaction, one
 
@@ -83,8 +83,9 @@ def take_over(
             key = cells[claim["cell_id"]].key
             units = min(missing, claim["backed"]) if key.item_id == want.item_id else 0
             if units:
-                its = backed_claim(tx, order, want, claim["cell_id"], units)
-                made.append({**its, "contract_id": claim["contract_id"]})
+                place = (key.owner_id, want.item_id, key.warehouse_id)
+                part = Part(want.line, *place, units, units, contract_id=claim["contract_id"])
+                made.append(of_order(tx, order["id"], claim["cell_id"], part, soft=not order["may_ship"]))
                 claim["backed"] -= units
                 missing -= units
         left += [want._replace(quantity=missing)] if missing else []

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from core.rules.decide import Part, Want
 from core.rules.oversold import Evidence, causes
-from core.store import outbox
+from core.store import outbox, shelves
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.store import Transaction, many, since
@@ -76,7 +76,7 @@ class _Seen:
         self._listings = rows
         self._shelves = {r["listing_id"]: r for r in many(tx, t.shelves, "listing_id", sorted(rows))}
         self._showings = {r["listing_id"]: r for r in many(tx, t.showings, "listing_id", sorted(rows))}
-        self._applied = self._sums(sorted(rows))
+        self._applied = shelves.applied(tx, rows)
         self._lagging = self._waiting()
         self._beyond: Counter[int] = Counter()
 
@@ -106,16 +106,7 @@ class _Seen:
         return found, {**kept, "lost": lost, "elsewhere": elsewhere, "listings": len(others)}
 
     def _expected(self, listing_id: int) -> int | None:
-        shelf = self._shelves.get(listing_id)
-        if shelf is None or shelf["told"] is None:
-            return None
-        return int(shelf["told"] - (self._applied.get(listing_id, 0) - shelf["seen_base"]))
-
-    def _sums(self, listings: Sequence[int]) -> dict[int, int]:
-        """Listing → units its shop has applied itself, as far as we have heard."""
-        s = t.seen.c
-        query = select(s.listing_id, func.sum(s.units).label("n")).where(any_of(self._tx.conn, s.listing_id, listings))
-        return {row["listing_id"]: int(row["n"]) for row in self._tx.rows(query.group_by(s.listing_id))}
+        return shelves.expected(self._shelves.get(listing_id), self._applied.get(listing_id, 0))
 
     def _waiting(self) -> set[int]:
         """Listings and items of which a level waits to be said, or is on its way."""

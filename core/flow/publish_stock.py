@@ -22,6 +22,7 @@ from core.store import outbox
 from core.store import tables as t
 from core.store.database import any_of, insert_or_skip
 from core.store.outbox import Intent
+from core.store.shelves import applied
 from core.store.store import Transaction, many, one
 
 MARKS_AT_ONCE = 2000
@@ -116,7 +117,7 @@ def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:
     can = connection["can"]["send_stock"]
     rows = many(tx, t.listings, "id", intent["payload"]["listings"])
     wanted = saleable.targets(tx, rows)
-    seen = _seen(tx, [r["id"] for r in rows])
+    seen = applied(tx, [r["id"] for r in rows])
     shelves = {r["listing_id"]: r for r in many(tx, t.shelves, "listing_id", [r["id"] for r in rows])}
     stand = {r["id"]: _shelf(shelves.get(r["id"]), seen.get(r["id"], 0)) for r in rows}
     forms = {r["id"]: levels.form(stand[r["id"]], wanted[r["id"]], can["forms"]) for r in rows}
@@ -207,7 +208,7 @@ def judge(tx: Transaction, margin_s: float) -> int:
         if _moved_since(tx, row, margin_s):
             values: dict[str, Any] = {"shown": None, "shown_at": None}
         else:
-            seen = _seen(tx, [row["listing_id"]]).get(row["listing_id"], 0) - row["seen_base"]
+            seen = applied(tx, [row["listing_id"]]).get(row["listing_id"], 0) - row["seen_base"]
             values = {"told": row["shown"] + seen, "doubt": False}
             tx.add(t.marks, [{"id": tx.ids.new(), "listing_id": row["listing_id"]}])
         tx.conn.execute(update(t.shelves).where(s.listing_id == row["listing_id"]).values(**values))
@@ -229,14 +230,6 @@ def _moved_since(tx: Transaction, row: Mapping[str, Any], margin_s: float) -> bo
 
 def _shelf(row: Mapping[str, Any] | None, seen: int) -> Shelf:
     return Shelf(row["told"], seen - row["seen_base"], row["doubt"]) if row else Shelf(None, 0)
-
-
-def _seen(tx: Transaction, listings: Sequence[int]) -> dict[int, int]:
-    s = t.seen.c
-    rows = tx.rows(
-        select(s.listing_id, func.sum(s.units).label("n")).where(s.listing_id.in_(listings)).group_by(s.listing_id)
-    )
-    return {r["listing_id"]: int(r["n"]) for r in rows}
 
 
 def _taken_not_fulfilled(tx: Transaction, listings: Sequence[int]) -> dict[int, int]:

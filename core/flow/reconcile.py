@@ -9,9 +9,8 @@ from sqlalchemy import and_, func, select
 
 from core.flow import saleable, unsettled
 from core.flow.expect_stock import Goods
-from core.store import policies
+from core.store import policies, shelves
 from core.store import tables as t
-from core.store.database import any_of
 from core.store.scope import Scope
 from core.store.store import Transaction
 
@@ -129,7 +128,8 @@ def _shops(tx: Transaction, scope: Scope) -> list[dict[str, Any]]:
     stands = policies.standing(tx, rows)
     buffers = {ident: policy.buffer for ident, policy in stands.items() if policy.buffer is not None}
     rows = [{**row, "buffer": buffers.get(row["id"], row["buffer"])} for row in rows]
-    wanted, seen, under_way = saleable.targets(tx, rows), _seen(tx, rows), _under_way(tx, rows)
+    wanted, under_way = saleable.targets(tx, rows), _under_way(tx, rows)
+    seen = shelves.applied(tx, [row["id"] for row in rows])
     unheard = _unheard(tx)
     return [_shop_row(r, pool[r["id"]], wanted[r["id"]], seen.get(r["id"], 0), under_way, unheard) for r in rows]
 
@@ -196,13 +196,6 @@ def _unheard(tx: Transaction) -> dict[int, Any]:
     waits = select(i.connection_id).where(i.kind == "order", unsettled.is_open).distinct()
     unread = set(tx.conn.execute(waits).scalars())
     return {r["connection_id"]: None if r["connection_id"] in unread else r["read_until"] for r in rows}
-
-
-def _seen(tx: Transaction, rows: Sequence[Row]) -> dict[int, int]:
-    s = t.seen.c
-    query = select(s.listing_id, func.sum(s.units).label("n")).group_by(s.listing_id)
-    found = tx.rows(query.where(any_of(tx.conn, s.listing_id, sorted(r["id"] for r in rows))))
-    return {r["listing_id"]: int(r["n"]) for r in found}
 
 
 def _under_way(tx: Transaction, rows: Sequence[Row]) -> dict[int, str]:

@@ -13,6 +13,7 @@ from core.flow import draw_locked, use_rights
 from core.rules.decide import Balances, Part, Request, Right, Rights, Share, Want, decide
 from core.store import contracts
 from core.store import tables as t
+from core.store.claims import of_order
 from core.store.ledger import Cell, CellKey, Entry, Ledger
 from core.store.store import Transaction, one
 
@@ -134,11 +135,7 @@ def _claim_anew(tx: Transaction, order_id: int, claims: Sequence[Row], places: M
             kept.append(claim["id"])
             tx.set(t.claims, claim["id"], asked=claim["shipped"] + part.asked, backed=part.backed)
         else:
-            head = {"id": tx.ids.new(), "kind": "order", "order_id": order_id, "line_id": part.line}
-            units = {"cell_id": cell.id, "asked": part.asked, "backed": part.backed, "shipped": 0}
-            of_kit = {"part_id": part.item_id if part.per_kit else None, "per_kit": part.per_kit}
-            state = {"soft": all(row["soft"] for row in claims), "open": True, "contract_id": part.contract_id}
-            new.append({**head, **units, **of_kit, **state})
+            new.append(of_order(tx, order_id, cell.id, part, all(row["soft"] for row in claims)))
     over = [claim["id"] for claim in claims if claim["id"] not in kept]
     tx.conn.execute(update(t.claims).where(c.id.in_(over)).values(asked=c.shipped, backed=0, open=False))
     tx.add(t.claims, new)

@@ -39,7 +39,7 @@ def targets(
     claimed = policies.exclusives(tx, {row["item_id"] for row in rows}, instead)
     owners = {i["id"]: i["owner_id"] for i in many(tx, t.items, "id", sorted(claimed))}
     found = {}
-    for row, there in zip(rows, reach(tx, rows), strict=True):
+    for row, there in zip(rows, _reach(tx, rows, shops), strict=True):
         heeds = (shops[row["connection_id"]], owners.get(row["item_id"]))
         mine = [one for one in claimed.get(row["item_id"], ()) if one.merchant_id in heeds]
         policy = stands.get(row["id"], policies.NONE)
@@ -56,8 +56,11 @@ def _shops(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int]
 
 def reach(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> list[Reach]:
     """What the orders of each of these listings could take, whatever policies say."""
+    return _reach(tx, rows, _shops(tx, rows))
+
+
+def _reach(tx: Transaction, rows: Sequence[Mapping[str, Any]], shops: Mapping[int, int]) -> list[Reach]:
     ce = t.cells.c
-    shops = _shops(tx, rows)
     sold_from = pools(tx, shops)
     recipes = sell_kits.recipes(tx, {r["item_id"] for r in rows})
     items = sorted({r["item_id"] for r in rows} | {int(part) for recipe in recipes.values() for part in recipe})

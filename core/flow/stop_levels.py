@@ -13,8 +13,8 @@ from sqlalchemy import delete, func, select
 
 from core.flow import saleable
 from core.flow.tell import ask_person, settle
+from core.store import shelves
 from core.store import tables as t
-from core.store.database import any_of
 from core.store.store import Transaction, many, one
 
 Row = Mapping[str, Any]
@@ -66,13 +66,11 @@ def _hold(tx: Transaction, connection_id: int, rows: Sequence[Row], stop: Stop) 
 def _swept(tx: Transaction, rows: Sequence[Row]) -> list[int]:
     """Those that showed units and would show none, or change by more than half."""
     ids = [row["id"] for row in rows]
-    wanted, s = saleable.targets(tx, rows), t.seen.c
-    applied = select(s.listing_id, func.sum(s.units).label("n")).where(any_of(tx.conn, s.listing_id, ids))
-    seen = {row["listing_id"]: int(row["n"]) for row in tx.rows(applied.group_by(s.listing_id))}
+    wanted, seen = saleable.targets(tx, rows), shelves.applied(tx, ids)
     found = []
     for shelf in many(tx, t.shelves, "listing_id", ids):
         ident = shelf["listing_id"]
-        shows = 0 if shelf["told"] is None else shelf["told"] - (seen.get(ident, 0) - shelf["seen_base"])
+        shows = shelves.expected(shelf, seen.get(ident, 0)) or 0
         if shows > 0 and (wanted[ident] == 0 or abs(wanted[ident] - shows) * 2 > shows):
             found.append(ident)
     return sorted(found)

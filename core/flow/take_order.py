@@ -28,9 +28,9 @@ from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Order
 from core.rules.decide import Part, Request, Rights, Want, decide
-from core.store import contracts, inbox
+from core.store import claims, contracts, inbox
 from core.store import tables as t
-from core.store.ledger import CellKey, Entry, Ledger
+from core.store.ledger import Cell, CellKey, Entry, Ledger
 from core.store.parties import keep_party
 from core.store.pools import pools
 from core.store.store import Transaction, many
@@ -130,10 +130,11 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     keys = {CellKey(owner, w.item_id, h) for r in requests for w in r.wants for owner in w.owners for h in r.warehouses}
     ledger.load(keys)
     balances = {key[:3]: cell.promisable for key in keys if (cell := ledger.found(key))}
-    claims = []
+    made = []
     for draft, parts in zip(drafts, decide(balances, requests, _rights(tx, ledger, requests)), strict=True):
         draft.short = note_oversold.short_units(parts)
-        mine = [_claim(tx, ledger, draft, part) for part in parts]
+        soft = not draft.order.may_ship
+        mine = [claims.of_order(tx, draft.row["id"], _cell(ledger, part).id, part, soft) for part in parts]
         entries = [e for part in parts for e in _reserve(ledger, part)]
         for part in parts:
             use_rights.held(tx, ledger, part.contract_id, part.item_id, part.backed)
@@ -142,8 +143,8 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
             ledger.book(f"reserve:{version}", "reserve", f"order:{draft.row['id']}", entries, draft.order.placed_at)
         mine = [claim for claim in mine if not draw_locked.joins(draft.drawn, claim)]
         draft.claims += mine
-        claims += mine
-    tx.add(t.claims, claims)
+        made += mine
+    tx.add(t.claims, made)
 
 
 def _name_sources(tx: Transaction, drafts: Sequence[Draft]) -> None:
@@ -161,29 +162,13 @@ def _rights(tx: Transaction, ledger: Ledger, requests: Sequence[Request]) -> Rig
     return use_rights.left(tx, ledger, named, {want.item_id for want in wants})
 
 
+def _cell(ledger: Ledger, part: Part) -> Cell:
+    return ledger.cell(CellKey(part.owner_id, part.item_id, part.warehouse_id))
+
+
 def _reserve(ledger: Ledger, part: Part) -> list[Entry]:
-    cell = ledger.cell(CellKey(part.owner_id, part.item_id, part.warehouse_id))
+    cell = _cell(ledger, part)
     return [Entry(cell, "free", -part.backed), Entry(cell, "reserved", part.backed)] if part.backed else []
-
-
-def _claim(tx: Transaction, ledger: Ledger, draft: Draft, part: Part) -> dict[str, Any]:
-    cell = ledger.cell(CellKey(part.owner_id, part.item_id, part.warehouse_id))
-    return {
-        "id": tx.ids.new(),
-        "kind": "order",
-        "order_id": draft.row["id"],
-        "line_id": part.line,
-        "cell_id": cell.id,
-        "part_id": part.item_id if part.per_kit else None,
-        "per_kit": part.per_kit,
-        "asked": part.asked,
-        "backed": part.backed,
-        "shipped": 0,
-        "soft": not draft.order.may_ship,
-        "open": True,
-        "fulfilment_id": None,
-        "contract_id": part.contract_id,
-    }
 
 
 def _order(spoken: Spoken) -> Order:
@@ -219,7 +204,7 @@ def _listings(tx: Transaction, told: Sequence[Spoken]) -> dict[tuple[int, str], 
     if not keys:
         return {}
     query = (
-        select(t.listings, it.owner_id, it.is_kit)
+        select(t.listings, it.is_kit)
         .join(t.items, it.id == li.item_id)
         .where(tuple_(li.connection_id, li.ref).in_(keys))
     )

@@ -15,7 +15,8 @@ from web.api.page import FIRST, PROBLEMS, Key, Limit, Page
 from web.api.titles import Day
 from web.asking import Ask, hall
 from web.reads import contracts as reads
-from web.sheets import Format, sheet
+from web.sheets import Format
+from web.sheets import statement as saved
 
 router = APIRouter(tags=["contracts"], responses=PROBLEMS)
 ByRef = Annotated[Number, Path(description="The owner's own number; it may have slashes")]
@@ -57,6 +58,4 @@ async def end(ask: Ask, request: Request, ref: ByRef, owner: Owner = None) -> di
 def settlements(ask: Ask, first: Day = "", last: Day = "", format: Format = "json") -> Any:
     """What left under contracts and came back, line by line; csv and xlsx are files to be saved."""
     found = ask.read(reads.settlements, first, last)
-    if format == "json":
-        return found
-    return sheet(f"settlements-{found['first']}-{found['last']}", format, reads.COLUMNS, found["rows"])
+    return saved("settlements", format, reads.COLUMNS, found)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from hub import locks as work
+from hub.answers import given
 from hub.locks import NewLock
 from hub.onboard.form import Code
 from hub.transfers import Number
@@ -46,5 +47,5 @@ def one(ask: Ask, ref: ByRef, owner: Owner = None) -> dict[str, Any]:
 async def release(ask: Ask, request: Request, ref: ByRef, owner: Owner = None) -> dict[str, Any]:
     """Give back now what nobody has drawn; once more does no harm."""
     command = await run_in_threadpool(ask.read, work.ended, ref, owner)
-    work.stands((await hall(request).funnel.decided([command]))[0])
+    given((await hall(request).funnel.decided([command]))[0])
     return await run_in_threadpool(ask.read, reads.lock, ref, owner)

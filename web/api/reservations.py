@@ -1,4 +1,4 @@
-"""Units asked for by callers who can be told no: kept, confirmed, given back."""
+"""Units asked for by callers who can be told no: confirmed, given back."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from starlette.concurrency import run_in_threadpool
 
 from core.flow.reserve_stock import Command, Confirm, Release
 from hub import reservations as work
+from hub.answers import given
 from hub.onboard.form import Code
-from hub.reservations import Follows, Kind, NewReservation, Number, Which, asked, in_words, kept, reservation, subject
+from hub.reservations import Follows, Kind, NewReservation, Number, Which, asked, in_words, reservation, subject
 from web.api.page import PROBLEMS
 from web.asking import Ask, Asker, hall
 
@@ -64,4 +65,4 @@ def becomes_order(ask: Ask, named: ByNames, follows: Follows) -> dict[str, Any]:
 
 async def _decided(ask: Asker, request: Request, command: Command) -> dict[str, Any]:
     answer = (await hall(request).funnel.decided([command]))[0]
-    return await run_in_threadpool(ask.read, in_words, kept(answer))
+    return await run_in_threadpool(ask.read, in_words, given(answer))

@@ -14,7 +14,8 @@ from hub.transfers import Number
 from web.api.page import FIRST, PROBLEMS, Key, Limit, Page
 from web.asking import Ask, hall
 from web.reads import titles as reads
-from web.sheets import Format, sheet
+from web.sheets import Format
+from web.sheets import statement as saved
 
 router = APIRouter(tags=["transfers"], responses=PROBLEMS)
 ByRef = Annotated[Number, Path(description="The asker's own number; it may have slashes")]
@@ -32,9 +33,7 @@ def titles(ask: Ask, after: Key = "", limit: Limit = FIRST) -> Any:
 def statement(ask: Ask, first: Day = "", last: Day = "", format: Format = "json") -> Any:
     """What passed per day, pair, warehouse, item and condition; csv and xlsx are files to be saved."""
     found = ask.read(reads.statement, first, last)
-    if format == "json":
-        return found
-    return sheet(f"title-transfers-{found['first']}-{found['last']}", format, reads.COLUMNS, found["rows"])
+    return saved("title-transfers", format, reads.COLUMNS, found)
 
 
 @router.post(

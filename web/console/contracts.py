@@ -12,7 +12,7 @@ from web.console.forms import filled, moment, whole
 from web.console.pages import Ask, AskByForm, Said
 from web.console.show import go, show
 from web.reads import contracts as reads
-from web.sheets import sheet
+from web.sheets import statement as saved
 
 router = APIRouter(include_in_schema=False)
 
@@ -26,8 +26,7 @@ def contracts_page(request: Request, ask: Ask, after: str = "", first: str = "",
 @router.get("/settlements.{form}")
 def settlements(form: str, ask: Ask, first: str = "", last: str = "") -> Response:
     found = ask.read(reads.settlements, first, last)
-    kind = "xlsx" if form == "xlsx" else "csv"
-    return sheet(f"settlements-{found['first']}-{found['last']}", kind, reads.COLUMNS, found["rows"])
+    return saved("settlements", "xlsx" if form == "xlsx" else "csv", reads.COLUMNS, found)
 
 
 @router.post("/contracts")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
 from hub import locks as work
+from hub.answers import given
 from hub.locks import NewLock
 from web.asking import hall
 from web.console.forms import filled, moment, whole
@@ -50,5 +51,5 @@ def lock(
 
 @router.post("/locks/release")
 def release(request: Request, ask: AskByForm, ref: Said = "", owner: Said = "") -> Response:
-    work.stands(hall(request).funnel.decide([ask.read(work.ended, ref, owner)])[0])
+    given(hall(request).funnel.decide([ask.read(work.ended, ref, owner)])[0])
     return go("/locks")

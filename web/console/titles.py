@@ -12,7 +12,7 @@ from web.console.forms import filled, whole
 from web.console.pages import Ask, AskByForm, Said
 from web.console.show import go, show
 from web.reads import titles as reads
-from web.sheets import sheet
+from web.sheets import statement as saved
 
 router = APIRouter(include_in_schema=False)
 
@@ -26,8 +26,7 @@ def titles_page(request: Request, ask: Ask, after: str = "", first: str = "", la
 @router.get("/title-transfers/statement.{form}")
 def statement(form: str, ask: Ask, first: str = "", last: str = "") -> Response:
     found = ask.read(reads.statement, first, last)
-    kind = "xlsx" if form == "xlsx" else "csv"
-    return sheet(f"title-transfers-{found['first']}-{found['last']}", kind, reads.COLUMNS, found["rows"])
+    return saved("title-transfers", "xlsx" if form == "xlsx" else "csv", reads.COLUMNS, found)
 
 
 @router.post("/title-transfers")

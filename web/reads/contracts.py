@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, case, or_, select
 
 from core.errors import Unmatched
 from core.rules.decide import units_of
@@ -16,8 +15,8 @@ from core.store.database import any_of
 from core.store.scope import Scope
 from core.store.store import Transaction
 from hub.transfers import owner_of
-from web.reads.shape import PAGE, all_shown, number, paged
-from web.reads.titles import days
+from web.reads.days import day_of, days
+from web.reads.shape import PAGE, all_shown, page_after
 
 Row = Mapping[str, Any]
 COLUMNS = (
@@ -37,25 +36,22 @@ giver, seller = t.merchants.alias("giver"), t.merchants.alias("seller")
 
 def contracts(tx: Transaction, scope: Scope, after: str = "", limit: int = PAGE) -> dict[str, Any]:
     """A page of contracts by id, those given and those got, ended ones too."""
-    c = t.contracts.c
-    query = _contracts(scope).where(c.id > number(after)) if after else _contracts(scope)
-    rows = tx.rows(query.order_by(c.id).limit(limit + 1))
-    page = paged(tx, rows, limit)
-    return {**page, "rows": _whole(tx, page["rows"], rows)}
+    page = page_after(tx, _contracts(tx, scope), t.contracts.c.id, after, limit)
+    return {**page, "rows": _whole(tx, page["rows"])}
 
 
 def contract(tx: Transaction, scope: Scope, ref: str, owner: str | None) -> dict[str, Any]:
     """One contract by its owner's number of it. Raises Unmatched."""
     c = t.contracts.c
-    row = tx.row(_contracts(scope).where(c.owner_id == owner_of(tx, scope, owner)["id"], c.ref == ref))
+    row = tx.row(_contracts(tx, scope).where(c.owner_id == owner_of(tx, scope, owner)["id"], c.ref == ref))
     if row is None:
         raise Unmatched("contract", ref, f"there is no contract {ref!r}")
-    return _whole(tx, all_shown([row]), [row])[0]
+    return _whole(tx, all_shown([row]))[0]
 
 
 def settlements(tx: Transaction, scope: Scope, first: str = "", last: str = "") -> dict[str, Any]:
     """What left under contracts and came back, line by line, by days in UTC (YYYY-MM-DD; today without them)."""
-    since, until = days(first, last, tx.now)
+    when = days(first, last, tx.now)
     s, c, i, o = t.settlement_lines.c, t.contracts.c, t.items.c, t.orders.c
     names = (c.ref.label("contract"), giver.c.code.label("owner"), seller.c.code.label("beneficiary"), i.sku)
     sums = (s.units, s.price_minor, s.amount_minor, s.currency, s.recorded_at)
@@ -63,41 +59,33 @@ def settlements(tx: Transaction, scope: Scope, first: str = "", last: str = "") 
     query = query.join(t.contracts, c.id == s.contract_id).join(giver, giver.c.id == c.owner_id)
     query = query.join(seller, seller.c.id == c.beneficiary_id).join(t.items, i.id == s.item_id)
     query = query.join(t.orders, o.id == s.order_id, isouter=True)
-    begin = datetime.combine(since, time(), UTC)
-    end = datetime.combine(until + timedelta(days=1), time(), UTC)
     sees = or_(scope.sees(c.owner_id), scope.sees(c.beneficiary_id))
-    rows = tx.rows(query.where(sees, s.recorded_at >= begin, s.recorded_at < end).order_by(s.id))
-    return {"rows": [_line(row) for row in rows], "first": str(since), "last": str(until)}
+    rows = tx.rows(query.where(sees, when.hold(s.recorded_at)).order_by(s.id))
+    return {"rows": [_line(row) for row in rows], **when.named()}
 
 
 def _line(row: Row) -> dict[str, Any]:
     """The owner does not see which order of the merchant's it was."""
-    day = row["recorded_at"].astimezone(UTC).date().isoformat()
+    day = day_of(row["recorded_at"]).isoformat()
     shown = {**row, "day": day, "order": row["order"] if row["mine"] else None}
     return {name: shown[name] for name in COLUMNS}
 
 
-def _contracts(scope: Scope) -> Select[Any]:
+def _contracts(tx: Transaction, scope: Scope) -> Select[Any]:
     c = t.contracts.c
+    over = or_(c.ended_at.is_not(None), c.valid_until <= tx.now)
+    state = case((over, "ended"), (c.valid_from > tx.now, "planned"), else_="open").label("state")
     names = (giver.c.code.label("owner"), seller.c.code.label("beneficiary"), c.quota, c.title_passes, c.currency)
     times = (c.valid_from.label("from"), c.valid_until.label("until"), c.who, c.created_at, c.ended_at, c.ended_by)
-    query = select(c.id, c.ref, *names, *times).join(giver, giver.c.id == c.owner_id)
+    query = select(c.id, c.ref, state, *names, *times).join(giver, giver.c.id == c.owner_id)
     query = query.join(seller, seller.c.id == c.beneficiary_id)
     return query.where(or_(scope.sees(c.owner_id), scope.sees(c.beneficiary_id)))
 
 
-def _whole(tx: Transaction, shown: Sequence[dict[str, Any]], rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows with their state and items."""
-    items = _items(tx, [row["id"] for row in rows])
-    return [
-        {**one, "state": _state(row, tx.now), "items": items[row["id"]]} for one, row in zip(shown, rows, strict=False)
-    ]
-
-
-def _state(row: Row, now: datetime) -> str:
-    if row["ended_at"] or (row["until"] and row["until"] <= now):
-        return "ended"
-    return "planned" if row["from"] > now else "open"
+def _whole(tx: Transaction, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows with their items."""
+    items = _items(tx, [int(row["id"]) for row in rows])
+    return [{**row, "items": items[int(row["id"])]} for row in rows]
 
 
 def _items(tx: Transaction, ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:

@@ -14,7 +14,7 @@ from core.store.scope import Scope
 from core.store.store import Transaction, many
 from hub.onboard.form import find
 from hub.onboard.warehouses import LIMITS
-from web.reads.shape import PAGE, all_shown, number, paged, shown
+from web.reads.shape import PAGE, all_shown, page_after, shown
 
 Row = Mapping[str, Any]
 
@@ -98,7 +98,7 @@ def items(tx: Transaction, scope: Scope, search: str = "", after: str = "", limi
         query = query.where(
             or_(i.sku.startswith(search.strip(), autoescape=True), i.name.contains(search.strip(), autoescape=True))
         )
-    return _page(tx, query, i.id, after, limit)
+    return page_after(tx, query, i.id, after, limit)
 
 
 def listings(
@@ -117,7 +117,7 @@ def listings(
         query = query.where(c.code == connection)
     if search.strip():
         query = query.where(or_(li.ref == search.strip(), li.sku == search.strip(), i.sku == search.strip()))
-    return _page(tx, query, li.id, after, limit)
+    return page_after(tx, query, li.id, after, limit)
 
 
 def inbound(tx: Transaction, scope: Scope, after: str = "", limit: int = PAGE) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def inbound(tx: Transaction, scope: Scope, after: str = "", limit: int = PAGE) -
         .join(t.warehouses, w.id == a.warehouse_id)
         .where(scope.sees(a.owner_id))
     )
-    page = _page(tx, query, a.id, after, limit)
+    page = page_after(tx, query, a.id, after, limit)
     lines = many(tx, t.asn_lines, "asn_id", [int(row["id"]) for row in page["rows"]])
     for row in page["rows"]:
         row["lines"] = all_shown(line for line in lines if line["asn_id"] == int(row["id"]))
@@ -142,7 +142,7 @@ def returns(tx: Transaction, scope: Scope, ref: str = "", after: str = "", limit
     mine = or_(scope.sees(r.merchant_id), scope.sees(r.owner_id))
     query = select(t.returns, w.code.label("warehouse")).join(t.warehouses, w.id == h.warehouse_id)
     query = query.where(h.id.in_(select(r.return_id).where(mine)))
-    page = _page(tx, query.where(h.ref == ref.strip()) if ref.strip() else query, h.id, after, limit)
+    page = page_after(tx, query.where(h.ref == ref.strip()) if ref.strip() else query, h.id, after, limit)
     names = (r.return_id, r.n, i.sku, r.condition, r.quantity)
     order = case((scope.sees(r.merchant_id), o.ref)).label("order")
     lines = select(*names, order).join(t.items, i.id == r.item_id).join(t.orders, o.id == r.order_id, isouter=True)
@@ -158,19 +158,13 @@ def parcels(tx: Transaction, scope: Scope, waybill: str = "", after: str = "", l
     query = select(t.parcels, o.ref.label("order")).join(t.orders, o.id == p.order_id).where(scope.sees(p.merchant_id))
     if waybill:
         query = query.where(p.waybill == waybill.strip())
-    return _page(tx, query, p.id, after, limit)
+    return page_after(tx, query, p.id, after, limit)
 
 
 def keys(tx: Transaction, scope: Scope) -> dict[str, Any]:
     """API keys, by their last four characters."""
     k = t.api_keys.c
     return _whole(tx, tx.rows(select(t.api_keys).where(scope.sees(k.merchant_id)).order_by(k.id)))
-
-
-def _page(tx: Transaction, query: Any, key: Any, after: str, limit: int) -> dict[str, Any]:
-    if after:
-        query = query.where(key > number(after))
-    return paged(tx, tx.rows(query.order_by(key).limit(limit + 1)), limit)
 
 
 def _whole(tx: Transaction, rows: list[Any]) -> dict[str, Any]:

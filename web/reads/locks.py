@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, case, func, select
 
 from core.errors import Unmatched
 from core.store import tables as t
@@ -14,51 +13,40 @@ from core.store.database import any_of
 from core.store.scope import Scope
 from core.store.store import Transaction, many
 from hub.transfers import owner_of
-from web.reads.shape import PAGE, all_shown, number, paged
+from web.reads.shape import PAGE, all_shown, page_after
 
 Row = Mapping[str, Any]
 
 
 def locks(tx: Transaction, scope: Scope, after: str = "", limit: int = PAGE) -> dict[str, Any]:
     """A page of locks by id, ended ones too."""
-    lo = t.locks.c
-    query = _locks(scope).where(lo.id > number(after)) if after else _locks(scope)
-    rows = tx.rows(query.order_by(lo.id).limit(limit + 1))
-    page = paged(tx, rows, limit)
-    return {**page, "rows": _whole(tx, page["rows"], rows)}
+    page = page_after(tx, _locks(tx, scope), t.locks.c.id, after, limit)
+    return {**page, "rows": _whole(tx, page["rows"])}
 
 
 def lock(tx: Transaction, scope: Scope, ref: str, owner: str | None) -> dict[str, Any]:
     """One lock by its asker's number. Raises Unmatched."""
     lo = t.locks.c
-    row = tx.row(_locks(scope).where(lo.owner_id == owner_of(tx, scope, owner)["id"], lo.ref == ref))
+    row = tx.row(_locks(tx, scope).where(lo.owner_id == owner_of(tx, scope, owner)["id"], lo.ref == ref))
     if row is None:
         raise Unmatched("lock", ref, f"there is no lock {ref!r}")
-    return _whole(tx, all_shown([row]), [row])[0]
+    return _whole(tx, all_shown([row]))[0]
 
 
-def _locks(scope: Scope) -> Select[Any]:
+def _locks(tx: Transaction, scope: Scope) -> Select[Any]:
     lo, m, c = t.locks.c, t.merchants.c, t.connections.c
-    names = (m.code.label("owner"), c.code.label("connection"))
+    state = case((lo.ended_at.is_not(None), "ended"), (lo.starts_at > tx.now, "planned"), else_="open").label("state")
+    names = (m.code.label("owner"), c.code.label("connection"), state)
     times = (lo.starts_at.label("from"), lo.ends_at.label("until"), lo.created_at, lo.who, lo.ended_at, lo.ended_by)
     query = select(lo.id, lo.ref, lo.kind, *names, lo.listings, *times).join(t.merchants, m.id == lo.owner_id)
     return query.join(t.connections, c.id == lo.connection_id).where(scope.sees(lo.owner_id))
 
 
-def _whole(tx: Transaction, shown: Sequence[dict[str, Any]], rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows as they are shown, each with its state, its listings by their refs, and its lines."""
+def _whole(tx: Transaction, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows with their listings by their refs, and their lines."""
     refs = {r["id"]: r["ref"] for r in many(tx, t.listings, "id", sorted({i for row in rows for i in row["listings"]}))}
-    lines = _lines(tx, [row["id"] for row in rows])
-    return [
-        {**one, "state": _state(row, tx.now), "listings": [refs[i] for i in row["listings"]], "lines": lines[row["id"]]}
-        for one, row in zip(shown, rows, strict=False)
-    ]
-
-
-def _state(row: Row, now: datetime) -> str:
-    if row["ended_at"]:
-        return "ended"
-    return "planned" if row["from"] > now else "open"
+    lines = _lines(tx, [int(row["id"]) for row in rows])
+    return [{**row, "listings": [refs[i] for i in row["listings"]], "lines": lines[int(row["id"])]} for row in rows]
 
 
 def _lines(tx: Transaction, locks: Sequence[int]) -> dict[int, list[dict[str, Any]]]:

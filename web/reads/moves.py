@@ -13,7 +13,7 @@ from core.store.scope import Scope
 from core.store.store import Transaction, many
 from hub.counts import count_of
 from hub.transfers import found
-from web.reads.shape import PAGE, all_shown, number, paged, shown_whole
+from web.reads.shape import PAGE, all_shown, page_after, shown_whole
 
 Row = Mapping[str, Any]
 source, goal = t.warehouses.alias("source"), t.warehouses.alias("goal")
@@ -23,7 +23,7 @@ def transfers(tx: Transaction, scope: Scope, state: str = "", after: str = "", l
     """A page of transfers by id. state: only those that stand so."""
     tr = t.transfers.c
     query = _transfers().where(scope.sees(tr.owner_id))
-    page = _page(tx, query.where(tr.state == state) if state else query, tr.id, after, limit)
+    page = page_after(tx, query.where(tr.state == state) if state else query, tr.id, after, limit)
     return {**page, "rows": _with_moves(tx, page["rows"])}
 
 
@@ -55,7 +55,7 @@ def counts(tx: Transaction, scope: Scope, state: str = "", after: str = "", limi
     """A page of stock-takes by id. state: only those that stand so."""
     co = t.counts.c
     query = _counts().where(scope.sees(co.owner_id))
-    page = _page(tx, query.where(co.state == state) if state else query, co.id, after, limit)
+    page = page_after(tx, query.where(co.state == state) if state else query, co.id, after, limit)
     return {**page, "rows": _with_figures(tx, page["rows"])}
 
 
@@ -80,9 +80,3 @@ def _with_figures(tx: Transaction, rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [
         {**row, "lines": shown_whole([line for line in lines if line["count_id"] == int(row["id"])])} for row in rows
     ]
-
-
-def _page(tx: Transaction, query: Any, key: Any, after: str, limit: int) -> dict[str, Any]:
-    if after:
-        query = query.where(key > number(after))
-    return paged(tx, tx.rows(query.order_by(key).limit(limit + 1)), limit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, time, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, or_, select
@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction
-from web.reads.shape import PAGE, number, paged
-from web.reads.titles import days
+from web.reads.days import Days, day_of, days
+from web.reads.shape import PAGE, page_after
 
 Row = Mapping[str, Any]
 WEEK = 6
@@ -25,20 +25,11 @@ def oversold(
 
     Of orders that were paid; what became of each is as it stands now: waits, backed, short or called_off.
     """
-    today = tx.now.astimezone(UTC).date()
-    since, until = days(first, last, tx.now) if first or last else (today - timedelta(days=WEEK), today)
-    k = t.oversold.c
-    begin = datetime.combine(since, time(), UTC)
-    end = datetime.combine(until + timedelta(days=1), time(), UTC)
-    mine = (scope.sees(k.merchant_id), paid(), k.recorded_at >= begin, k.recorded_at < end)
-    query = _rows().where(*mine)
-    page = query.where(k.id > number(after)) if after else query
-    return {
-        **paged(tx, tx.rows(page.order_by(k.id).limit(limit + 1)), limit),
-        "totals": totals(tx, *mine),
-        "first": str(since),
-        "last": str(until),
-    }
+    today, k = day_of(tx.now), t.oversold.c
+    when = days(first, last, tx.now) if first or last else Days(today - timedelta(days=WEEK), today)
+    mine = (scope.sees(k.merchant_id), paid(), when.hold(k.recorded_at))
+    page = page_after(tx, _rows().where(*mine), k.id, after, limit)
+    return {**page, "totals": totals(tx, *mine), **when.named()}
 
 
 def paid() -> ColumnElement[bool]:

@@ -13,7 +13,7 @@ from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction, many
 from hub.policies import found
-from web.reads.shape import PAGE, all_shown, number, paged
+from web.reads.shape import PAGE, all_shown, page_after
 
 Row = Mapping[str, Any]
 MOST = 500
@@ -22,8 +22,7 @@ MOST = 500
 
 def policies(tx: Transaction, scope: Scope, after: str = "", limit: int = PAGE) -> dict[str, Any]:
     """A page of policies by id, of all versions."""
-    query = _policies(scope).where(t.policies.c.id > number(after)) if after else _policies(scope)
-    return paged(tx, tx.rows(query.order_by(t.policies.c.id).limit(limit + 1)), limit)
+    return page_after(tx, _policies(scope), t.policies.c.id, after, limit)
 
 
 def policy(tx: Transaction, scope: Scope, ident: int) -> dict[str, Any]:

@@ -38,6 +38,13 @@ def paged(tx: Transaction, rows: Sequence[Mapping[str, Any]], limit: int, key: s
     return {"rows": page, "next": more, "as_of": tx.now.isoformat()}
 
 
+def page_after(tx: Transaction, query: Any, key: Any, after: str, limit: int) -> dict[str, Any]:
+    """The page of a query's rows after that key. Raises Unfit."""
+    if after:
+        query = query.where(key > number(after))
+    return paged(tx, tx.rows(query.order_by(key).limit(limit + 1)), limit)
+
+
 def number(text: str) -> int:
     """An identifier of ours from a path; raises Unfit for anything else."""
     if not text.isdecimal() or len(text) > 19 or int(text) >= 2**63:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import Select, case, or_, select
 
-from core.errors import Unfit, Unmatched
+from core.errors import Unmatched
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.scope import Scope
 from core.store.store import Transaction
 from hub.transfers import owner_of
-from web.reads.shape import PAGE, all_shown, number, paged
+from web.reads.days import day_of, days
+from web.reads.shape import PAGE, all_shown, page_after
 
 Row = Mapping[str, Any]
 COLUMNS = ("day", "from", "to", "warehouse", "sku", "condition", "units", "transfers")
-DAYS = 366
 giver, taker = t.merchants.alias("giver"), t.merchants.alias("taker")
 
 
 def titles(tx: Transaction, scope: Scope, after: str = "", limit: int = PAGE) -> dict[str, Any]:
     """A page of title transfers by id, those given and those got."""
-    query = _titles(scope).where(t.title_transfers.c.id > number(after)) if after else _titles(scope)
-    page = paged(tx, tx.rows(query.order_by(t.title_transfers.c.id).limit(limit + 1)), limit)
+    page = page_after(tx, _titles(scope), t.title_transfers.c.id, after, limit)
     return {**page, "rows": _with_lines(tx, page["rows"])}
 
 
@@ -42,35 +40,17 @@ def statement(tx: Transaction, scope: Scope, first: str = "", last: str = "") ->
     """Base units that passed, per day (UTC), pair, warehouse, item and condition. first, last: YYYY-MM-DD, today
     without them. Of what a warehouse carries over, the units that have arrived. Raises Unfit.
     """
-    since, until = days(first, last, tx.now)
-    tt = t.title_transfers.c
-    begin = datetime.combine(since, time(), UTC)
-    end = datetime.combine(until + timedelta(days=1), time(), UTC)
-    rows = tx.rows(_titles(scope).where(tt.created_at >= begin, tt.created_at < end).order_by(tt.id))
+    when, tt = days(first, last, tx.now), t.title_transfers.c
+    rows = tx.rows(_titles(scope).where(when.hold(tt.created_at)).order_by(tt.id))
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in _with_lines(tx, rows):
         for line in row["lines"]:
-            day = row["created_at"].astimezone(UTC).date().isoformat()
+            day = day_of(row["created_at"]).isoformat()
             key = (day, row["from"], row["to"], row["warehouse"], line["sku"], line["condition"])
             sums = found.setdefault(key, {**dict(zip(COLUMNS, key, strict=False)), "units": 0, "transfers": 0})
             sums["units"] += line["passed"]
             sums["transfers"] += 1
-    return {"rows": [found[key] for key in sorted(found)], "first": str(since), "last": str(until)}
-
-
-def days(first: str, last: str, now: datetime) -> tuple[date, date]:
-    """The days from first to last; today without them. Raises Unfit."""
-    since, until = _day(first or last, now), _day(last or first, now)
-    if not since <= until < since + timedelta(days=DAYS):
-        raise Unfit(f"{since} to {until} is no time of up to {DAYS} days: say the first day and the last")
-    return since, until
-
-
-def _day(text: str, now: datetime) -> date:
-    try:
-        return date.fromisoformat(text) if text else now.astimezone(UTC).date()
-    except ValueError:
-        raise Unfit(f"{text!r} is no day: write it like 2026-01-05") from None
+    return {"rows": [found[key] for key in sorted(found)], **when.named()}
 
 
 def _titles(scope: Scope) -> Select[Any]:

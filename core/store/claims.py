@@ -1,0 +1,28 @@
+"""Claims of orders, as they are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.rules.decide import Part
+from core.store.store import Transaction
+
+
+def of_order(tx: Transaction, order_id: int, cell_id: int, part: Part, soft: bool) -> dict[str, Any]:
+    """A new claim of an order's line on a cell, for what was decided of it; soft: the order may not ship yet."""
+    return {
+        "id": tx.ids.new(),
+        "kind": "order",
+        "order_id": order_id,
+        "line_id": part.line,
+        "cell_id": cell_id,
+        "part_id": part.item_id if part.per_kit else None,
+        "per_kit": part.per_kit,
+        "asked": part.asked,
+        "backed": part.backed,
+        "shipped": 0,
+        "soft": soft,
+        "open": True,
+        "fulfilment_id": None,
+        "contract_id": part.contract_id,
+    }
