@@ -15,13 +15,14 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 FINE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
-LAST = (
+BY_INDEX = (
     "SET LOCAL plan_cache_mode = force_generic_plan",
     "SET LOCAL enable_seqscan = off",
     "SET LOCAL enable_hashjoin = off",
     "SET LOCAL enable_mergejoin = off",
 )
-"""Before the last rows: their plan is remembered, and finds rows by their index even when the table was empty then."""
+"""Before what is prepared: its plan is remembered, and finds rows by their index even when the table was empty then."""
+AS_EVER = tuple(f"{setting.partition(' = ')[0]} TO DEFAULT" for setting in BY_INDEX)
 Call = tuple[str, Sequence[str]]
 """A statement with %s for each parameter, and the parameters as PostgreSQL writes them."""
 Found = list[tuple[Any, ...]]
@@ -47,7 +48,7 @@ def ending(conn: Connection) -> Iterator[None]:
     try:
         yield
         if line.unsent:
-            _say(conn, [*LAST, *line.unsent, "COMMIT"])
+            _say(conn, [*BY_INDEX, *line.unsent, "COMMIT"])
     finally:
         line.may_wait, line.opening = False, ""
         line.unsent.clear()
@@ -92,7 +93,7 @@ def ask_prepared(conn: Connection, calls: Sequence[Call]) -> list[Found]:
     words = [_called(conn, call) for call in calls]
     if _line(conn).unsent:
         settle(conn)
-    return _say(conn, words)[-len(calls) :]
+    return _say(conn, [*BY_INDEX, *words, *AS_EVER])[len(BY_INDEX) : -len(AS_EVER)]
 
 
 def forget(conn: Connection) -> None:
