@@ -50,7 +50,7 @@ def mend(tx: Transaction, most_per_day: int) -> int:
 
 def _tell_again(tx: Transaction, row: Row) -> None:
     """In doubt, it is read before it is written over, and read back after."""
-    doubt = {"doubt": True, "shown": None, "shown_at": None}
+    doubt = {"doubt": True, "unknown": True, "shown": None, "shown_at": None}
     tx.conn.execute(update(t.shelves).where(t.shelves.c.listing_id == row["listing_id"]).values(**doubt))
     tx.add(t.marks, [{"id": tx.ids.new(), "listing_id": row["listing_id"]}])
     tx.lanes.add("stock")

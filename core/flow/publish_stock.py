@@ -6,26 +6,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from sqlalchemy import and_, case, delete, func, or_, select, update
+from sqlalchemy import and_, case, delete, func, select, update
 
 from core.flow import saleable, sell_kits, stop_levels
-from core.flow.stop_levels import Stop
+from core.flow.board import Board, Some
+from core.flow.stop_levels import Change, Stop, Unit
 from core.model import Level
 from core.rules import levels
 from core.rules.levels import Shelf
-from core.store import outbox
+from core.store import outbox, shelves
 from core.store import tables as t
 from core.store.database import any_of, insert_or_skip
 from core.store.outbox import Intent
-from core.store.shelves import applied
 from core.store.store import Transaction, many, one
 
-MARKS_AT_ONCE = 2000
+MARKS_AT_ONCE, KEY = 2000, "level:"
 WireForm = Literal["set", "compare", "delta"]
 
 
@@ -52,61 +52,90 @@ class Said:
         return Said(**{**kept, "levels": tuple(Level(**level) for level in kept["levels"])})
 
 
-def take_marks(tx: Transaction, stop: Stop = Stop()) -> int:  # noqa: B008
-    """Turn marks into write units that wait to be said; returns how many marks there were."""
+def take_marks(tx: Transaction, stop: Stop = Stop(), board: Board | None = None) -> int:  # noqa: B008
+    """Turn marks into write units that wait to be said; returns how many marks there were.
+
+    board: the process's own, kept from run to run. A listing that shows already what it may is left out,
+    unless a write of its unit is under way.
+    """
     marks = tx.rows(select(t.marks).order_by(t.marks.c.id).limit(MARKS_AT_ONCE))
     if not marks:
         return 0
     tx.conn.execute(delete(t.marks).where(t.marks.c.id.in_([m["id"] for m in marks])))
-    listings = stop_levels.let_pass(tx, _marked(tx, marks), stop)
-    since = marks[0]["id"]
-    units: dict[tuple[int, str], list[int]] = {}
-    for row in listings:
-        units.setdefault((row["connection_id"], _unit(row)), []).append(row["id"])
-    for (connection_id, unit), ids in units.items():
-        _want(
-            tx, connection_id, unit, ids, since, next(r["can"] for r in listings if r["connection_id"] == connection_id)
-        )
+    board = board or Board()
+    board.look(tx)
+    named = {m["listing_id"] for m in marks if m["listing_id"]}
+    found = board.about(sell_kits.selling(tx, sorted({item for m in marks for item in m["items"] or ()})), named)
+    passing = stop_levels.let_pass(tx, board, _changes(tx, board, found), stop)
+    units: dict[Unit, list[int]] = {}
+    for change in passing:
+        units.setdefault(change.unit, []).append(change.listing_id)
+    _want(tx, units, marks[0]["id"], {some.of.connection_id: some.of.can["send_stock"]["lane"] for some in found})
     return len(marks)
 
 
-def _marked(tx: Transaction, marks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The listings of active shops that sell what was marked."""
-    li, c = t.listings.c, t.connections.c
-    items = sell_kits.selling(tx, sorted({item for m in marks for item in m["items"] or ()}))
-    own = sorted({m["listing_id"] for m in marks if m["listing_id"]})
-    query = select(t.listings, c.can).join(t.connections, c.id == li.connection_id)
-    rows = tx.rows(
-        query.where(c.state == "active", or_(any_of(tx.conn, li.item_id, items), any_of(tx.conn, li.id, own)))
-    )
-    return [r for r in rows if "send_stock" in r["can"]]
+def _changes(tx: Transaction, board: Board, found: Sequence[Some]) -> list[Change]:
+    """What differs from what its shop shows. What is under way is read first: else it could end unseen in between."""
+    under_way = _open_units(tx, found)
+    targets = board.targets(tx, found)
+    stands = shelves.standing(tx, [ident for some in found for ident in some.ids.tolist()])
+    changes = []
+    for some, wanted in zip(found, targets, strict=True):
+        shop = some.of
+        for ident, at, target in zip(some.ids.tolist(), some.at.tolist(), wanted.tolist(), strict=True):
+            expected, unknown = stands.get(ident, (None, False))
+            unit = Unit(shop.connection_id, shop.units[at])
+            if expected != target or unknown or unit in under_way:
+                changes.append(Change(ident, unit, target, expected))
+    return changes
 
 
-def _unit(row: Mapping[str, Any]) -> str:
-    """What one call may hold together, by the ability's batch key."""
-    key = row["can"]["send_stock"].get("batch_key") or "ref"
-    return f"{key}:{row[key] or row['ref']}"
+def _open_units(tx: Transaction, found: Sequence[Some]) -> set[Unit]:
+    """Write units of these shops of which a write waits, is on its way, or stopped."""
+    o = t.outbox.c
+    shops = [some.of.connection_id for some in found]
+    query = select(o.connection_id, o.key).where(any_of(tx.conn, o.connection_id, shops), o.state.in_(outbox.OPEN))
+    rows = tx.conn.execute(query.where(o.ability == "send_stock"))
+    return {Unit(shop, key.removeprefix(KEY)) for shop, key in rows}
 
 
-def _want(
-    tx: Transaction, connection_id: int, unit: str, ids: Sequence[int], since: int, can: Mapping[str, Any]
-) -> None:
+def _want(tx: Transaction, units: Mapping[Unit, Sequence[int]], since: int, lanes: Mapping[int, str]) -> None:
     """One waiting intent per unit: an untouched one takes these listings along, else a new one follows.
 
     since: the oldest mark it is about.
     """
+    waiting = _untouched(tx, units)
+    for unit, row in waiting.items():
+        together = sorted({*row["payload"]["listings"], *units[unit]})
+        if together != row["payload"]["listings"]:
+            tx.set(t.outbox, row["id"], payload={**row["payload"], "listings": together})
+        tx.lanes.add(row["lane"])
+    fresh = [(unit, ids) for unit, ids in units.items() if unit not in waiting]
+    outbox.add(
+        tx,
+        [
+            Intent(
+                unit.connection_id,
+                "send_stock",
+                lanes[unit.connection_id],
+                KEY + unit.name,
+                f"{unit.name}#{tx.ids.new()}",
+                {"unit": unit.name, "listings": sorted(ids), "since": since},
+            )
+            for unit, ids in fresh
+        ],
+    )
+
+
+def _untouched(tx: Transaction, units: Collection[Unit]) -> dict[Unit, Mapping[str, Any]]:
+    """Unit → its first intent that nobody has taken up yet, locked so that nobody does before we are done."""
     o = t.outbox.c
-    mine = and_(o.connection_id == connection_id, o.key == f"level:{unit}", o.state == "waiting", o.attempts == 0)
-    waiting = tx.row(select(t.outbox).where(mine).order_by(o.id).limit(1).with_for_update())
-    if waiting:
-        together = sorted({*waiting["payload"]["listings"], *ids})
-        tx.set(t.outbox, waiting["id"], payload={**waiting["payload"], "listings": together})
-        tx.lanes.add("stock")
-        return
-    subject = f"{unit}#{tx.ids.new()}"
-    lane = can["send_stock"]["lane"]
-    payload = {"unit": unit, "listings": sorted(ids), "since": since}
-    outbox.add(tx, [Intent(connection_id, "send_stock", lane, f"level:{unit}", subject, payload)])
+    shops, keys = sorted({unit.connection_id for unit in units}), sorted({KEY + unit.name for unit in units})
+    mine = (any_of(tx.conn, o.connection_id, shops), any_of(tx.conn, o.key, keys), o.state == "waiting")
+    query = select(t.outbox).where(*mine, o.attempts == 0, o.ability == "send_stock").order_by(o.id.desc())
+    rows = tx.rows(query.with_for_update()) if units else []
+    found = {Unit(row["connection_id"], row["payload"]["unit"]): row for row in rows}
+    return {unit: row for unit, row in found.items() if unit in units}
 
 
 def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:
@@ -117,9 +146,9 @@ def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:
     can = connection["can"]["send_stock"]
     rows = many(tx, t.listings, "id", intent["payload"]["listings"])
     wanted = saleable.targets(tx, rows)
-    seen = applied(tx, [r["id"] for r in rows])
-    shelves = {r["listing_id"]: r for r in many(tx, t.shelves, "listing_id", [r["id"] for r in rows])}
-    stand = {r["id"]: _shelf(shelves.get(r["id"]), seen.get(r["id"], 0)) for r in rows}
+    seen = shelves.applied(tx, [r["id"] for r in rows])
+    told = {r["listing_id"]: r for r in many(tx, t.shelves, "listing_id", [r["id"] for r in rows])}
+    stand = {r["id"]: _shelf(told.get(r["id"]), seen.get(r["id"], 0)) for r in rows}
     forms = {r["id"]: levels.form(stand[r["id"]], wanted[r["id"]], can["forms"]) for r in rows}
     speak = [r for r in rows if forms[r["id"]] != "skip"]
     reads = any(forms[r["id"]] == "read_set" for r in speak)
@@ -161,6 +190,7 @@ def told(tx: Transaction, said: Said) -> None:
             "told": target,
             "seen_base": said.seen[listing],
             "doubt": said.reads,
+            "unknown": False,
             "told_at": tx.now,
             "shown": None,
             "shown_at": None,
@@ -173,7 +203,7 @@ def lost(tx: Transaction, said: Said) -> None:
     """Nobody knows whether the write arrived: what the shop shows is in doubt; what was read before says nothing."""
     tx.lock_ledger()
     ids = [int(listing) for listing in said.told]
-    unsure = {"doubt": True, "told_at": tx.now, "shown": None, "shown_at": None}
+    unsure = {"doubt": True, "unknown": True, "told_at": tx.now, "shown": None, "shown_at": None}
     tx.conn.execute(update(t.shelves).where(t.shelves.c.listing_id.in_(ids)).values(**unsure))
 
 
@@ -208,8 +238,8 @@ def judge(tx: Transaction, margin_s: float) -> int:
         if _moved_since(tx, row, margin_s):
             values: dict[str, Any] = {"shown": None, "shown_at": None}
         else:
-            seen = applied(tx, [row["listing_id"]]).get(row["listing_id"], 0) - row["seen_base"]
-            values = {"told": row["shown"] + seen, "doubt": False}
+            seen = shelves.applied(tx, [row["listing_id"]]).get(row["listing_id"], 0) - row["seen_base"]
+            values = {"told": row["shown"] + seen, "doubt": False, "unknown": False}
             tx.add(t.marks, [{"id": tx.ids.new(), "listing_id": row["listing_id"]}])
         tx.conn.execute(update(t.shelves).where(s.listing_id == row["listing_id"]).values(**values))
     return len(rows)
@@ -229,7 +259,9 @@ def _moved_since(tx: Transaction, row: Mapping[str, Any], margin_s: float) -> bo
 
 
 def _shelf(row: Mapping[str, Any] | None, seen: int) -> Shelf:
-    return Shelf(row["told"], seen - row["seen_base"], row["doubt"]) if row else Shelf(None, 0)
+    if row is None:
+        return Shelf(None, 0)
+    return Shelf(row["told"], seen - row["seen_base"], row["doubt"], row["unknown"])
 
 
 def _taken_not_fulfilled(tx: Transaction, listings: Sequence[int]) -> dict[int, int]:

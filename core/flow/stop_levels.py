@@ -5,19 +5,17 @@ Only the listings of that run are held; what else moves is told as ever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 
-from core.flow import saleable
+from core.flow.board import Board
 from core.flow.tell import ask_person, settle
-from core.store import shelves
 from core.store import tables as t
-from core.store.store import Transaction, many, one
+from core.store.store import Transaction, one
 
-Row = Mapping[str, Any]
 TASK = "publish.swept"
 SWEPT = (
     "{swept} of {all} listings of {code} would be emptied or changed by more than half at once: look why, then publish"
@@ -32,48 +30,51 @@ class Stop:
     listings: int = 20
 
 
-def let_pass(tx: Transaction, rows: Sequence[Row], stop: Stop) -> list[Row]:
-    """Of these listings those that may be told now; a run that sweeps is held and left to a person."""
-    held = {r["listing_id"] for r in many(tx, t.held_levels, "listing_id", [row["id"] for row in rows])}
-    passing = [row for row in rows if row["id"] not in held]
-    by_shop: dict[int, list[Row]] = {}
-    for row in passing:
-        by_shop.setdefault(row["connection_id"], []).append(row)
-    stopped = {
-        ident for shop, some in by_shop.items() if len(some) >= stop.listings for ident in _hold(tx, shop, some, stop)
-    }
-    return [row for row in passing if row["id"] not in stopped]
+class Unit(NamedTuple):
+    """What one call to a shop may hold together. name: by the ability's batch key."""
+
+    connection_id: int
+    name: str
 
 
-def _hold(tx: Transaction, connection_id: int, rows: Sequence[Row], stop: Stop) -> set[int]:
-    """Which of a shop's listings are held, where so many would be swept."""
-    li = t.listings.c
-    count = select(func.count()).select_from(t.listings).where(li.connection_id == connection_id)
-    listed = int(tx.conn.execute(count).scalar_one())
-    if len(rows) * 100 <= listed * stop.percent:
-        return set()
-    swept = _swept(tx, rows)
-    if len(swept) < stop.listings or len(swept) * 100 <= listed * stop.percent:
-        return set()
+class Change(NamedTuple):
+    """A listing that shall show something else, in listing units. shows: None where nothing is known of it."""
+
+    listing_id: int
+    unit: Unit
+    wanted: int
+    shows: int | None
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether it shows units and would show none, or change by more than half."""
+        shows = self.shows or 0
+        return shows > 0 and (self.wanted == 0 or abs(self.wanted - shows) * 2 > shows)
+
+
+def let_pass(tx: Transaction, board: Board, changes: Sequence[Change], stop: Stop) -> list[Change]:
+    """Of these those that may be told now; a run that sweeps is held and left to a person."""
+    held = set(tx.conn.execute(select(t.held_levels.c.listing_id)).scalars()) if changes else set()
+    passing = [change for change in changes if change.listing_id not in held]
+    swept: dict[int, list[int]] = {}
+    for change in passing:
+        if change.sweeps:
+            swept.setdefault(change.unit.connection_id, []).append(change.listing_id)
+    stopped: set[int] = set()
+    for shop, some in swept.items():
+        listed = board.listed(shop)
+        if len(some) >= stop.listings and len(some) * 100 > listed * stop.percent:
+            _hold(tx, shop, sorted(some), listed)
+            stopped.update(some)
+    return [change for change in passing if change.listing_id not in stopped]
+
+
+def _hold(tx: Transaction, connection_id: int, swept: Sequence[int], listed: int) -> None:
     tx.add(t.held_levels, [{"listing_id": ident, "connection_id": connection_id, "held_at": tx.now} for ident in swept])
     shop = one(tx, t.connections, id=connection_id)
     assert shop is not None
     reason = SWEPT.format(swept=len(swept), all=listed, code=shop["code"])
     ask_person(tx, TASK, f"connection:{connection_id}", shop["merchant_id"], reason, "publish")
-    return set(swept)
-
-
-def _swept(tx: Transaction, rows: Sequence[Row]) -> list[int]:
-    """Those that showed units and would show none, or change by more than half."""
-    ids = [row["id"] for row in rows]
-    wanted, seen = saleable.targets(tx, rows), shelves.applied(tx, ids)
-    found = []
-    for shelf in many(tx, t.shelves, "listing_id", ids):
-        ident = shelf["listing_id"]
-        shows = shelves.expected(shelf, seen.get(ident, 0)) or 0
-        if shows > 0 and (wanted[ident] == 0 or abs(wanted[ident] - shows) * 2 > shows):
-            found.append(ident)
-    return sorted(found)
 
 
 def publish(tx: Transaction, connection_id: int) -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 
 class Policy(NamedTuple):
     """What one listing may show of what there is.
@@ -48,3 +51,11 @@ def shown(
     part = max(0, room * policy.share // 100 + kept - less)
     units = max(part, min(policy.floor, room + kept))
     return units if policy.cap is None else min(units, policy.cap)
+
+
+def shown_each(there: npt.NDArray[np.int64], policy: Policy, buffers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """As `shown` for many listings under one policy, of whose items no listing has units for itself."""
+    room = np.maximum(0, there - policy.reserve)
+    less = buffers if policy.buffer is None else policy.buffer
+    units = np.maximum(np.maximum(0, room * policy.share // 100 - less), np.minimum(policy.floor, room))
+    return units if policy.cap is None else np.minimum(units, policy.cap)

@@ -14,12 +14,14 @@ class Shelf:
     """One listing at one shop. All in listing units.
 
     told: the target our last confirmed write stood for; seen: units since then that the shop applied itself and we
-    heard of; doubt: an absolute write or a lost answer makes `told` unsure until a read confirms it.
+    heard of; doubt: an absolute write or a lost answer makes `told` unsure until a read confirms it; unknown: a write
+    was lost or somebody changed the figure, so that it is written whatever should stand there.
     """
 
     told: int | None
     seen: int
     doubt: bool = False
+    unknown: bool = False
 
     @property
     def expected(self) -> int | None:
@@ -37,7 +39,7 @@ def form(shelf: Shelf, wanted: int, offered: Sequence[str]) -> Form:
 
     An unknown or negative expectation (the shop sold at 0 and may have clamped) and doubt go to a read first.
     """
-    if shelf.expected == wanted and not shelf.doubt:
+    if shelf.expected == wanted and not shelf.unknown:
         return "skip"
     sure = shelf.expected is not None and shelf.expected >= 0 and not shelf.doubt
     for name in ("compare", "delta"):

@@ -15,6 +15,8 @@ from core.store.store import Transaction
 Row = Mapping[str, Any]
 TERMS = ("share", "floor", "cap", "reserve", "buffer", "exclusive", "priority")
 NONE = Policy()
+Scope = tuple[int, int | None, int | None]
+"""(merchant, connection, listing); None: all of them."""
 
 
 def policy_of(row: Row) -> Policy:
@@ -29,24 +31,30 @@ def standing(tx: Transaction, rows: Sequence[Row], instead: Sequence[Row] = ()) 
     """
     if not rows:
         return {}
-    p = t.policies.c
-    active = and_(p.state == "active", or_(p.end_at.is_(None), p.end_at > tx.now))
-    merchants = any_of(tx.conn, p.merchant_id, sorted({row["merchant_id"] for row in rows}))
-    mine = or_(p.listing_id.is_(None), any_of(tx.conn, p.listing_id, [row["id"] for row in rows]))
-    found = {scope_of(row): row for row in tx.rows(select(t.policies).where(active, merchants, mine))}
-    found |= {scope_of(row): row for row in instead}
+    found = scopes(tx, {row["merchant_id"] for row in rows}, [row["id"] for row in rows])
+    found |= {scope_of(row): policy_of(row) for row in instead}
     stands = {}
     for row in rows if found else ():
         who, shop = row["merchant_id"], row["connection_id"]
         for scope in ((who, shop, row["id"]), (who, shop, None), (who, None, None)):
             if scope in found:
-                stands[row["id"]] = policy_of(found[scope])
+                stands[row["id"]] = found[scope]
                 break
     return stands
 
 
-def scope_of(row: Row) -> tuple[int, int | None, int | None]:
-    """(merchant, connection, listing) a policy is for; None: all of them."""
+def scopes(tx: Transaction, merchants: Iterable[int], listings: Sequence[int] | None) -> dict[Scope, Policy]:
+    """Scope → the policy that stands for it now; of single listings, these, or all for None."""
+    p = t.policies.c
+    active = and_(p.state == "active", or_(p.end_at.is_(None), p.end_at > tx.now))
+    query = select(t.policies).where(active, any_of(tx.conn, p.merchant_id, sorted(set(merchants))))
+    if listings is not None:
+        query = query.where(or_(p.listing_id.is_(None), any_of(tx.conn, p.listing_id, listings)))
+    return {scope_of(row): policy_of(row) for row in tx.rows(query)}
+
+
+def scope_of(row: Row) -> Scope:
+    """What a policy is for."""
     return row["merchant_id"], row["connection_id"], row["listing_id"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -17,6 +17,15 @@ def applied(tx: Transaction, listings: Iterable[int]) -> dict[int, int]:
     s = t.seen.c
     query = select(s.listing_id, func.sum(s.units).label("n")).where(any_of(tx.conn, s.listing_id, sorted(listings)))
     return {row["listing_id"]: int(row["n"]) for row in tx.rows(query.group_by(s.listing_id))}
+
+
+def standing(tx: Transaction, listings: Sequence[int]) -> dict[int, tuple[int | None, bool]]:
+    """Listing id → what should show there now (None if never told), and whether nobody knows."""
+    s, seen = t.shelves.c, t.seen.c
+    units = select(func.coalesce(func.sum(seen.units), 0)).where(seen.listing_id == s.listing_id).scalar_subquery()
+    query = select(s.listing_id, s.told - units + s.seen_base, s.unknown)
+    rows = tx.conn.execute(query.where(any_of(tx.conn, s.listing_id, listings)))
+    return {listing: (None if there is None else int(there), bool(unknown)) for listing, there, unknown in rows}
 
 
 def expected(shelf: Mapping[str, Any] | None, applied: int) -> int | None:

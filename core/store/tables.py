@@ -120,6 +120,7 @@ connections = _table(
     Column("can", Json, nullable=False),
     _text("state", default="active"),
     _when("created_at"),
+    _units("revision"),
     UniqueConstraint("code"),
 )
 doors = _table(
@@ -875,6 +876,7 @@ shelves = _table(
     Column("told", Id),
     _units("seen_base"),
     _flag("doubt"),
+    _flag("unknown"),
     Column("shown", Id),
     _when("shown_at", null=True),
     _when("told_at", null=True),

@@ -10,7 +10,7 @@ from pydantic import Field
 from sqlalchemy import Table, select
 
 from core.errors import Unfit, Unmatched
-from core.store import lots
+from core.store import lots, pools
 from core.store import tables as t
 from core.store.database import any_of, chunks
 from core.store.scope import Scope
@@ -106,6 +106,7 @@ def add_listings(tx: Transaction, scope: Scope, new: NewListings) -> dict[str, i
     added, changed = _lay_over(tx, t.listings, t.listings.c.connection_id == shop["id"], "ref", rows)
     tx.add(t.marks, [{"id": tx.ids.new(), "listing_id": ident} for ident in (*added, *changed)])
     if added or changed:
+        pools.revise(tx, shop["id"])
         tx.lanes.add("stock")
     note(tx, scope, "listings added", new.connection, added=len(added), changed=len(changed))
     return {"added": len(added), "changed": len(changed)}
