@@ -1,4 +1,4 @@
-"""The world of the publish bench: 10k SKUs in two warehouses, sold by twenty shops under policies, and the SQL rival."""
+"""The world of the publish bench: 10k SKUs in two warehouses, sold by twenty shops under policies, and a rival."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ WITH stock AS (
         ON shop.connection_id = l.connection_id AND shop.listing_id IS NULL AND shop.state = 'active'
 )
 SELECT id, (least(
-    greatest(greatest(0, greatest(0, there - reserve) * share / 100 - less), least(floor, greatest(0, there - reserve))),
+    greatest(
+        greatest(0, greatest(0, there - reserve) * share / 100 - less),
+        least(floor, greatest(0, there - reserve))
+    ),
     coalesce(cap, 9223372036854775807)
 ) / pack)
 FROM terms
@@ -77,7 +80,8 @@ def _fill(conn: psycopg.Connection) -> None:
     )
     conn.execute(
         "INSERT INTO cells (id, owner_id, item_id, warehouse_id, condition, free)"
-        " SELECT w * %s::bigint + n, 1, n, w, 'ZP', 20 + (n * 7 + w) %% 400 FROM generate_series(1, %s) n, unnest(%s::bigint[]) w",
+        " SELECT w * %s::bigint + n, 1, n, w, 'ZP', 20 + (n * 7 + w) %% 400 FROM generate_series(1, %s) n,"
+        " unnest(%s::bigint[]) w",
         (CELL, SKUS, list(WAREHOUSES)),
     )
     for n in range(SHOPS):

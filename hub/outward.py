@@ -74,7 +74,8 @@ def drain(hub: Hub, lane: str, pool: ThreadPoolExecutor) -> int:
 def _take(hub: Hub, tx: Transaction, lane: str) -> list[Job | None]:
     """Lease due intents and phrase them; no job for what is no longer wanted (moot) or cannot be phrased (parked)."""
     rows = outbox.claim(tx, lane, AT_ONCE, hub.options.lease_s, _silent(tx))
-    return [_prepare(hub, tx, row) for row in rows]
+    said = _said(tx, [row for row in rows if row["ability"] == "send_stock"])
+    return [_prepare(hub, tx, row, said.get(row["id"])) for row in rows]
 
 
 def _silent(tx: Transaction) -> list[int]:
@@ -82,10 +83,9 @@ def _silent(tx: Transaction) -> list[int]:
     return list(tx.conn.execute(select(t.connections.c.id).where(t.connections.c.state != "active")).scalars())
 
 
-def _prepare(hub: Hub, tx: Transaction, row: Row) -> Job | None:
+def _prepare(hub: Hub, tx: Transaction, row: Row, said: Said | None) -> Job | None:
     try:
         wired = hub.wired(tx, row["connection_id"])
-        said = _said(tx, row) if row["ability"] == "send_stock" else None
         values = list(said.levels) if said else [v for v in [_value(tx, row)] if v]
         if not values:
             _no_longer_wanted(tx, row)
@@ -96,13 +96,14 @@ def _prepare(hub: Hub, tx: Transaction, row: Row) -> Job | None:
         return None
 
 
-def _said(tx: Transaction, row: Row) -> Said:
-    """The levels of a write unit: those already said once and lost, else computed now."""
-    if "said" in row["reached"]:
-        return Said.from_json(row["reached"]["said"])
-    said = publish_stock.compute(tx, row)
-    outbox.note(tx, row, reached={"said": said.as_json()})
-    return said
+def _said(tx: Transaction, rows: Sequence[Row]) -> dict[int, Said]:
+    """The levels of each write unit: those already said once and lost, else computed now."""
+    found = {row["id"]: Said.from_json(row["reached"]["said"]) for row in rows if "said" in row["reached"]}
+    fresh = [row for row in rows if row["id"] not in found]
+    for row, said in zip(fresh, publish_stock.compute_all(tx, fresh) if fresh else (), strict=True):
+        outbox.note(tx, row, reached={"said": said.as_json()})
+        found[row["id"]] = said
+    return found
 
 
 def _no_longer_wanted(tx: Transaction, row: Row) -> None:

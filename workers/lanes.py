@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from core.flow import publish_stock
+from core.flow.board import Board
 from hub import inward, outward, polling, reconcile
 from hub.wiring import Hub
 
@@ -71,7 +72,8 @@ class Worker:
         for lane in {"orders", "fulfilment", "tracking"} & set(lanes):
             self.loops[lane].append(hears)
         if "stock" in lanes:
-            self.loops["stock"].insert(0, Loop("marks", lambda: _take_marks(hub), sweep_s))
+            board = Board()
+            self.loops["stock"].insert(0, Loop("marks", lambda: _take_marks(hub, board), sweep_s))
             self.loops["stock"].append(Loop("read-back", lambda: 0 * polling.settle_doubts(hub, QUIET_S), READ_BACK_S))
             every_s = RECONCILE_S * hub.options.patience
             self.loops["stock"].append(Loop("reconcile", lambda: 0 * reconcile.mend(hub), every_s))
@@ -102,8 +104,8 @@ class Worker:
         return Loop(lane, lambda: outward.drain(hub, lane, self._pool), sweep_s)
 
 
-def _take_marks(hub: Hub) -> int:
+def _take_marks(hub: Hub, board: Board) -> int:
     with hub.store.read() as tx:
         if not publish_stock.any_marks(tx):
             return 0
-    return hub.store.write(lambda tx: publish_stock.take_marks(tx, hub.options.stop))
+    return hub.store.write(lambda tx: publish_stock.take_marks(tx, hub.options.stop, board))

@@ -21,9 +21,9 @@ from core.rules import levels
 from core.rules.levels import Shelf
 from core.store import outbox, shelves
 from core.store import tables as t
-from core.store.database import any_of, insert_or_skip
+from core.store.database import any_of, upsert
 from core.store.outbox import Intent
-from core.store.store import Transaction, many, one
+from core.store.store import Transaction, many
 
 MARKS_AT_ONCE, KEY = 2000, "level:"
 WireForm = Literal["set", "compare", "delta"]
@@ -140,29 +140,58 @@ def _untouched(tx: Transaction, units: Collection[Unit]) -> dict[Unit, Mapping[s
 
 def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:
     """What this unit's listings shall show now, and how it is said; listings that show it already are left out."""
+    return compute_all(tx, [intent])[0]
+
+
+def compute_all(tx: Transaction, intents: Sequence[Mapping[str, Any]]) -> list[Said]:
+    """As `compute`, for several units at once."""
     tx.lock_ledger()
-    connection = one(tx, t.connections, id=intent["connection_id"])
-    assert connection is not None
-    can = connection["can"]["send_stock"]
-    rows = many(tx, t.listings, "id", intent["payload"]["listings"])
-    wanted = saleable.targets(tx, rows)
-    seen = shelves.applied(tx, [r["id"] for r in rows])
-    told = {r["listing_id"]: r for r in many(tx, t.shelves, "listing_id", [r["id"] for r in rows])}
-    stand = {r["id"]: _shelf(told.get(r["id"]), seen.get(r["id"], 0)) for r in rows}
+    can = {
+        c["id"]: c["can"]["send_stock"] for c in many(tx, t.connections, "id", [i["connection_id"] for i in intents])
+    }
+    listed = sorted({ident for intent in intents for ident in intent["payload"]["listings"]})
+    rows = {row["id"]: row for row in many(tx, t.listings, "id", listed)}
+    stand = _stand(tx, listed)
+    wanted = saleable.targets(tx, list(rows.values()))
+    extra = _taken_not_fulfilled(
+        tx, [ident for ident, row in rows.items() if can[row["connection_id"]]["level_means"] == "on_hand"]
+    )
+    found = []
+    for intent in intents:
+        mine = [rows[ident] for ident in intent["payload"]["listings"] if ident in rows]
+        ability, key = can[intent["connection_id"]], hashlib.sha256(f"{intent['id']}:{intent['attempts']}".encode())
+        found.append(_said(mine, ability, wanted, stand, extra, key.hexdigest()[:32]))
+    return found
+
+
+def _said(
+    rows: Sequence[Mapping[str, Any]],
+    can: Mapping[str, Any],
+    wanted: Mapping[int, int],
+    stand: Mapping[int, Shelf],
+    extra: Mapping[int, int],
+    key: str,
+) -> Said:
+    """The levels of one unit. can: the ability; extra: listing id → units its on-hand shop holds allocated for us."""
     forms = {r["id"]: levels.form(stand[r["id"]], wanted[r["id"]], can["forms"]) for r in rows}
     speak = [r for r in rows if forms[r["id"]] != "skip"]
-    reads = any(forms[r["id"]] == "read_set" for r in speak)
     said = {forms[r["id"]] for r in speak}
     form: WireForm = "set" if said & {"set", "read_set"} else "compare" if "compare" in said else "delta"
-    extra = _taken_not_fulfilled(tx, [r["id"] for r in speak]) if can["level_means"] == "on_hand" else None
-    key = hashlib.sha256(f"{intent['id']}:{intent['attempts']}".encode()).hexdigest()[:32]
+    held = extra if can["level_means"] == "on_hand" else None
     return Said(
-        levels=tuple(_level(r, form, wanted[r["id"]], stand[r["id"]], extra, key) for r in speak),
+        levels=tuple(_level(r, form, wanted[r["id"]], stand[r["id"]], held, key) for r in speak),
         told={str(r["id"]): wanted[r["id"]] for r in speak},
-        seen={str(r["id"]): seen.get(r["id"], 0) for r in speak},
+        seen={str(r["id"]): stand[r["id"]].applied for r in speak},
         expected={r["ref"]: e for r in speak if (e := stand[r["id"]].expected) is not None},
-        reads=reads,
+        reads="read_set" in said,
     )
+
+
+def _stand(tx: Transaction, listings: Sequence[int]) -> dict[int, Shelf]:
+    """Listing id → what is known of what its shop shows."""
+    seen = shelves.applied(tx, listings)
+    told = {r["listing_id"]: r for r in many(tx, t.shelves, "listing_id", listings)}
+    return {ident: _shelf(told.get(ident), seen.get(ident, 0)) for ident in listings}
 
 
 def after_read(said: Said, shown: Mapping[str, int]) -> tuple[Level, ...]:
@@ -185,18 +214,15 @@ def told(tx: Transaction, said: Said) -> None:
     Shelves are changed by whoever has the ledger: `judge` must not settle a doubt over a figure told meanwhile.
     """
     tx.lock_ledger()
-    for listing, target in said.told.items():
-        row = {
-            "told": target,
-            "seen_base": said.seen[listing],
-            "doubt": said.reads,
-            "unknown": False,
-            "told_at": tx.now,
-            "shown": None,
-            "shown_at": None,
-        }
-        if not insert_or_skip(tx.conn, t.shelves, [{"listing_id": int(listing), **row}]):
-            tx.conn.execute(update(t.shelves).where(t.shelves.c.listing_id == int(listing)).values(**row))
+    common = {"doubt": said.reads, "unknown": False, "told_at": tx.now, "shown": None, "shown_at": None}
+    upsert(
+        tx.conn,
+        t.shelves,
+        [
+            {"listing_id": int(ident), "told": target, "seen_base": said.seen[ident], **common}
+            for ident, target in said.told.items()
+        ],
+    )
 
 
 def lost(tx: Transaction, said: Said) -> None:
@@ -260,8 +286,8 @@ def _moved_since(tx: Transaction, row: Mapping[str, Any], margin_s: float) -> bo
 
 def _shelf(row: Mapping[str, Any] | None, seen: int) -> Shelf:
     if row is None:
-        return Shelf(None, 0)
-    return Shelf(row["told"], seen - row["seen_base"], row["doubt"], row["unknown"])
+        return Shelf(None, 0, applied=seen)
+    return Shelf(row["told"], seen - row["seen_base"], row["doubt"], row["unknown"], seen)
 
 
 def _taken_not_fulfilled(tx: Transaction, listings: Sequence[int]) -> dict[int, int]:

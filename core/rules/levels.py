@@ -15,13 +15,15 @@ class Shelf:
 
     told: the target our last confirmed write stood for; seen: units since then that the shop applied itself and we
     heard of; doubt: an absolute write or a lost answer makes `told` unsure until a read confirms it; unknown: a write
-    was lost or somebody changed the figure, so that it is written whatever should stand there.
+    was lost or somebody changed the figure, so that it is written whatever should stand there; applied: units the shop
+    applied in all, ever.
     """
 
     told: int | None
     seen: int
     doubt: bool = False
     unknown: bool = False
+    applied: int = 0
 
     @property
     def expected(self) -> int | None:

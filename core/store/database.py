@@ -382,6 +382,16 @@ def insert_or_skip(conn: Connection, table: Table, rows: Sequence[dict[str, Any]
     return list(conn.execute(statement, list(rows)).scalars())
 
 
+def upsert(conn: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows, or lay them over those with the same primary key."""
+    if not rows:
+        return
+    kind: Any = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
+    statement, keys = kind(table), [column.name for column in table.primary_key]
+    change = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    conn.execute(statement.on_conflict_do_update(index_elements=keys, set_=change), list(rows))
+
+
 def any_of(conn: Connection, column: Any, values: Sequence[Any]) -> ColumnElement[bool]:
     """Whether the column is one of these: one parameter, however many they are, so that statements stay the same."""
     if conn.dialect.name == "postgresql":
