@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from core.errors import YipanError
 from core.flow import mend_shops
+from core.flow.board import Board
 from core.store import tables as t
 from hub.shows import shown_by
 from hub.wiring import Hub
@@ -25,7 +26,9 @@ def look(hub: Hub) -> int:
 def mend(hub: Hub) -> int:
     """Look, then have told again what is off without a cause; returns how many listings that were."""
     look(hub)
-    return hub.store.write(lambda tx: mend_shops.mend(tx, hub.options.mends_per_day))
+    with hub.store.read() as tx:
+        listings = mend_shops.suspects(tx, Board())
+    return hub.store.write(lambda tx: mend_shops.mend(tx, hub.options.mends_per_day, listings))
 
 
 def _look_at(hub: Hub, connection_id: int) -> bool:

@@ -11,6 +11,7 @@ from core.flow import saleable, unsettled
 from core.flow.expect_stock import Goods
 from core.store import policies, shelves
 from core.store import tables as t
+from core.store.database import any_of
 from core.store.scope import Scope
 from core.store.store import Transaction
 
@@ -25,7 +26,7 @@ def reconcile(tx: Transaction, scope: Scope) -> dict[str, list[dict[str, Any]]]:
 
     Each row has its drift and the causes that add up to it. drift is None where the other side was never read.
     """
-    return {"stock": _stock(tx, scope), "shops": _shops(tx, scope)}
+    return {"stock": _stock(tx, scope), "shops": shops(tx, scope)}
 
 
 def unexplained(found: Mapping[str, Sequence[Row]]) -> list[Row]:
@@ -101,7 +102,8 @@ def _cause(cause: str, units: int, detail: str = "") -> Cause:
     return {"cause": cause, "units": units, "detail": detail}
 
 
-def _shops(tx: Transaction, scope: Scope) -> list[dict[str, Any]]:
+def shops(tx: Transaction, scope: Scope, listings: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    """Ledger beside shop, per listing; of these listings, None is of all."""
     li, c, i, s, sh = (x.c for x in (t.listings, t.connections, t.items, t.shelves, t.showings))
     names = (
         c.code.label("connection"),
@@ -121,6 +123,8 @@ def _shops(tx: Transaction, scope: Scope) -> list[dict[str, Any]]:
         .join(t.shelves, s.listing_id == li.id, isouter=True)
         .join(t.showings, sh.listing_id == li.id, isouter=True)
     )
+    if listings is not None:
+        query = query.where(any_of(tx.conn, li.id, listings))
     rows = tx.rows(query.where(scope.sees(c.merchant_id)).order_by(c.code, li.ref))
     if not rows:
         return []

@@ -876,7 +876,7 @@ shelves = _table(
     Column("told", Id),
     _units("seen_base"),
     _flag("doubt"),
-    _flag("unknown"),
+    _flag("unknown", "false"),
     Column("shown", Id),
     _when("shown_at", null=True),
     _when("told_at", null=True),

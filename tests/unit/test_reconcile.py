@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from core.errors import Unavailable
 from core.flow import mend_shops, publish_stock
+from core.flow.board import Board
 from core.flow.reconcile import reconcile, unexplained
 from core.model import Snapshot, SnapshotRow
 from core.store import tables as t
@@ -27,6 +28,13 @@ def hub(tmp_path: Path) -> Iterator[World]:
     clock = Clock()
     with store(tmp_path, clock=clock) as it:
         yield world(it, clock)
+
+
+def mends(hub: World, most: int) -> int:
+    """What is off without a cause is told again, so many a day."""
+    with hub.store.read() as tx:
+        listings = mend_shops.suspects(tx, Board())
+    return hub.store.write(lambda tx: mend_shops.mend(tx, most, listings))
 
 
 def passes(hub: World, seconds: float) -> None:
@@ -196,7 +204,7 @@ def test_a_shop_that_shows_something_else_without_a_cause_is_told_again(hub: Wor
     told(hub)
     showing(hub, 25)
     assert (listing(hub)["drift"], causes(listing(hub))) == (5, {"unexplained": 5})
-    assert hub.store.write(lambda tx: mend_shops.mend(tx, 10)) == 1
+    assert mends(hub, 10) == 1
     hub.store.write(publish_stock.take_marks)
     assert causes(listing(hub)) == {"being_told": 5}
     (intent,) = hub.sends("send_stock")
@@ -209,13 +217,13 @@ def test_beyond_a_days_bound_it_is_left_to_a_person_until_the_shop_agrees(hub: W
     told(hub)
     showing(hub, 25)
     showing(hub, 19, "beta_shop")
-    assert hub.store.write(lambda tx: mend_shops.mend(tx, 1)) == 1
+    assert mends(hub, 1) == 1
     assert hub.worklist() == ["shop.drift"]
     hub.store.write(publish_stock.take_marks)
-    assert hub.store.write(lambda tx: mend_shops.mend(tx, 1)) == 0
+    assert mends(hub, 1) == 0
     showing(hub, 20)
     showing(hub, 20, "beta_shop")
-    hub.store.write(lambda tx: mend_shops.mend(tx, 1))
+    mends(hub, 1)
     assert hub.worklist() == []
 
 
@@ -223,11 +231,11 @@ def test_the_bound_is_a_new_one_each_day(hub: World) -> None:
     hub.counts("pen", 20)
     told(hub)
     showing(hub, 25)
-    assert hub.store.write(lambda tx: mend_shops.mend(tx, 1)) == 1
+    assert mends(hub, 1) == 1
     told(hub)
     passes(hub, 86400)
     showing(hub, 25)
-    assert hub.store.write(lambda tx: mend_shops.mend(tx, 1)) == 1
+    assert mends(hub, 1) == 1
 
 
 def test_shops_are_read_and_what_is_off_is_told_again(hub: World, monkeypatch: pytest.MonkeyPatch) -> None:
