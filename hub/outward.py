@@ -100,10 +100,12 @@ def _said(tx: Transaction, rows: Sequence[Row]) -> dict[int, Said]:
     """The levels of each write unit: those already said once and lost, else computed now."""
     found = {row["id"]: Said.from_json(row["reached"]["said"]) for row in rows if "said" in row["reached"]}
     fresh = [row for row in rows if row["id"] not in found]
-    for row, said in zip(fresh, publish_stock.compute_all(tx, fresh) if fresh else (), strict=True):
-        outbox.note(tx, row, reached={"said": said.as_json()})
-        found[row["id"]] = said
-    return found
+    computed = publish_stock.compute_all(tx, fresh) if fresh else []
+    tx.set_each(
+        t.outbox,
+        [{"id": row["id"], "reached": {"said": said.as_json()}} for row, said in zip(fresh, computed, strict=True)],
+    )
+    return found | {row["id"]: said for row, said in zip(fresh, computed, strict=True)}
 
 
 def _no_longer_wanted(tx: Transaction, row: Row) -> None:
@@ -233,18 +235,18 @@ def _carry_out(hub: Hub, job: Job) -> None:
     """Say it, or ask what became of it, and write that down. Nothing here may raise: the lease would run out."""
     try:
         if not hub.may_call(job.wired, job.row["lane"]):
-            hub.store.write(lambda tx: outbox.put_back(tx, job.row, OVER_BUDGET_S))
+            hub.together.write(lambda tx: outbox.put_back(tx, job.row, OVER_BUDGET_S))
             return
         if job.row["state"] == "in_doubt" and not job.ability.idempotent:
             outcome = job.wired.hidden(_ask(job))
-            hub.store.write(lambda tx: _after_probe(hub, tx, job, outcome))
+            hub.together.write(lambda tx: _after_probe(hub, tx, job, outcome))
         else:
             outcome = job.wired.hidden(_say(hub, job))
-            hub.store.write(lambda tx: _after_call(hub, tx, job, outcome))
+            hub.together.write(lambda tx: _after_call(hub, tx, job, outcome))
     except Exception:
         log.exception("intent_stopped", intent=job.row["id"])
         broken = Broken("a bug stopped this call: report it, then retry")
-        hub.store.write(lambda tx: outbox.park(tx, job.row, broken))
+        hub.together.write(lambda tx: outbox.park(tx, job.row, broken))
 
 
 def _say(hub: Hub, job: Job) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from core.flow.stop_levels import Stop
 from core.store import budgets
 from core.store import tables as t
 from core.store.store import Store, Transaction, one
+from hub.together import Together
 from mappings.language import Mapping as Meaning
 from mappings.language import load
 
@@ -83,12 +85,12 @@ class Purse:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._left: dict[tuple[int, bool], tuple[int, int]] = {}
-        self._lock = threading.Lock()
+        self._locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
     def spend(self, wired: Wired, stock: bool) -> bool:
         """One call; the share kept for stock is closed to other lanes."""
         key, second = (int(wired.row["id"]), stock), int(time.time())
-        with self._lock:
+        with self._locks[key[0]]:
             when, left = self._left.get(key, (0, 0))
             if when != second or not left:
                 left = self._store.write(lambda tx: self._lease(tx, wired, stock))
@@ -113,6 +115,7 @@ class Hub:
         self._wired: dict[int, tuple[Fingerprint, Wired]] = {}
         self._lock = threading.Lock()
         self._purse = Purse(store)
+        self.together = Together(store)
 
     def may_call(self, wired: Wired, lane: str) -> bool:
         """Take one call out of the account's budget; False when it has none left for this lane now."""

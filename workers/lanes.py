@@ -22,10 +22,13 @@ RECONCILE_S = 3600.0
 
 
 class Loop:
-    """Runs `work` when woken and every `sweep_s`; again at once while it finds something to do."""
+    """Runs `work` when woken and every `sweep_s`; again at once while it finds something to do.
 
-    def __init__(self, name: str, work: Callable[[], int], sweep_s: float) -> None:
-        self.name, self._work, self._sweep_s = name, work, sweep_s
+    hinted: whether a hint on its lane wakes it.
+    """
+
+    def __init__(self, name: str, work: Callable[[], int], sweep_s: float, hinted: bool = True) -> None:
+        self.name, self._work, self._sweep_s, self.hinted = name, work, sweep_s, hinted
         self._woken = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -76,7 +79,7 @@ class Worker:
             self.loops["stock"].insert(0, Loop("marks", lambda: _take_marks(hub, board), sweep_s))
             self.loops["stock"].append(Loop("read-back", lambda: 0 * polling.settle_doubts(hub, QUIET_S), READ_BACK_S))
             every_s = RECONCILE_S * hub.options.patience
-            self.loops["stock"].append(Loop("reconcile", lambda: 0 * reconcile.mend(hub), every_s))
+            self.loops["stock"].append(Loop("reconcile", lambda: 0 * reconcile.mend(hub), every_s, hinted=False))
         if "orders" in lanes:
             self.loops["orders"].append(Loop("poll", lambda: 0 * polling.poll_due(hub, self._pool), min(sweep_s, 0.25)))
 
@@ -89,7 +92,8 @@ class Worker:
         """These lanes may have work; those this worker does not serve are passed over."""
         for lane in lanes & set(self._lanes):
             for loop in self.loops[lane]:
-                loop.wake()
+                if loop.hinted:
+                    loop.wake()
 
     def stop(self) -> None:
         """Finish what is in hand, then end."""

@@ -105,11 +105,13 @@ def _want(tx: Transaction, units: Mapping[Unit, Sequence[int]], since: int, lane
     since: the oldest mark it is about.
     """
     waiting = _untouched(tx, units)
+    joined = []
     for unit, row in waiting.items():
         together = sorted({*row["payload"]["listings"], *units[unit]})
         if together != row["payload"]["listings"]:
-            tx.set(t.outbox, row["id"], payload={**row["payload"], "listings": together})
-        tx.lanes.add(row["lane"])
+            joined.append({"id": row["id"], "payload": {**row["payload"], "listings": together}})
+    tx.set_each(t.outbox, joined)
+    tx.lanes.update(row["lane"] for row in waiting.values())
     fresh = [(unit, ids) for unit, ids in units.items() if unit not in waiting]
     outbox.add(
         tx,

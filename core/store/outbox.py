@@ -23,6 +23,7 @@ from core.store.store import Transaction
 OPEN = ("waiting", "sending", "in_doubt", "parked")
 TURNED_AWAY = ("Unavailable", "Throttled", "NotAuthorised", "Refused", "Unfit", "Unmatched")
 MOVES = ("send_shipment", "send_cancellation")
+LEASE = ("state", "token", "lease_until", "attempts")
 EXCLUSIVE = {"send_stock": ("send_shipment",), "send_shipment": ("send_stock", *MOVES), "send_cancellation": MOVES}
 """At an on-hand shop: what an ability never goes beside."""
 
@@ -96,7 +97,7 @@ def claim(tx: Transaction, lane: str, limit: int, lease_s: float, busy: Sequence
         .where(or_(o.connection_id.not_in(shops or [0]), ~_held_up(other)))
         .order_by(o.id)
     )
-    return [_lease(tx, row, lease_s) for row in _without_conflicts(tx, query, limit, shops)]
+    return _lease(tx, _without_conflicts(tx, query, limit, shops), lease_s)
 
 
 def _on_hand_shops(tx: Transaction) -> list[int]:
@@ -147,16 +148,20 @@ def _goes_with(row: Mapping[str, Any], taken: set[tuple[int, str]]) -> bool:
     return fits
 
 
-def _lease(tx: Transaction, row: Mapping[str, Any], lease_s: float) -> Mapping[str, Any]:
-    state = "sending" if row["state"] == "waiting" else "in_doubt"
-    values: dict[str, Any] = {
-        "state": state,
-        "token": secrets.token_hex(12),
-        "lease_until": tx.now + timedelta(seconds=lease_s),
-    }
-    values["attempts"] = row["attempts"] + 1
-    tx.set(t.outbox, row["id"], **values)
-    return {**row, **values}
+def _lease(tx: Transaction, rows: Sequence[Mapping[str, Any]], lease_s: float) -> list[Mapping[str, Any]]:
+    until = tx.now + timedelta(seconds=lease_s)
+    leased: list[Mapping[str, Any]] = [
+        {
+            **row,
+            "state": "sending" if row["state"] == "waiting" else "in_doubt",
+            "token": secrets.token_hex(12),
+            "lease_until": until,
+            "attempts": row["attempts"] + 1,
+        }
+        for row in rows
+    ]
+    tx.set_each(t.outbox, [{name: row[name] for name in ("id", *LEASE)} for row in leased])
+    return leased
 
 
 def note(tx: Transaction, row: Mapping[str, Any], **values: Any) -> bool:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Executable, Table, insert, select, update
+from sqlalchemy import Connection, Executable, Table, bindparam, insert, select, update
 
 from core.store import tables as t
 from core.store.database import Database, add_up, lock_ledger
@@ -95,6 +95,13 @@ class Transaction:
     def set(self, table: Table, ident: int, **values: Any) -> None:
         """Change one row."""
         self.conn.execute(update(table).where(table.c.id == ident).values(**values))
+
+    def set_each(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Change several rows, each by its id; all of them the same columns."""
+        if rows:
+            change: dict[str, Any] = {name: bindparam(f"new_{name}") for name in rows[0] if name != "id"}
+            given = [{f"new_{name}": value for name, value in row.items()} for row in rows]
+            self.conn.execute(update(table).where(table.c.id == bindparam("new_id")).values(change), given)
 
     def tally(self, name: str, n: int = 1) -> None:
         """Add to a counter that must not be lost."""
