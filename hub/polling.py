@@ -12,7 +12,7 @@ from sqlalchemy import or_, select, update
 
 from connectors.spi import Page
 from core.errors import Later, YipanError
-from core.flow import publish_stock
+from core.flow import publish_stock, stale_sources
 from core.model import Document
 from core.store import inbox
 from core.store import tables as t
@@ -131,7 +131,10 @@ def _keep_and_move(
 def _caught_up(hub: Hub, tx: Transaction, wired: Wired, row: Row, read_until: datetime) -> None:
     every_s = wired.ability(row["ability"]).every_s * hub.options.patience
     due = tx.now + timedelta(seconds=max(SHORTEST_S, every_s))
-    _set(tx, row, due_at=due, lease_until=None, read_until=read_until, failures=0, reason=None)
+    stale_at = tx.now + timedelta(seconds=max(hub.options.stale_s * hub.options.patience, 3 * every_s))
+    known = {"read_until": read_until, "stale_at": stale_at, "failures": 0, "reason": None}
+    if _set(tx, row, due_at=due, lease_until=None, **known) and row["stale_at"] and row["stale_at"] <= tx.now:
+        stale_sources.heard(tx, row["connection_id"], row["ability"])
 
 
 def _failed(hub: Hub, tx: Transaction, row: Row, error: YipanError) -> None:

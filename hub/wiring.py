@@ -46,6 +46,7 @@ class Options:
     threads: int = 8
     mends_per_day: int = 100
     stop: Stop = field(default_factory=Stop)
+    stale_s: float = 900.0
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ def make_hub(settings: Settings, store: Store, observe: Observe | None = None) -
         threads=bus.threads,
         mends_per_day=bus.mends_per_day,
         stop=Stop(bus.stop_percent, bus.stop_listings),
+        stale_s=bus.stale_s,
     )
     return Hub(store, options, observe)
 

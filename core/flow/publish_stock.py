@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import and_, case, delete, func, select, update
 
-from core.flow import saleable, sell_kits, stop_levels
+from core.flow import saleable, sell_kits, stale_sources, stop_levels
 from core.flow.board import Board, Some
 from core.flow.stop_levels import Change, Stop, Unit
 from core.model import Level
@@ -79,12 +79,15 @@ def _changes(tx: Transaction, board: Board, found: Sequence[Some]) -> list[Chang
     under_way = _open_units(tx, found)
     targets = board.targets(tx, found)
     stands = shelves.standing(tx, [ident for some in found for ident in some.ids.tolist()])
+    late = stale_sources.stale(tx, [some.of.connection_id for some in found])
     changes = []
     for some, wanted in zip(found, targets, strict=True):
         shop = some.of
         for ident, at, target in zip(some.ids.tolist(), some.at.tolist(), wanted.tolist(), strict=True):
             expected, unknown = stands.get(ident, (None, False))
             unit = Unit(shop.connection_id, shop.units[at])
+            if shop.connection_id in late:
+                target = levels.held(target, expected)
             if expected != target or unknown or unit in under_way:
                 changes.append(Change(ident, unit, target, expected))
     return changes
@@ -154,7 +157,11 @@ def compute_all(tx: Transaction, intents: Sequence[Mapping[str, Any]]) -> list[S
     listed = sorted({ident for intent in intents for ident in intent["payload"]["listings"]})
     rows = {row["id"]: row for row in many(tx, t.listings, "id", listed)}
     stand = _stand(tx, listed)
-    wanted = saleable.targets(tx, list(rows.values()))
+    late = stale_sources.stale(tx, can)
+    wanted = {
+        ident: levels.held(units, stand[ident].expected) if rows[ident]["connection_id"] in late else units
+        for ident, units in saleable.targets(tx, list(rows.values())).items()
+    }
     extra = _taken_not_fulfilled(
         tx, [ident for ident, row in rows.items() if can[row["connection_id"]]["level_means"] == "on_hand"]
     )

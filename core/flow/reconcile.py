@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import and_, func, select
 
-from core.flow import saleable, unsettled
+from core.flow import saleable, stale_sources, unsettled
 from core.flow.expect_stock import Goods
 from core.store import policies, shelves
 from core.store import tables as t
@@ -132,7 +132,9 @@ def shops(tx: Transaction, scope: Scope, listings: Sequence[int] | None = None) 
     stands = policies.standing(tx, rows)
     buffers = {ident: policy.buffer for ident, policy in stands.items() if policy.buffer is not None}
     rows = [{**row, "buffer": buffers.get(row["id"], row["buffer"])} for row in rows]
+    late = stale_sources.stale(tx, {row["connection_id"] for row in rows})
     wanted, under_way = saleable.targets(tx, rows), _under_way(tx, rows)
+    under_way = {row["id"]: "stale_source" for row in rows if row["connection_id"] in late} | under_way
     seen = shelves.applied(tx, [row["id"] for row in rows])
     unheard = _unheard(tx)
     return [_shop_row(r, pool[r["id"]], wanted[r["id"]], seen.get(r["id"], 0), under_way, unheard) for r in rows]

@@ -36,6 +36,11 @@ def target(units: int, pack: int) -> int:
     return max(0, units) // pack
 
 
+def held(wanted: int, expected: int | None) -> int:
+    """What may be shown while a source is stale: no more than stands there."""
+    return wanted if expected is None else min(wanted, max(0, expected))
+
+
 def form(shelf: Shelf, wanted: int, offered: Sequence[str]) -> Form:
     """How to say it: nothing when the shop already shows it, else the best form it offers.
 

@@ -842,6 +842,7 @@ cursors = _table(
     _when("due_at"),
     _when("lease_until", null=True),
     _when("read_until", null=True),
+    _when("stale_at", null=True),
     _units("failures"),
     _text("reason", null=True, size=2000),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import and_, case, func, select
 
+from core.flow import stale_sources
 from core.flow.measure_lag import percentile, summed
 from core.store import tables as t
 from core.store.outbox import OPEN
@@ -22,7 +23,8 @@ PERCENTS = (50, 95, 99)
 def publishing(tx: Transaction, scope: Scope) -> dict[str, Any]:
     """Per shop: listings, those in doubt, held and off, open calls, calls of the last 24 hours and lags in ms.
 
-    A lag is the upper end of a bucket. off: what was read after the last write is not what should have stood there.
+    A lag is the upper end of a bucket. stale: the source for which its figures do not rise, orders or stock. off: what
+    was read after the last write is not what should have stood there.
     """
     shops = _shops(tx, scope)
     lags = _lags(tx, [shop["id"] for shop in shops], tx.now - DAY)
@@ -76,7 +78,9 @@ def _shops(tx: Transaction, scope: Scope) -> list[dict[str, Any]]:
     query = query.where(c.kind == "sales", scope.sees(c.merchant_id)).group_by(c.id, c.code, c.state).order_by(c.code)
     waits = select(o.connection_id, func.count().label("n")).where(o.ability == "send_stock", o.state.in_(OPEN))
     waiting = {row["connection_id"]: row["n"] for row in tx.rows(waits.group_by(o.connection_id))}
-    return [_plain(row, waiting.get(row["id"], 0)) for row in tx.rows(query)]
+    rows = tx.rows(query)
+    late = stale_sources.stale(tx, [row["id"] for row in rows])
+    return [{**_plain(row, waiting.get(row["id"], 0)), "stale": late.get(row["id"], "")} for row in rows]
 
 
 def _plain(row: Row, waiting: int) -> dict[str, Any]:

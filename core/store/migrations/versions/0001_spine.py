@@ -308,6 +308,7 @@ def upgrade() -> None:
         sa.Column("due_at", database.Utc(), nullable=False),
         sa.Column("lease_until", database.Utc(), nullable=True),
         sa.Column("read_until", database.Utc(), nullable=True),
+        sa.Column("stale_at", database.Utc(), nullable=True),
         sa.Column("failures", database.Id, server_default="0", nullable=False),
         sa.Column("reason", sa.String(length=2000), nullable=True),
         sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_cursors_connection_id")),
