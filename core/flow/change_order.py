@@ -136,6 +136,8 @@ def _applied(draft: Draft, line: Mapping[str, Any], can: Mapping[str, Any]) -> i
     if can.get("decrements_at", "never") == "never":
         return 0
     stands = 0 if draft.row["closed"] or not draft.row["claims_stock"] else line["ordered"] - line["cancelled"]
+    if (can["decrements_at"], can.get("level_means")) == ("ship", "saleable"):
+        stands = min(stands, line["fulfilled"])
     change = stands // line["pack"] - line["seen"]
     paid = draft.row["paid_at"] is not None or bool(draft.before and draft.before["may_ship"])
     restocks = can.get("level_means") == "on_hand" or ("refund" if paid else "close") in can.get("restocks_on", ())

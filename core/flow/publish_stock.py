@@ -83,12 +83,14 @@ def _changes(tx: Transaction, board: Board, found: Sequence[Some]) -> list[Chang
     changes = []
     for some, wanted in zip(found, targets, strict=True):
         shop = some.of
+        can = shop.can["send_stock"]
+        blind = levels.blind(can["forms"], can["level_means"])
         for ident, at, target in zip(some.ids.tolist(), some.at.tolist(), wanted.tolist(), strict=True):
             expected, unknown = stands.get(ident, (None, False))
             unit = Unit(shop.connection_id, shop.units[at])
             if shop.connection_id in late:
                 target = levels.held(target, expected)
-            if expected != target or unknown or unit in under_way:
+            if expected != target or unknown or blind or unit in under_way:
                 changes.append(Change(ident, unit, target, expected))
     return changes
 
@@ -182,7 +184,7 @@ def _said(
     key: str,
 ) -> Said:
     """The levels of one unit. can: the ability; extra: listing id → units its on-hand shop holds allocated for us."""
-    forms = {r["id"]: levels.form(stand[r["id"]], wanted[r["id"]], can["forms"]) for r in rows}
+    forms = {r["id"]: levels.form(stand[r["id"]], wanted[r["id"]], can["forms"], can["level_means"]) for r in rows}
     speak = [r for r in rows if forms[r["id"]] != "skip"]
     said = {forms[r["id"]] for r in speak}
     form: WireForm = "set" if said & {"set", "read_set"} else "compare" if "compare" in said else "delta"

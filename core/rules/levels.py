@@ -41,12 +41,17 @@ def held(wanted: int, expected: int | None) -> int:
     return wanted if expected is None else min(wanted, max(0, expected))
 
 
-def form(shelf: Shelf, wanted: int, offered: Sequence[str]) -> Form:
+def blind(offered: Sequence[str], level_means: str) -> bool:
+    """Whether a write lays itself over sales nobody has heard of: there nothing may be skipped (LEDGER 6, form 4)."""
+    return tuple(offered) == ("set",) and level_means == "saleable"
+
+
+def form(shelf: Shelf, wanted: int, offered: Sequence[str], level_means: str = "on_hand") -> Form:
     """How to say it: nothing when the shop already shows it, else the best form it offers.
 
     An unknown or negative expectation (the shop sold at 0 and may have clamped) and doubt go to a read first.
     """
-    if shelf.expected == wanted and not shelf.unknown:
+    if shelf.expected == wanted and not shelf.unknown and not blind(offered, level_means):
         return "skip"
     sure = shelf.expected is not None and shelf.expected >= 0 and not shelf.doubt
     for name in ("compare", "delta"):
