@@ -40,15 +40,17 @@ class NewContract(Form):
     """An owner lets a merchant sell its goods. ref: the owner's own number of it: said again, it stands.
 
     owner: where the key does not say. quota: open (what was shipped may be sold again) or lifetime. title_passes:
-    at_ship (the merchant owes the price of what it ships) or never (it gets a fee of that). from: null is now; until:
-    null is until somebody ends it.
+    at_ship (the merchant owes the price of what it ships), at_reserve (that of what backs its orders, where a warehouse
+    knows both by one keeper code) or never (it gets a fee). returns_to: owner (what comes back is owed for no more) or
+    beneficiary (it keeps it, and owes). from: null is now; until: null is until somebody ends it.
     """
 
     ref: Number
     owner: Code | None = None
     beneficiary: Code
     quota: Literal["open", "lifetime"] = "open"
-    title_passes: Literal["at_ship", "never"] = "at_ship"
+    title_passes: Literal["at_ship", "at_reserve", "never"] = "at_ship"
+    returns_to: Literal["owner", "beneficiary"] = "owner"
     currency: Currency
     items: Annotated[tuple[SharedItem, ...], Field(min_length=1, max_length=LINES)]
     from_: Annotated[Moment | None, Field(alias="from")] = None
@@ -74,7 +76,7 @@ def asked(tx: Transaction, scope: Scope, new: NewContract) -> Asked:
         Shared(item_id(tx, scope, owner["code"], item.sku), item.units, item.percent, item.price_minor)
         for item in new.items
     )
-    terms = (new.currency, scope.actor, new.quota, new.title_passes)
+    terms = (new.currency, scope.actor, new.quota, new.title_passes, new.returns_to)
     command = MakeContract(owner["id"], new.ref, to["id"], items, *terms, new.from_, new.until)
     return Asked(command, new.beneficiary)
 

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import and_, case, func, select
 
 from core.store import tables as t
+from core.store.contracts import AT_RESERVE
 from core.store.store import Transaction
 
 Sums = Mapping[tuple[int, int], int]
@@ -50,24 +51,25 @@ def _held(tx: Transaction) -> list[str]:
         if row["used"] < units or (row["quota"] == "open" and row["used"] != units):
             wrong.append(f"{_named(row)}: {row['used']} are used, its claims hold {units}")
     strange = select(cl.id).join(t.cells, ce.id == cl.cell_id).join(t.contracts, c.id == cl.contract_id)
-    ids = tx.conn.execute(strange.where(ce.owner_id != c.owner_id)).scalars()
+    passed = and_(c.title_passes == AT_RESERVE, cl.order_id.is_not(None))
+    whose = case((passed, c.beneficiary_id), else_=c.owner_id)
+    ids = tx.conn.execute(strange.where(ce.owner_id != whose)).scalars()
     return [*wrong, *(f"claim {ident} is on goods its contract is not about" for ident in ids)]
 
 
 def _owed(tx: Transaction) -> list[str]:
-    """Lines of orders of which other units are owed for than left under contracts and did not come back."""
-    cl, s = t.claims.c, t.settlement_lines.c
-    left = select(cl.line_id, func.sum(cl.shipped).label("n")).where(
-        cl.contract_id.is_not(None), cl.line_id.is_not(None)
-    )
-    shipped = {row["line_id"]: int(row["n"]) for row in tx.rows(left.group_by(cl.line_id))}
-    names = (func.sum(case((s.units > 0, s.units), else_=0)).label("out"), func.sum(s.units).label("n"))
+    """Lines of orders of which other units are owed for than left under contracts, or passed, and did not come back."""
+    cl, c, s = t.claims.c, t.contracts.c, t.settlement_lines.c
+    passed = func.sum(case((and_(c.title_passes == AT_RESERVE, cl.open.is_(True)), cl.backed), else_=0)).label("passed")
+    left = select(cl.line_id, func.sum(cl.shipped).label("n"), passed).join(t.contracts, c.id == cl.contract_id)
+    under = {row["line_id"]: row for row in tx.rows(left.where(cl.line_id.is_not(None)).group_by(cl.line_id))}
+    names = (func.sum(case((s.cause.like("return:%"), 0), else_=s.units)).label("out"), func.sum(s.units).label("n"))
     wrong = []
     owed = {row["line_id"]: row for row in tx.rows(select(s.line_id, *names).group_by(s.line_id))}
-    for line in sorted(shipped.keys() | owed.keys()):
-        row = owed.get(line, {"out": 0, "n": 0})
-        if int(row["out"]) != shipped.get(line, 0) or int(row["n"]) < 0:
-            left_under = f"{shipped.get(line, 0)} left under contracts"
+    for line in sorted(under.keys() | owed.keys()):
+        row, sold = owed.get(line, {"out": 0, "n": 0}), under.get(line, {"n": 0, "passed": 0})
+        if int(row["out"]) != int(sold["n"]) + int(sold["passed"]) or int(row["n"]) < int(sold["passed"]):
+            left_under = f"{sold['n']} left under contracts and {sold['passed']} passed"
             wrong.append(f"order line {line}: {left_under}, {row['out']} are owed for, {row['n']} net")
     return wrong
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from core.flow import draw_locked, end_fulfilment, pick_lots, release_order, use_rights
+from core.flow import draw_locked, end_fulfilment, fill_claim, pick_lots, release_order
 from core.flow.change_order import units_wanted
+from core.flow.fill_claim import Journal
 from core.flow.tell import Happened, settle, tell
 from core.rules import kits
-from core.rules.posting import inflow
 from core.store import outbox
 from core.store import tables as t
-from core.store.ledger import Entry, Ledger
+from core.store.ledger import Ledger
 from core.store.store import Transaction, many, one
 
 OVER = ("shipped", "cancelled", "short")
@@ -57,15 +57,16 @@ def _shrink(
 
 
 def free_units(tx: Transaction, ledger: Ledger, claim: dict[str, Any], units: int, key: str, cause: str) -> None:
-    """The claim wants `units` less; what it held of them fills negative suspense, goes back to its lock, or to free."""
+    """The claim wants `units` less; what it held of them fills negative suspense, goes back to its lock, or to free.
+
+    What its title passed with is the owner's again.
+    """
     wanted = claim["asked"] - claim["shipped"] - units
     given = max(0, claim["backed"] - wanted)
     cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
-    use_rights.held(tx, ledger, claim["contract_id"], cell.key.item_id, -given)
     free = given - draw_locked.put_back(tx, ledger, claim, given + min(0, cell.suspense))
     if free:
-        moves = inflow(free, suspense=cell.suspense, source="reserved")
-        ledger.book(key, "release", cause, [Entry(cell, account, n) for account, n in moves])
+        fill_claim.empty(tx, ledger, claim, free, Journal(key, "release", cause))
     claim["asked"] -= units
     claim["backed"] -= given
     claim["open"] = wanted > 0

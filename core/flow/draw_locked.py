@@ -77,7 +77,7 @@ def top_up(
 ) -> tuple[int, list[dict[str, Any]]]:
     """Back short claims of one order from what is kept for it where they are; the units, and the claims as they stand.
 
-    Parts of kits are left to others.
+    Parts of kits, and claims on other owners' goods, are left to others.
     """
     after = [dict(claim) for claim in claims]
     mine = [k for k in kept if k.connection_id == claims[0]["connection_id"]]
@@ -86,7 +86,7 @@ def top_up(
     order = one(tx, t.orders, id=claims[0]["order_id"])
     assert order is not None
     lines = {row["id"]: row for row in many(tx, t.order_lines, "id", [c["line_id"] for c in claims])}
-    for claim in (c for c in after if c["part_id"] is None):
+    for claim in (c for c in after if c["part_id"] is None and c["contract_id"] is None):
         place = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]].key
         for some in _serving(mine, order, lines[claim["line_id"]], place.item_id, place.warehouse_id):
             missing = claim["asked"] - claim["shipped"] - claim["backed"]
@@ -122,10 +122,13 @@ def _take(tx: Transaction, ledger: Ledger, order_id: int, line_id: int, some: Ke
 
 
 def put_back(tx: Transaction, ledger: Ledger, claim: Row, units: int) -> int:
-    """Of units an order's claim gives back, those that return to the open locks they were drawn from."""
+    """Of units an order's claim gives back, those that return to the open locks they were drawn from.
+
+    What another owner lent was drawn from none.
+    """
     d = t.lock_draws.c
     mine = (d.line_id == claim["line_id"]) & (d.cell_id == claim["cell_id"])
-    rows = tx.rows(_drawn().where(mine, d.units > 0)) if units > 0 else []
+    rows = tx.rows(_drawn().where(mine, d.units > 0)) if units > 0 and not claim["contract_id"] else []
     rest = units
     for row in rows:
         given = min(rest, row["units"])
@@ -137,7 +140,7 @@ def put_back(tx: Transaction, ledger: Ledger, claim: Row, units: int) -> int:
 def leave(tx: Transaction, ledger: Ledger, order_id: int) -> None:
     """The order moved to other warehouses: what it drew and holds no more returns to the open locks, if it is free."""
     d, c, o = t.lock_draws.c, t.claims.c, t.order_lines.c
-    its = (c.line_id == d.line_id, c.cell_id == d.cell_id)
+    its = (c.line_id == d.line_id, c.cell_id == d.cell_id, c.contract_id.is_(None))
     held = select(func.coalesce(func.sum(c.backed + c.shipped), 0)).where(*its).scalar_subquery()
     query = _drawn().add_columns((d.units - held).label("left")).join(t.order_lines, o.id == d.line_id)
     for row in tx.rows(query.where(o.order_id == order_id, d.units > held)):

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, tuple_, update
 
 from core.errors import Refused, Unmatched
-from core.flow import keep_promises, release_order
+from core.flow import fill_claim, keep_promises, release_order
 from core.flow.reserve_stock import Subject, give_back, open_claims, standing
 from core.rules.decide import Part, Want
 from core.store import tables as t
@@ -86,6 +86,7 @@ def take_over(
                 place = (key.owner_id, want.item_id, key.warehouse_id)
                 part = Part(want.line, *place, units, units, contract_id=claim["contract_id"])
                 made.append(of_order(tx, order["id"], claim["cell_id"], part, soft=not order["may_ship"]))
+                fill_claim.take_over(tx, ledger, made[-1])
                 claim["backed"] -= units
                 missing -= units
         left += [want._replace(quantity=missing)] if missing else []

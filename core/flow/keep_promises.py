@@ -9,15 +9,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
-from core.flow import draw_locked, release_order, resource_order, sell_kits, use_rights
+from core.flow import draw_locked, fill_claim, release_order, resource_order, sell_kits, use_rights
+from core.flow.fill_claim import Journal
 from core.rules.decide import Left, Part, units_of
-from core.rules.posting import inflow
 from core.store import contracts
 from core.store import tables as t
+from core.store.contracts import AT_RESERVE
 from core.store.database import any_of
-from core.store.ledger import Cell, CellKey, Entry, Ledger
+from core.store.ledger import Cell, CellKey, Ledger
 from core.store.locks import KINDS, Kept, open_locks
 from core.store.pools import pools
 from core.store.store import Transaction, many, one
@@ -58,9 +59,11 @@ def back_waiting(tx: Transaction, ledger: Ledger, items: Collection[int]) -> Non
 
 def _waiting(tx: Transaction, items: Collection[int]) -> list[Row]:
     c, o, m, ce = t.claims.c, t.orders.c, t.merchants.c, t.cells.c
+    giver = func.coalesce(t.contracts.c.owner_id, ce.owner_id).label("owner_id")
     query = (
-        select(t.claims, ce.owner_id, ce.item_id, o.connection_id, o.merchant_id, m.short_policy, m.part_backing)
+        select(t.claims, giver, ce.item_id, o.connection_id, o.merchant_id, m.short_policy, m.part_backing)
         .join(t.cells, ce.id == c.cell_id)
+        .join(t.contracts, t.contracts.c.id == c.contract_id, isouter=True)
         .join(t.orders, o.id == c.order_id)
         .join(t.merchants, m.id == o.merchant_id)
         .where(t.is_short, any_of(tx.conn, ce.item_id, sorted(items)), m.short_policy != ASK)
@@ -69,7 +72,7 @@ def _waiting(tx: Transaction, items: Collection[int]) -> list[Row]:
 
 
 def _with_owners(tx: Transaction, claims: Sequence[Row]) -> list[Row]:
-    """The claims, each with whose goods may back it: its cell's owner's, its merchant's, and others' by contract."""
+    """The claims, each with whose goods may back it: its owner's, its merchant's, and others' by contract."""
     merchants, items = {c["merchant_id"] for c in claims}, {c["item_id"] for c in claims}
     named = contracts.sources(tx, merchants, items)
     others = {key: tuple(source.owner_id for source in some) for key, some in named.items()}
@@ -152,17 +155,18 @@ def _top_up(tx: Transaction, ledger: Ledger, claims: Sequence[Row], may_part: bo
 
 def _there(tx: Transaction, ledger: Ledger, claims: Sequence[Row]) -> dict[int, int]:
     """Claim's id → units it could be backed by beyond what it is: no unit twice, and no right."""
-    cells = ledger.cells_by_id(c["cell_id"] for c in claims)
-    keys = {c["id"]: cells[c["cell_id"]].key for c in claims}
+    sources = {c["id"]: fill_claim.home(tx, ledger, c) for c in claims}
+    keys = {ident: cell.key for ident, cell in sources.items()}
     under = {c["contract_id"] for c in claims} - {None}
     rights = use_rights.left(tx, ledger, under, {key.item_id for key in keys.values()})
-    left = Left({cells[c["cell_id"]].key[:3]: cells[c["cell_id"]].promisable for c in claims}, rights)
+    left = Left({cell.key[:3]: cell.promisable for cell in sources.values()}, rights)
     found = {}
     for claim in claims:
         owner, item, warehouse, _ = keys[claim["id"]]
         contract, units = claim["contract_id"], max(0, min(_missing(claim), left.units[owner, item, warehouse]))
         if contract is not None:
-            units = min(units, units_of(rights.get((contract, item), 0)))
+            may = fill_claim.may_pass(tx, sources[claim["id"]], claim)
+            units = min(units, units_of(rights.get((contract, item), 0))) if may else 0
         found[claim["id"]] = units
         left.take(Part(claim["line_id"], owner, item, warehouse, units, units, contract_id=contract))
     return found
@@ -175,10 +179,8 @@ def _missing(claim: Row) -> int:
 def _top_up_one(tx: Transaction, ledger: Ledger, claim: Row, units: int) -> int:
     if units <= 0:
         return 0
-    cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
-    use_rights.held(tx, ledger, claim["contract_id"], cell.key.item_id, units)
-    entries = [Entry(cell, "free", -units), Entry(cell, "reserved", units)]
-    ledger.book(f"top-up:{tx.ids.new()}", "reserve", f"order:{claim['order_id']}", entries)
+    journal = Journal(f"top-up:{tx.ids.new()}", "reserve", f"order:{claim['order_id']}")
+    fill_claim.fill(tx, ledger, claim, units, journal)
     tx.set(t.claims, claim["id"], backed=claim["backed"] + units)
     return units
 
@@ -211,11 +213,8 @@ def give_up(tx: Transaction, ledger: Ledger, cell: Cell, wanted: int, account: s
             total += _break_kits(tx, ledger, cell, claim["id"], units)
             short.append(claim["order_id"])
         elif units > 0:
-            moves = inflow(units, suspense=cell.suspense, source="reserved", to=account)
-            entries = [Entry(cell, name, n) for name, n in moves]
-            use_rights.held(tx, ledger, claim["contract_id"], cell.key.item_id, -units)
             cause = f"order:{claim['order_id']}" if claim["order_id"] else f"{claim['kind']}:{claim['ref']}"
-            ledger.book(f"unback:{tx.ids.new()}", "unback", cause, entries)
+            fill_claim.empty(tx, ledger, claim, units, Journal(f"unback:{tx.ids.new()}", "unback", cause), account)
             asked = claim["asked"] - units if claim["kind"] in KINDS else claim["asked"]
             tx.set(t.claims, claim["id"], asked=asked, backed=claim["backed"] - units)
             short += [claim["order_id"]] if claim["order_id"] else []
@@ -231,9 +230,15 @@ def may_give_up(tx: Transaction, cell: Cell) -> int:
 
 
 def _loose(cell: Cell) -> ColumnElement[bool]:
-    """Claims on a cell that no warehouse was told of; who asked to move goods is kept to."""
-    c = t.claims.c
-    return and_(c.cell_id == cell.id, c.open.is_(True), c.fulfilment_id.is_(None), c.backed > 0, c.kind != "transfer")
+    """Claims on a cell that no warehouse was told of; who asked to move goods is kept to.
+
+    Nor are those given up that hold what passed to this owner for an order: it would go back to whom it came from.
+    """
+    c, co = t.claims.c, t.contracts.c
+    bought = select(co.id).where(co.title_passes == AT_RESERVE, co.beneficiary_id == cell.key.owner_id)
+    its = or_(c.contract_id.is_(None), c.contract_id.not_in(bought))
+    loose = and_(c.open.is_(True), c.fulfilment_id.is_(None), c.backed > 0, c.kind != "transfer")
+    return and_(c.cell_id == cell.id, loose, its)
 
 
 def _break_kits(tx: Transaction, ledger: Ledger, cell: Cell, claim_id: int, units: int) -> int:
@@ -251,11 +256,8 @@ def _break_kits(tx: Transaction, ledger: Ledger, cell: Cell, claim_id: int, unit
         some = min(row["backed"], given[row["part_id"]])
         given[row["part_id"]] -= some
         if some:
-            place = cells[row["cell_id"]]
-            use_rights.held(tx, ledger, row["contract_id"], place.key.item_id, -some)
-            moves = inflow(some, suspense=place.suspense, source="reserved")
-            entries = [Entry(place, account, n) for account, n in moves]
-            ledger.book(f"unback:{tx.ids.new()}", "unback", f"order:{row['order_id']}", entries)
+            journal = Journal(f"unback:{tx.ids.new()}", "unback", f"order:{row['order_id']}")
+            fill_claim.empty(tx, ledger, row, some, journal)
             tx.set(t.claims, row["id"], backed=row["backed"] - some)
     return total
 

@@ -21,7 +21,10 @@ from core.store.ledger import Ledger, Right
 from core.store.store import Transaction, many, one
 
 Row = Mapping[str, Any]
-QUOTAS, TITLES = ("open", "lifetime"), ("at_ship", "never")
+QUOTAS, TITLES = ("open", "lifetime"), ("at_ship", "at_reserve", "never")
+RETURNS = ("owner", "beneficiary")
+TERMS = ("quota", "title_passes", "returns_to")
+NEVER_ITS = "where title never passes, what comes back is its owner's: returns_to is owner"
 
 
 class Shared(NamedTuple):
@@ -38,7 +41,9 @@ class MakeContract:
     """An owner lets a merchant sell these. ref: the owner's own number of it: said again, it stands.
 
     quota: open (what was shipped may be sold again) or lifetime. title_passes: at_ship, and the merchant owes the
-    price of what it ships, or never, and it gets a fee of that. begins: None is now; ends: None is when it is ended.
+    price of what it ships; at_reserve, and it owes that of what backs its orders, where one keeper code knows both;
+    never, and it gets a fee. returns_to: whose goods are that come back: the owner's, and no more is owed for them, or
+    the beneficiary's. begins: None is now; ends: None is when it is ended.
     """
 
     owner_id: int
@@ -49,6 +54,7 @@ class MakeContract:
     who: str
     quota: str = "open"
     title_passes: str = "at_ship"
+    returns_to: str = "owner"
     begins: datetime | None = None
     ends: datetime | None = None
 
@@ -97,7 +103,7 @@ def _make(tx: Transaction, ledger: Ledger, command: MakeContract) -> Answer:
         return Refused(f"{command.ref}: {circle}")
     begins = command.begins or tx.now
     head = {name: getattr(command, name) for name in ("owner_id", "beneficiary_id", "ref", "who", "currency")}
-    terms = {"quota": command.quota, "title_passes": command.title_passes}
+    terms = {name: getattr(command, name) for name in TERMS}
     times = {"valid_from": begins, "valid_until": command.ends, "created_at": tx.now}
     times["due_at"] = begins if begins > tx.now else command.ends
     ident = tx.ids.new()
@@ -118,8 +124,9 @@ def _granted(contract_id: int, items: Sequence[Shared]) -> list[Right]:
 def _repeated(tx: Transaction, known: Row, command: MakeContract) -> Answer:
     rows = many(tx, t.contract_items, "contract_id", [known["id"]])
     items = {Shared(r["item_id"], r["units"], r["percent"], r["price_minor"]) for r in rows}
-    names = ("beneficiary_id", "currency", "quota", "title_passes")
-    same = all(known[name] == getattr(command, name) for name in names) and items == set(command.items)
+    same = all(
+        known[name] == getattr(command, name) for name in ("beneficiary_id", "currency", *TERMS)
+    ) and items == set(command.items)
     same = same and known["valid_until"] == command.ends and command.begins in (None, known["valid_from"])
     stands = Contract(known["id"], known["ref"], repeated=True)
     return stands if same else Refused(f"{command.ref} stands for another contract already: choose another ref")
@@ -134,7 +141,9 @@ def _faults(command: MakeContract, now: datetime) -> str:
         (not items, "name at least one item"),
         (len(set(items)) != len(items), "an item is named twice: say its terms once"),
         (command.quota not in QUOTAS, f"quota is one of {', '.join(QUOTAS)}"),
-        (command.title_passes not in TITLES, f"title_passes is one of {', '.join(TITLES)}: at_reserve is not built"),
+        (command.title_passes not in TITLES, f"title_passes is one of {', '.join(TITLES)}"),
+        (command.returns_to not in RETURNS, f"returns_to is one of {', '.join(RETURNS)}"),
+        (command.title_passes == "never" and command.returns_to != "owner", NEVER_ITS),
         (command.ends is not None and command.ends <= begins, "it would end before it begins: turn the days round"),
         (command.ends is not None and command.ends <= now, "it would be over already: say a later end"),
     )

@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import select, update
 
 from core.errors import OutOfStock, Refused, Unfit, Unmatched, YipanError
-from core.flow import keep_promises, use_rights
+from core.flow import fill_claim, keep_promises, use_rights
+from core.flow.fill_claim import Journal
 from core.rules.decide import Left, Part, Request, Rights, Want, decide
-from core.rules.posting import inflow
 from core.store import tables as t
 from core.store.database import Rows, any_of
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -166,9 +166,10 @@ def _out_of_stock(cells: Mapping[tuple[int, int, int], Cell], rights: Rights, co
         needs[want._replace(line=0, quantity=0, per_kit=None)] += want.quantity
     missing = []
     for want, n in needs.items():
-        places = [(owner, want.item_id) for owner in want.owners]
-        there = {(*place, 0): _anywhere(cells, place, command.warehouses) for place in places}
-        if (units := sum(some for _, _, some in Left(there, rights).sources(want, 0))) < n:
+        places = {owner: want.places(owner, command.warehouses) for owner in want.owners}
+        there = {(who, want.item_id, 0): _anywhere(cells, (who, want.item_id), where) for who, where in places.items()}
+        anywhere = want._replace(others=tuple(source._replace(warehouses=None) for source in want.others))
+        if (units := sum(some for _, _, some in Left(there, rights).sources(anywhere, 0))) < n:
             missing.append((want.item_id, n, units))
     words = ", ".join(f"{n} of item {item} where there are {left}" for item, n, left in missing)
     why = words or "no single warehouse has all of it"
@@ -280,14 +281,9 @@ def _release(tx: Transaction, ledger: Ledger, subjects: Collection[Subject]) -> 
 
 def give_back(tx: Transaction, ledger: Ledger, claims: Sequence[Mapping[str, Any]]) -> None:
     """These claims are over; what they hold goes back to free (or fills negative suspense)."""
-    cells = ledger.cells_by_id(c["cell_id"] for c in claims)
-    for claim in claims:
-        cell = cells[claim["cell_id"]]
-        use_rights.held(tx, ledger, claim["contract_id"], cell.key.item_id, -claim["backed"])
-        moves = inflow(claim["backed"], suspense=cell.suspense, source="reserved")
-        cause = f"{claim['kind']}:{claim['ref']}"
-        if moves:
-            ledger.book(f"release:{claim['id']}", "release", cause, [Entry(cell, account, n) for account, n in moves])
+    for claim in (c for c in claims if c["backed"]):
+        journal = Journal(f"release:{claim['id']}", "release", f"{claim['kind']}:{claim['ref']}")
+        fill_claim.empty(tx, ledger, claim, claim["backed"], journal)
     _set(tx, claims, open=False, backed=0)
 
 

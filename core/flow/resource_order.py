@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import select, update
 
 from core.errors import Refused
-from core.flow import draw_locked, use_rights
+from core.flow import draw_locked, fill_claim, use_rights
+from core.flow.fill_claim import Journal
 from core.rules.decide import Balances, Part, Request, Right, Rights, Share, Want, decide
 from core.store import contracts
 from core.store import tables as t
@@ -65,7 +66,7 @@ def _decided(tx: Transaction, ledger: Ledger, claims: Sequence[Row], pool: Seque
     wants = [Want(line, who, item, n, kit, named.get((who, item), ())) for (line, item, kit), n in units.items()]
     ledger.load(CellKey(owner, w.item_id, h) for w in wants for owner in w.owners for h in pool)
     request = Request(wants, pool, may_part=may_part)
-    return decide(_balances(ledger, claims, wants, pool), [request], _rights(tx, ledger, claims, wants))[0]
+    return decide(_balances(tx, ledger, claims, wants, pool), [request], _rights(tx, ledger, claims, wants))[0]
 
 
 def _rights(tx: Transaction, ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want]) -> Rights:
@@ -86,10 +87,12 @@ def _without(right: Right, units: int) -> Right:
     return right + units
 
 
-def _balances(ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want], pool: Sequence[int]) -> Balances:
+def _balances(
+    tx: Transaction, ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want], pool: Sequence[int]
+) -> Balances:
     held: dict[int, int] = Counter()
     for claim in claims:
-        held[claim["cell_id"]] += claim["backed"]
+        held[fill_claim.home(tx, ledger, claim).id] += claim["backed"]
     balances = {}
     for key in {CellKey(owner, want.item_id, h) for want in wants for owner in want.owners for h in pool}:
         if cell := ledger.found(key):
@@ -98,23 +101,55 @@ def _balances(ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want], pool
 
 
 def _move(tx: Transaction, ledger: Ledger, order_id: int, claims: Sequence[Row], parts: Sequence[Part]) -> None:
+    """In one journal; what title passes with, before and after it, in one for each claim that holds less or more."""
+    sources = {part: ledger.cell(CellKey(part.owner_id, part.item_id, part.warehouse_id)) for part in parts}
+    places = {part: fill_claim.seat(tx, ledger, cell, part.contract_id) for part, cell in sources.items()}
+    bought = [claim for claim in claims if fill_claim.has_passed(tx, ledger, claim)]
+    buys = [part for part, cell in places.items() if sources[part] is not cell]
+    changes = _changes(order_id, bought, {part: places[part] for part in buys})
+    _pass(tx, ledger, [(claim, n) for claim, n in changes if n < 0])
+    _book(
+        tx, ledger, order_id, [c for c in claims if c not in bought], {p: c for p, c in places.items() if p not in buys}
+    )
+    _pass(tx, ledger, [(claim, n) for claim, n in changes if n > 0])
+    _claim_anew(tx, order_id, claims, places)
+    draw_locked.leave(tx, ledger, order_id)
+
+
+def _changes(order_id: int, claims: Sequence[Row], places: Mapping[Part, Cell]) -> list[tuple[Row, int]]:
+    """(what a claim is on, the units it holds more) of claims that title passed to or will."""
+    more = Counter[tuple[int, int, int | None]]()
+    for claim in claims:
+        more[claim["line_id"], claim["cell_id"], claim["contract_id"]] -= claim["backed"]
+    for part, cell in places.items():
+        more[part.line, cell.id, part.contract_id] += part.backed
+    names = ("line_id", "cell_id", "contract_id")
+    return [({"order_id": order_id, **dict(zip(names, key, strict=True))}, n) for key, n in more.items()]
+
+
+def _pass(tx: Transaction, ledger: Ledger, changes: Sequence[tuple[Row, int]]) -> None:
+    """Title passes to these claims with so many units, or back."""
+    for claim, units in changes:
+        move = fill_claim.fill if units > 0 else fill_claim.empty
+        journal = Journal(f"resource:{tx.ids.new()}", "resource", f"order:{claim['order_id']}")
+        move(tx, ledger, claim, abs(units), journal)
+
+
+def _book(tx: Transaction, ledger: Ledger, order_id: int, claims: Sequence[Row], places: Mapping[Part, Cell]) -> None:
     given, taken = Counter[int](), Counter[int]()
     for claim in claims:
         given[claim["cell_id"]] += claim["backed"]
-    places = {part: ledger.cell(CellKey(part.owner_id, part.item_id, part.warehouse_id)) for part in parts}
     for part, cell in places.items():
         taken[cell.id] += part.backed
     cells = ledger.cells_by_id({*given, *taken})
     for claim in claims:
         use_rights.held(tx, ledger, claim["contract_id"], cells[claim["cell_id"]].key.item_id, -claim["backed"])
-    for part in parts:
+    for part in places:
         use_rights.held(tx, ledger, part.contract_id, part.item_id, part.backed)
     entries = [e for ident in sorted({*given, *taken}) for e in _moves(cells[ident], given[ident], taken[ident])]
     if entries:
         inflows_first = sorted(entries, key=lambda e: -e.quantity)
         ledger.book(f"resource:{tx.ids.new()}", "resource", f"order:{order_id}", inflows_first)
-    _claim_anew(tx, order_id, claims, places)
-    draw_locked.leave(tx, ledger, order_id)
 
 
 def _moves(cell: Cell, given: int, taken: int) -> list[Entry]:

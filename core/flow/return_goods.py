@@ -17,7 +17,7 @@ from core.flow.tell import Happened, ask_person, tell
 from core.model import Return, ReturnedLine
 from core.model.stock import Lot
 from core.rules import posting
-from core.store import inbox
+from core.store import contracts, inbox
 from core.store import tables as t
 from core.store.keepers import linked_warehouse, owned
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -78,7 +78,7 @@ def _take_back(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Return) ->
 def _backs(tx: Transaction, spoken: Spoken, told: Return, line: ReturnedLine, warehouse: int) -> list[Back]:
     """What came back and of which order, by whose it is; nothing where its SKU is nobody's under that keeper code."""
     order = _order(tx, spoken.connection_id, told, line)
-    sent = _sent(tx, order, line) if order else []
+    sent = _sent(tx, order, line, warehouse) if order else []
     if not sent:
         found = owned(tx, warehouse, line.keeper, line.sku, kits=True)
         return [Back(line.sku, *found, line.condition, line.quantity, order, line.lots, line.serials)] if found else []
@@ -105,25 +105,43 @@ def _parts(tx: Transaction, back: Back) -> list[Back]:
     return [back._replace(item_id=int(part), units=back.units * n, lots=(), serials=()) for part, n in recipe.items()]
 
 
-def _sent(tx: Transaction, order: Row, line: ReturnedLine) -> list[Row]:
+def _sent(tx: Transaction, order: Row, line: ReturnedLine, warehouse: int) -> list[Row]:
     """(owner_id, item_id, units that left and are not back) of what that SKU was to our warehouses in this order.
 
-    Goods that were sold under contracts come first, as the last to have been sold.
+    owner_id: whose they are when they come back. Goods that go back to whom they were lent by come first, as the last
+    to have been sold.
     """
     f, li, c, ce = t.fulfilments.c, t.fulfilment_lines.c, t.claims.c, t.cells.c
-    lent = func.max(c.contract_id).label("lent")
-    query = select(ce.owner_id, li.item_id, func.sum(li.shipped).label("left"), lent)
+    query = select(ce.owner_id, li.item_id, c.contract_id, func.sum(li.shipped).label("left"))
     query = query.join(t.claims, c.id == li.claim_id).join(t.cells, ce.id == c.cell_id)
     query = query.join(t.fulfilments, f.id == li.fulfilment_id).where(f.order_id == order["id"], li.sku == line.sku)
     query = query.where(li.keeper == line.keeper) if line.keeper else query
-    rows = tx.rows(query.group_by(ce.owner_id, li.item_id))
+    rows = [_title(tx, row, warehouse) for row in tx.rows(query.group_by(ce.owner_id, li.item_id, c.contract_id))]
+    sent: dict[tuple[int, int], list[Row]] = {}
+    for row in rows:
+        sent.setdefault((row["owner_id"], row["item_id"]), []).append(row)
     r = t.return_lines.c
     back = select(r.owner_id, r.item_id, func.sum(r.quantity).label("n")).where(r.order_id == order["id"])
     came = {(b["owner_id"], b["item_id"]): int(b["n"]) for b in tx.rows(back.group_by(r.owner_id, r.item_id))}
     return [
-        {**row, "units": int(row["left"]) - came.get((row["owner_id"], row["item_id"]), 0)}
-        for row in sorted(rows, key=lambda row: (row["lent"] is None, row["owner_id"]))
+        {"owner_id": at[0], "item_id": at[1], "units": sum(int(row["left"]) for row in some) - came.get(at, 0)}
+        for at, some in sorted(sent.items(), key=lambda it: (not any(row["lent"] for row in it[1]), it[0]))
     ]
+
+
+def _title(tx: Transaction, row: Row, warehouse: int) -> Row:
+    """The row with whose goods it is when they come back, and whether they go back to whom they were lent by.
+
+    Title passes where they lie, so under another keeper code they stay whose they were when they left.
+    """
+    contract = one(tx, t.contracts, id=row["contract_id"]) if row["contract_id"] else None
+    if contract is None:
+        return {**row, "lent": False}
+    owner, other = contract["owner_id"], contract["beneficiary_id"]
+    named = owner if contract["returns_to"] == "owner" else other
+    may = named == row["owner_id"] or warehouse in contracts.together(tx, owner, other)
+    whose = named if may else row["owner_id"]
+    return {**row, "owner_id": whose, "lent": whose == owner}
 
 
 def _order(tx: Transaction, connection_id: int, told: Return, line: ReturnedLine) -> Row | None:

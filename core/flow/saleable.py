@@ -101,7 +101,7 @@ def _lent(
     """Contract → units of other owners that may be sold under it there; one that two allow counts for the first."""
     there = {s.owner_id: max(0, free.get((s.owner_id, item, warehouse), 0)) for s in others}
     lent = {}
-    for source in others:
+    for source in (s for s in others if s.serves(warehouse)):
         units = min(there[source.owner_id], max(0, left.get((source.contract_id, item), 0)))
         there[source.owner_id] -= units
         lent[source.contract_id] = units

@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import select
 
+from core.flow import fill_claim
+from core.flow.fill_claim import Journal
 from core.model import ConfirmedLine
 from core.rules import posting
 from core.store import tables as t
@@ -37,17 +39,25 @@ def stands_for(instead: Instead, told: ConfirmedLine) -> tuple[Row, int] | None:
     return next(named, None) or next(wanting, None) or next(iter(lines), None)
 
 
-def leave(ledger: Ledger, claim: Row, item_id: int, units: int, before: Sequence[Entry]) -> list[Entry]:
+def leave(
+    tx: Transaction, ledger: Ledger, claim: Row, item_id: int, units: int, before: Sequence[Entry]
+) -> tuple[list[Entry], int]:
     """The entries of another item that left for a claim: its backed units come free, the other's free ones leave.
 
-    before: entries of the same journal.
+    before: entries of the same journal. And how many of its backed units its contract is to take for gone: none where
+    their title had passed, since it passes back first.
     """
-    wanted = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
+    wanted, given = fill_claim.home(tx, ledger, claim), min(units, claim["backed"])
+    back: posting.Moves = []
+    if given and fill_claim.has_passed(tx, ledger, claim):
+        journal = Journal(f"instead:{tx.ids.new()}", "release", f"order:{claim['order_id']}")
+        fill_claim.empty(tx, ledger, claim, given, journal)
+        given = 0
+    else:
+        back = posting.inflow(given, suspense=standing(wanted, "suspense", before), source="reserved")
     sent = ledger.cell(CellKey(wanted.key.owner_id, item_id, wanted.key.warehouse_id))
-    given = min(units, claim["backed"])
-    back = posting.inflow(given, suspense=standing(wanted, "suspense", before), source="reserved")
     left = posting.outflow(units, backed=0, free=standing(sent, "free", before))
-    return [*_on(wanted, back), *_on(sent, left)]
+    return [*_on(wanted, back), *_on(sent, left)], given
 
 
 def _on(cell: Cell, moves: posting.Moves) -> list[Entry]:

@@ -13,6 +13,7 @@ from core.flow import (
     cancel_order,
     carry_transfer,
     end_fulfilment,
+    fill_claim,
     keep_promises,
     name_lots,
     note_serials,
@@ -173,7 +174,7 @@ def _repeated(tx: Transaction, ledger: Ledger, key: str, confirm: Confirm, left:
 
 
 def _leave(tx: Transaction, ledger: Ledger, left: Sequence[Gone], key: str) -> list[Entry]:
-    """The entries of goods that left: each line's claim's backed units first, then free, then suspense.
+    """The entries of goods that left: each line's claim's backed units first, then its owner's free, then suspense.
 
     Where another item was sent, the claim's units come free and the other's free ones leave, else its suspense.
     """
@@ -181,17 +182,18 @@ def _leave(tx: Transaction, ledger: Ledger, left: Sequence[Gone], key: str) -> l
     for line, item_id, units, *_ in left:
         claim = one(tx, t.claims, id=line["claim_id"])
         assert claim is not None
-        cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
+        here, source = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]], fill_claim.home(tx, ledger, claim)
         if item_id == line["item_id"]:
-            moves = outflow(units, backed=claim["backed"], free=standing(cell, "free", entries))
-            taken = -dict(moves).get("reserved", 0)
-            entries += [Entry(cell, account, n) for account, n in moves]
+            moves = outflow(units, backed=claim["backed"], free=standing(source, "free", entries))
+            taken = used = -dict(moves).get("reserved", 0)
+            entries += [Entry(source if account in ("free", "suspense") else here, account, n) for account, n in moves]
         else:
             send_instead.note(tx, line, item_id, units)
             taken = min(units, claim["backed"])
-            entries += send_instead.leave(ledger, claim, item_id, units, entries)
+            more, used = send_instead.leave(tx, ledger, claim, item_id, units, entries)
+            entries += more
         _note_left(tx, line, claim, units, taken)
-        use_rights.gone(tx, ledger, claim, line["item_id"], taken, units, key)
+        use_rights.gone(tx, ledger, claim, line["item_id"], used, units, key)
     return entries
 
 

@@ -17,6 +17,7 @@ from core.flow import (
     cancel_order,
     change_order,
     draw_locked,
+    fill_claim,
     follow_reservation,
     keep_promises,
     note_oversold,
@@ -24,6 +25,7 @@ from core.flow import (
     sell_kits,
     use_rights,
 )
+from core.flow.fill_claim import Journal
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Order
@@ -134,13 +136,14 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     for draft, parts in zip(drafts, decide(balances, requests, _rights(tx, ledger, requests)), strict=True):
         draft.short = note_oversold.short_units(parts)
         soft = not draft.order.may_ship
-        mine = [claims.of_order(tx, draft.row["id"], _cell(ledger, part).id, part, soft) for part in parts]
-        entries = [e for part in parts for e in _reserve(ledger, part)]
-        for part in parts:
-            use_rights.held(tx, ledger, part.contract_id, part.item_id, part.backed)
-        if entries:
-            version = f"{draft.row['id']}:{mine[0]['id']}"
-            ledger.book(f"reserve:{version}", "reserve", f"order:{draft.row['id']}", entries, draft.order.placed_at)
+        places = [(part, _cell(ledger, part)) for part in parts]
+        seats = [(part, cell, fill_claim.seat(tx, ledger, cell, part.contract_id)) for part, cell in places]
+        mine = [claims.of_order(tx, draft.row["id"], seat.id, part, soft) for part, _, seat in seats]
+        _reserve(tx, ledger, draft, mine, [(part, cell) for part, cell, seat in seats if seat is cell])
+        for (part, cell, seat), claim in zip(seats, mine, strict=True):
+            if seat is not cell and part.backed:
+                journal = Journal(f"reserve:{claim['id']}", "reserve", f"order:{draft.row['id']}")
+                fill_claim.fill(tx, ledger, claim, part.backed, journal)
         mine = [claim for claim in mine if not draw_locked.joins(draft.drawn, claim)]
         draft.claims += mine
         made += mine
@@ -166,9 +169,17 @@ def _cell(ledger: Ledger, part: Part) -> Cell:
     return ledger.cell(CellKey(part.owner_id, part.item_id, part.warehouse_id))
 
 
-def _reserve(ledger: Ledger, part: Part) -> list[Entry]:
-    cell = _cell(ledger, part)
-    return [Entry(cell, "free", -part.backed), Entry(cell, "reserved", part.backed)] if part.backed else []
+def _reserve(
+    tx: Transaction, ledger: Ledger, draft: Draft, made: Sequence[dict[str, Any]], parts: Sequence[tuple[Part, Cell]]
+) -> None:
+    """What backs an order where it lies, in one journal."""
+    sides = (("free", -1), ("reserved", 1))
+    entries = [Entry(cell, name, sign * part.backed) for part, cell in parts for name, sign in sides if part.backed]
+    for part, _ in parts:
+        use_rights.held(tx, ledger, part.contract_id, part.item_id, part.backed)
+    if entries:
+        key, cause = f"reserve:{draft.row['id']}:{made[0]['id']}", f"order:{draft.row['id']}"
+        ledger.book(key, "reserve", cause, entries, draft.order.placed_at)
 
 
 def _order(spoken: Spoken) -> Order:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from core.rules.decide import Rights
 from core.store import tables as t
-from core.store.contracts import rights
+from core.store.contracts import AT_RESERVE, rights
 from core.store.ledger import Ledger, Right
 from core.store.store import Transaction, one
 
@@ -28,8 +28,15 @@ def held(tx: Transaction, ledger: Ledger, contract_id: int | None, item_id: int,
         ledger.use(_moved(contract_id, item_id, units))
 
 
+def passed(tx: Transaction, claim: Row, item_id: int, units: int, cause: str) -> None:
+    """Title of units passed when they backed an order's claim: they are owed for; below 0: it passed back."""
+    contract = one(tx, t.contracts, id=claim["contract_id"])
+    assert contract is not None
+    _owe(tx, contract, _item(tx, contract["id"], item_id), claim, units, cause)
+
+
 def gone(tx: Transaction, ledger: Ledger, claim: Row, item_id: int, taken: int, units: int, cause: str) -> None:
-    """Units left for a claim, `taken` of them out of what it held; they are owed for from now on."""
+    """Units left for a claim, `taken` of them out of what it held; they are owed for from now on, if not before."""
     contract_id = claim.get("contract_id")
     if contract_id is None or not units:
         return
@@ -40,13 +47,15 @@ def gone(tx: Transaction, ledger: Ledger, claim: Row, item_id: int, taken: int, 
     elif item["percent"] is None:
         there = item["allowance"] - ledger.using(contract_id, item_id)
         ledger.use(_moved(contract_id, item_id, min(units - taken, there)))
-    _owe(tx, contract, item, claim, units, cause)
+    passed_before = taken if contract["title_passes"] == AT_RESERVE else 0
+    if units > passed_before:
+        _owe(tx, contract, item, claim, units - passed_before, cause)
 
 
 def came_back(tx: Transaction, returned: Row, cause: str) -> None:
     """Goods that had left under contracts came back to their owner: no more is owed for them. returned: its line.
 
-    What came in place of another item is owed for as that one.
+    What came in place of another item is owed for as that one. What still backs the order has not left.
     """
     s, c = t.settlement_lines.c, t.contracts.c
     owed = select(s.contract_id, s.item_id, s.price_minor, func.sum(s.units).label("n"))
@@ -56,12 +65,21 @@ def came_back(tx: Transaction, returned: Row, cause: str) -> None:
     left = returned["quantity"]
     same = [row for row in rows if row["item_id"] == returned["item_id"]]
     for row in same or (rows if _instead(tx, returned) else ()):
-        back = min(left, int(row["n"]))
+        back = min(left, max(0, int(row["n"]) - _backing(tx, row, returned["line_id"])))
         left -= back
         contract = one(tx, t.contracts, id=row["contract_id"])
         assert contract is not None
         if back:
             _owe(tx, contract, row, returned, -back, cause)
+
+
+def _backing(tx: Transaction, owed: Row, line_id: int) -> int:
+    """Of the units owed for by an order's line, those that have not left: their title passed when they backed it."""
+    cl, c, ce = t.claims.c, t.contracts.c, t.cells.c
+    query = select(func.coalesce(func.sum(cl.backed), 0)).join(t.contracts, c.id == cl.contract_id)
+    query = query.join(t.cells, ce.id == cl.cell_id).where(c.title_passes == AT_RESERVE, cl.open.is_(True))
+    mine = (cl.line_id == line_id) & (cl.contract_id == owed["contract_id"]) & (ce.item_id == owed["item_id"])
+    return int(tx.conn.execute(query.where(mine)).scalar_one())
 
 
 def _instead(tx: Transaction, returned: Row) -> bool:

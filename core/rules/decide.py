@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -13,10 +13,18 @@ from core.rules.kits import Need
 
 
 class Source(NamedTuple):
-    """Whose goods a wish may be backed by besides the first owner's, and the contract that allows it."""
+    """Whose goods a wish may be backed by besides the first owner's, and the contract that allows it.
+
+    warehouses: where alone its title can pass, for a contract by which it passes when an order is backed.
+    """
 
     owner_id: int
     contract_id: int
+    warehouses: frozenset[int] | None = None
+
+    def serves(self, warehouse_id: int) -> bool:
+        """Whether its goods there may back a wish."""
+        return self.warehouses is None or warehouse_id in self.warehouses
 
 
 class Want(NamedTuple):
@@ -37,6 +45,15 @@ class Want(NamedTuple):
     def owners(self) -> tuple[int, ...]:
         """Whose units may back it."""
         return (self.owner_id, *(source.owner_id for source in self.others))
+
+    def sources(self, warehouse_id: int) -> tuple[Source, ...]:
+        """Those of the others whose goods there may back it."""
+        return tuple(source for source in self.others if source.serves(warehouse_id))
+
+    def places(self, owner_id: int, warehouses: Iterable[int]) -> list[int]:
+        """Those of these warehouses where that owner's goods may back it."""
+        mine = [source for source in self.others if source.owner_id == owner_id]
+        return [h for h in warehouses if owner_id == self.owner_id or any(source.serves(h) for source in mine)]
 
 
 @dataclass(frozen=True)
@@ -117,7 +134,7 @@ class Left(NamedTuple):
         """(owner, contract, units) of what may back a wish there; a unit that two contracts allow is named once."""
         left = {owner: max(0, self.units.get((owner, want.item_id, warehouse_id), 0)) for owner in want.owners}
         found: list[tuple[int, int | None, int]] = [(want.owner_id, None, left[want.owner_id])]
-        for owner, contract in want.others:
+        for owner, contract, _ in want.sources(warehouse_id):
             units = min(left[owner], units_of(self.rights.get((contract, want.item_id), 0)))
             left[owner] -= units
             found.append((owner, contract, units))
@@ -239,8 +256,8 @@ def _shared(mine: Left, want: Want, warehouse: int, backed: int) -> list[Part]:
 
 def _part(want: Want, warehouse: int, asked: int, backed: int) -> Part:
     """A part of the wish; one that nothing backs is asked of whoever comes last."""
-    last = want.others[-1] if want.others and not backed else None
-    owner, contract = last or (want.owner_id, None)
+    last = want.sources(warehouse)[-1:] if not backed else ()
+    owner, contract = last[0][:2] if last else (want.owner_id, None)
     return Part(want.line, owner, want.item_id, warehouse, asked, backed, want.per_kit, contract)
 
 

@@ -18,23 +18,39 @@ if TYPE_CHECKING:
     from core.store.ledger import Right
 
 Row = Mapping[str, Any]
+AT_RESERVE = "at_reserve"
+"""Title passes when an order is backed; else at_ship, or never."""
 
 
 def sources(
     tx: Transaction, merchants: Iterable[int], items: Iterable[int]
 ) -> dict[tuple[int, int], tuple[Source, ...]]:
-    """(merchant, item) → whose goods it may sell of it besides its own, by contracts that stand now, oldest first."""
+    """(merchant, item) → whose goods it may sell of it besides its own, by contracts that stand now, oldest first.
+
+    Where title passes when an order is backed, only the goods in warehouses that know both owners by one keeper code.
+    """
     who, what = sorted(set(merchants)), sorted(set(items))
     if not who or not what:
         return {}
     c, ci = t.contracts.c, t.contract_items.c
-    query = select(c.id, c.owner_id, c.beneficiary_id, ci.item_id).join(t.contract_items, ci.contract_id == c.id)
+    query = select(c.id, c.owner_id, c.beneficiary_id, c.title_passes, ci.item_id).join(
+        t.contract_items, ci.contract_id == c.id
+    )
     query = query.where(stands(tx), any_of(tx.conn, c.beneficiary_id, who), any_of(tx.conn, ci.item_id, what))
     found: dict[tuple[int, int], tuple[Source, ...]] = {}
     for row in tx.rows(query.order_by(c.id)):
         key = (row["beneficiary_id"], row["item_id"])
-        found[key] = (*found.get(key, ()), Source(row["owner_id"], row["id"]))
+        where = together(tx, row["owner_id"], row["beneficiary_id"]) if row["title_passes"] == AT_RESERVE else None
+        found[key] = (*found.get(key, ()), Source(row["owner_id"], row["id"], where))
     return found
+
+
+def together(tx: Transaction, owner_id: int, other_id: int) -> frozenset[int]:
+    """The warehouses that know the goods of these two by one keeper code: there title passes where they lie."""
+    his, hers = t.keepers.alias("his"), t.keepers.alias("hers")
+    same = and_(his.c.warehouse_id == hers.c.warehouse_id, his.c.code == hers.c.code)
+    query = select(his.c.warehouse_id).join(hers, same).where(his.c.owner_id == owner_id, hers.c.owner_id == other_id)
+    return frozenset(tx.conn.execute(query).scalars())
 
 
 def stands(tx: Transaction) -> Any:

@@ -353,6 +353,7 @@ contracts = _table(
     _to("merchants", "beneficiary_id", index=True),
     _text("quota", size=10),
     _text("title_passes", size=10),
+    _text("returns_to", size=11),
     _text("currency", size=3),
     _when("valid_from"),
     _when("valid_until", null=True),
@@ -366,7 +367,8 @@ contracts = _table(
 )
 """An owner lets a merchant sell its goods. quota: open (what was shipped may be sold again) or lifetime.
 
-title_passes: at_ship (the merchant buys what it ships) or never (it gets a fee). due_at: when it next begins or ends.
+title_passes: at_ship (the merchant buys what it ships), at_reserve (what backs its orders) or never (it gets a fee).
+returns_to: owner (what comes back is owed for no more) or beneficiary. due_at: when it next begins or ends.
 """
 contract_items = _table(
     "contract_items",
@@ -409,7 +411,10 @@ settlement_lines = _table(
     _when("recorded_at"),
     Index("ix_settlement_lines_recorded_at", "recorded_at"),
 )
-"""What owner and merchant owe each other for what left under a contract; units below 0: that came back."""
+"""What owner and merchant owe each other for what left under a contract, or passed when it backed an order.
+
+units below 0: what came back, or was given back.
+"""
 hand_overs = _table(
     "hand_overs",
     Column("holder_id", Id, ForeignKey("merchants.id"), primary_key=True),

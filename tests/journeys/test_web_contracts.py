@@ -70,6 +70,16 @@ def test_what_is_no_contract_is_said_in_words(five: Any, more: dict[str, Any], s
     assert five.did("GET", "/contracts")["rows"] == []
 
 
+def test_terms_of_title_are_kept_and_goods_are_sold_where_one_code_knows_both(five: Any) -> None:
+    made = lets(five, title_passes="at_reserve", returns_to="beneficiary").json()
+    assert (made["title_passes"], made["returns_to"]) == ("at_reserve", "beneficiary")
+    assert reserves(five, 1).status_code == 409
+    five.did("PUT", "/warehouses/HZ/keepers", [{"owner": "beta", "code": five_code(five)}])
+    assert reserves(five, 3, "R2").status_code == 201
+    refused = lets(five, "C2", title_passes="never", returns_to="beneficiary")
+    assert (refused.status_code, "returns_to is owner" in refused.json()["detail"]) == (422, True)
+
+
 def test_goods_that_would_come_back_to_their_owner_are_refused(five: Any) -> None:
     lets(five)
     five.did("PUT", "/warehouses/HZ/keepers", [{"owner": "beta", "code": five_code(five)}])
@@ -108,10 +118,13 @@ def test_a_person_makes_and_ends_one_by_the_console(five: Any, page: Any) -> Non
     token = re.search(r'name="csrf" value="([^"]+)"', page("/contracts").text)
     assert token
     said = {"ref": "C1", "owner": "alpha", "beneficiary": "beta", "sku": SKU, "amount": "60", "unit": "percent"}
+    said |= {"title_passes": "at_reserve", "returns_to": "beneficiary"}
     sent = five.door.post("/contracts", data={**said, "price": "250", "csrf": token[1]}, follow_redirects=False)
     assert (sent.status_code, sent.headers["location"]) == (303, "/contracts")
     assert "60 %" in page("/contracts").text
     assert "60 %" in page("/contracts", by="bob").text
+    (made,) = five.did("GET", "/contracts")["rows"]
+    assert (made["title_passes"], made["returns_to"]) == ("at_reserve", "beneficiary")
     token = re.search(r'name="csrf" value="([^"]+)"', page("/contracts").text)
     assert token
     five.door.post("/contracts/end", data={"ref": "C1", "owner": "alpha", "csrf": token[1]})

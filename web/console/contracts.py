@@ -38,6 +38,7 @@ def make(
     beneficiary: Said = "",
     quota: Said = "open",
     title_passes: Said = "at_ship",
+    returns_to: Said = "owner",
     currency: Said = "CNY",
     sku: Said = "",
     amount: Said = "",
@@ -48,7 +49,8 @@ def make(
 ) -> Response:
     item = {"sku": sku.strip(), "percent" if unit == "percent" else "units": whole(amount), "price_minor": whole(price)}
     parties = {"ref": ref.strip(), "owner": owner.strip() or None, "beneficiary": beneficiary.strip()}
-    terms = {"quota": quota, "title_passes": title_passes, "currency": currency.strip()}
+    passing = {"title_passes": title_passes, "returns_to": returns_to}
+    terms = {"quota": quota, **passing, "currency": currency.strip()}
     times = {"from": moment(begins), "until": moment(ends)}
     wanted = ask.read(work.asked, filled(NewContract, {**parties, **terms, **times, "items": [item]}))
     ask.write(work.made, wanted, hall(request).funnel.decide([wanted.command])[0])

@@ -75,8 +75,16 @@ def _contracts(tx: Transaction, scope: Scope) -> Select[Any]:
     c = t.contracts.c
     over = or_(c.ended_at.is_not(None), c.valid_until <= tx.now)
     state = case((over, "ended"), (c.valid_from > tx.now, "planned"), else_="open").label("state")
-    names = (giver.c.code.label("owner"), seller.c.code.label("beneficiary"), c.quota, c.title_passes, c.currency)
-    times = (c.valid_from.label("from"), c.valid_until.label("until"), c.who, c.created_at, c.ended_at, c.ended_by)
+    names = (giver.c.code.label("owner"), seller.c.code.label("beneficiary"), c.quota, c.title_passes, c.returns_to)
+    times = (
+        c.currency,
+        c.valid_from.label("from"),
+        c.valid_until.label("until"),
+        c.who,
+        c.created_at,
+        c.ended_at,
+        c.ended_by,
+    )
     query = select(c.id, c.ref, state, *names, *times).join(giver, giver.c.id == c.owner_id)
     query = query.join(seller, seller.c.id == c.beneficiary_id)
     return query.where(or_(scope.sees(c.owner_id), scope.sees(c.beneficiary_id)))

@@ -185,6 +185,7 @@ def upgrade() -> None:
         sa.Column("beneficiary_id", database.Id, nullable=False),
         sa.Column("quota", sa.String(length=10), nullable=False),
         sa.Column("title_passes", sa.String(length=10), nullable=False),
+        sa.Column("returns_to", sa.String(length=11), nullable=False),
         sa.Column("currency", sa.String(length=3), nullable=False),
         sa.Column("valid_from", database.Utc(), nullable=False),
         sa.Column("valid_until", database.Utc(), nullable=True),
