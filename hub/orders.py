@@ -1,4 +1,4 @@
-"""What a person does about an order that is short, or that another warehouse shall make."""
+"""What a person does about an order that is short, that another warehouse shall make, or that came twice."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pydantic import Field
 from sqlalchemy import select
 
 from core.errors import Refused, Unmatched
-from core.flow import keep_promises, release_order, resource_order
+from core.flow import cancel_order, keep_promises, pair_orders, release_order, resource_order
 from core.store import tables as t
 from core.store.ledger import Ledger
 from core.store.pools import pools
 from core.store.scope import Scope
 from core.store.store import Transaction, one
-from hub.onboard.form import Code, Form, Row, find, note
+from hub.onboard.form import Code, Form, Ref, Row, find, note
 
 RELEASED = "nothing of it can move: its warehouses were told of what there is of it, and have to let go of it first"
 
@@ -44,6 +44,24 @@ def resource(tx: Transaction, scope: Scope, ident: int, how: Resource) -> dict[s
     else:
         keep_promises.resource(tx, ledger, ident, pool, merchant["part_backing"])
     return _done(tx, ledger, scope, order, "order re-sourced")
+
+
+class Counterpart(Form):
+    """ref: the other order of the same purchase, at a shop of the same merchant or of one it has a contract with."""
+
+    ref: Ref
+
+
+def pair(tx: Transaction, scope: Scope, ident: int, other: Counterpart) -> dict[str, Any]:
+    """The other order claims the stock of both, or, where it comes later, this one; how this one stands then.
+
+    Raises Unmatched, or Refused where this one is what makes the purchase already, or the two are of other goods.
+    """
+    order, _ = _order(tx, scope, ident)
+    ledger = Ledger(tx)
+    if pair_orders.pair(tx, order, other.ref):
+        cancel_order.revise(tx, ledger, ident)
+    return _done(tx, ledger, scope, order, "order paired")
 
 
 def top_up(tx: Transaction, scope: Scope, ident: int) -> dict[str, Any]:

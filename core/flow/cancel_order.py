@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from core.flow import draw_locked, end_fulfilment, fill_claim, pick_lots, release_order
+from core.flow import draw_locked, end_fulfilment, fill_claim, pair_orders, pick_lots, release_order
 from core.flow.change_order import units_wanted
 from core.flow.fill_claim import Journal
 from core.flow.tell import Happened, settle, tell
@@ -34,7 +34,7 @@ def give_back(
         for part in {c["part_id"]: c["per_kit"] or 1 for c in mine}.items():
             _shrink(tx, ledger, order, [c for c in mine if c["part_id"] == part[0]], surplus * part[1])
     if _called_off(order, lines) and not any(c["open"] for c in claims):
-        close(tx, order)
+        close(tx, ledger, order)
 
 
 def _called_off(order: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> bool:
@@ -177,17 +177,17 @@ def _leave_short(tx: Transaction, order_id: int, line_id: int, units: int) -> in
     return short
 
 
-def close_if_off(tx: Transaction, order_id: int) -> None:
+def close_if_off(tx: Transaction, ledger: Ledger, order_id: int) -> None:
     """Close an order that was called off, once its last fulfilment is over."""
     order = one(tx, t.orders, id=order_id)
     assert order is not None
     open_ = any(c["open"] for c in many(tx, t.claims, "order_id", [order_id]))
     if not open_ and _called_off(order, many(tx, t.order_lines, "order_id", [order_id])):
-        close(tx, order)
+        close(tx, ledger, order)
 
 
-def close(tx: Transaction, order: Mapping[str, Any]) -> None:
-    """The whole order is off and holds nothing any more."""
+def close(tx: Transaction, ledger: Ledger, order: Mapping[str, Any]) -> None:
+    """The whole order is off and holds nothing any more; what the purchase still wants is its counterpart's."""
     shipped = tx.row(
         select(t.order_lines.c.id).where(t.order_lines.c.order_id == order["id"], t.order_lines.c.shipped > 0)
     )
@@ -208,6 +208,7 @@ def close(tx: Transaction, order: Mapping[str, Any]) -> None:
             )
         ],
     )
+    pair_orders.pass_on(tx, ledger, order["id"])
 
 
 def called_off_at_shop(tx: Transaction, ledger: Ledger, order_id: int) -> None:

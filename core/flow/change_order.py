@@ -43,11 +43,14 @@ def draft_lines(tx: Transaction, draft: Draft, listings: Mapping[str, Mapping[st
 
 
 def units_wanted(order: Mapping[str, Any], line: Mapping[str, Any]) -> int:
-    """Base units this line shall have of the pool in all: none when it was called off or is not ours to send."""
+    """Base units this line shall have of the pool in all: none when it was called off or is not ours to send, or where
+    the counterpart of its order has them.
+    """
     if (
         order["closed"]
         or not order["claims_stock"]
         or order["state"] in ("elsewhere", "cancelled")
+        or order["counterpart_of"] is not None
         or not line["bears_stock"]
     ):
         return 0

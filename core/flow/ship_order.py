@@ -232,7 +232,7 @@ def _final(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any]) -> No
     stopped = not missing and fulfilment["state"] in ("cancelling", "cannot_stop")
     end_fulfilment.finish(tx, fulfilment, missing, stopped)
     end_fulfilment.sum_up(tx, fulfilment["order_id"])
-    cancel_order.close_if_off(tx, fulfilment["order_id"])
+    cancel_order.close_if_off(tx, ledger, fulfilment["order_id"])
 
 
 def _late(tx: Transaction, fulfilment: Mapping[str, Any], left: bool, key: str) -> None:

@@ -21,6 +21,7 @@ from core.flow import (
     follow_reservation,
     keep_promises,
     note_oversold,
+    pair_orders,
     release_order,
     sell_kits,
     use_rights,
@@ -83,6 +84,7 @@ def take_orders(tx: Transaction, batch: Sequence[Spoken]) -> None:
         else:
             drafts.append(_draft(tx, spoken, before, listings))
             settled.append(spoken.inbox_id)
+    pair_orders.link(tx, drafts)
     _book(tx, ledger, drafts, listings)
     inbox.settle(tx, settled)
 
@@ -247,6 +249,8 @@ def _draft(
         "may_ship": order.may_ship,
         "closed": order.closed,
         "holds": list(order.holds),
+        "counterpart_ref": order.counterpart_ref or (before["counterpart_ref"] if before else ""),
+        "counterpart_of": before["counterpart_of"] if before else None,
         "placed_at": order.placed_at,
         "paid_at": order.paid_at,
         "currency": order.currency,

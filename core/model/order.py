@@ -39,6 +39,8 @@ class Order(Model):
     status: canonical, for people; the gates decide. closed: the shop called the whole order off.
     holds: reasons why it must not be released although `may_ship` (risk, refund, address, …).
     version: sorts with time; an older one never overwrites a newer one.
+    counterpart_ref: the number of the other order of the same purchase, at whatever shop (a distributor's order at its
+    supplier and the shopper's order it is for); the two claim stock once.
     """
 
     ref: Ref
@@ -55,6 +57,7 @@ class Order(Model):
     paid_minor: Minor = 0
     buyer: str = ""
     note: str = ""
+    counterpart_ref: str = ""
     party: Party | None = None
     lines: tuple[OrderLine, ...]
 

@@ -510,6 +510,8 @@ orders = _table(
     _flag("may_ship"),
     _flag("closed"),
     Column("holds", Json, nullable=False),
+    _text("counterpart_ref", default=""),
+    _to("orders", "counterpart_of", null=True),
     _when("placed_at"),
     _when("paid_at", null=True),
     _text("currency", size=3),
@@ -520,7 +522,10 @@ orders = _table(
     _when("changed_at"),
     UniqueConstraint("connection_id", "ref"),
     Index("ix_orders_state", "state"),
+    Index("ix_orders_counterpart_ref", "counterpart_ref", **only_where("counterpart_ref <> ''")),
+    Index("ix_orders_counterpart_of", "counterpart_of", **only_where("counterpart_of is not null")),
 )
+"""What shops sold. counterpart_of: the order of the same purchase that claims the stock of both; null for that one."""
 order_lines = _table(
     "order_lines",
     _id(),

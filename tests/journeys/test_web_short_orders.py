@@ -48,6 +48,19 @@ def test_a_merchant_backs_its_short_order_once_goods_are_there(web_pool: Any, sh
     assert web_pool.call("POST", f"/orders/{short}/resource", {}, by="alpha").status_code == 409
 
 
+def test_an_order_that_came_twice_is_paired_and_the_pair_claims_once(web_pool: Any, short: str) -> None:
+    twin, other = (str(web_pool.sell("alpha", ref, units)) for ref, units in (("B", 5), ("C", 2)))
+    found = web_pool.did("POST", f"/orders/{twin}/counterpart", {"ref": "A"}, by="alpha")
+    assert (found["wanted"], found["backed"]) == (0, 0)
+    (seen,) = web_pool.did("GET", f"/orders/{twin}", by="alpha")["counterparts"]
+    assert seen == {"id": short, "ref": "A", "shop": "tmall-alpha", "state": "short", "claims": True}
+    (seen,) = web_pool.did("GET", f"/orders/{short}", by="alpha")["counterparts"]
+    assert (seen["ref"], seen["claims"]) == ("B", False)
+    refused = web_pool.call("POST", f"/orders/{other}/counterpart", {"ref": "A"}, by="alpha")
+    assert (refused.status_code, "of other goods" in refused.json()["detail"]) == (409, True)
+    assert web_pool.call("POST", f"/orders/{other}/counterpart", {}, by="alpha").status_code == 422
+
+
 def test_an_order_moves_to_a_second_warehouse_of_its_pool(web_pool: Any, short: str) -> None:
     web_pool.did("POST", "/warehouses", {"code": "SH", "name": "上海仓", "wms": "wms1", "wms_ref": "WH-SH"})
     web_pool.did("PATCH", "/connections/tmall-alpha", {"pool": ["HZ", "SH"]})
@@ -137,6 +150,13 @@ def test_the_console_has_the_buttons_of_a_short_order_and_shows_what_came_back(w
     assert csrf
     assert f'action="/orders/{short}/top-up"' in page
     assert f'action="/orders/{short}/resource"' in page
+    assert f'action="/orders/{short}/counterpart"' in page
+    twin = str(web_pool.sell("alpha", "B", 5))
+    paired = door.post(f"/orders/{twin}/counterpart", data={"csrf": csrf[1], "ref": "A"}, follow_redirects=False)
+    assert (paired.status_code, paired.headers["location"]) == (303, f"/orders/{twin}")
+    assert f'<a href="/orders/{short}">A</a>' in door.get(f"/orders/{twin}").text
+    page = door.get(f"/orders/{short}").text
+    assert (f'<a href="/orders/{twin}">B</a>' in page, "/counterpart" in page) == (True, False)
     takes_back(web_pool, "RT1", 2)
     answer = door.post(f"/orders/{short}/top-up", data={"csrf": csrf[1]}, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, f"/orders/{short}")

@@ -96,6 +96,7 @@ THEIRS: dict[str, Any] = {
     },
     "POST /orders/{ident}/resource": {},
     "POST /orders/{ident}/top-up": None,
+    "POST /orders/{ident}/counterpart": {"ref": "ORDER-beta-1"},
     "POST /parked/{kind}/{ident}/{button}": {},
     "POST /keys": {"name": "k", "role": "operator"},
     "POST /users": {"name": "u", "password": "long enough 1", "role": "operator"},

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from hub import orders as work
-from hub.orders import Resource
+from hub.orders import Counterpart, Resource
 from web.api.page import FIRST, PROBLEMS, Key, Limit, Page, Search
 from web.asking import Ask
 from web.reads import figures as figure_reads
@@ -46,6 +46,12 @@ def resource(ask: Ask, ident: str, how: Resource | None = None) -> dict[str, Any
 def top_up(ask: Ask, ident: str) -> dict[str, Any]:
     """Back what the order is short of, from where it stands."""
     return shown(ask.write(work.top_up, number(ident)))
+
+
+@router.post("/orders/{ident}/counterpart")
+def counterpart(ask: Ask, ident: str, other: Counterpart) -> dict[str, Any]:
+    """Another order is of the same purchase: it claims the stock of both; where it comes later, this one does."""
+    return shown(ask.write(work.pair, number(ident), other))
 
 
 @router.get("/returns", response_model=Page)

@@ -18,10 +18,11 @@ from hub import parked as work
 from hub.onboard.connections import rotate_token, set_state
 from hub.onboard.form import note
 from hub.onboard.keys import user_id
-from hub.orders import Resource
+from hub.orders import Counterpart, Resource
 from hub.parked import Fix
 from web.asking import Asker, allow, hall
 from web.console.chart import line_chart
+from web.console.forms import filled
 from web.console.session import GUEST, Throttle
 from web.console.show import go, local, sessions, show
 from web.console.words import language_of, words
@@ -136,11 +137,13 @@ def order_page(request: Request, ask: Ask, ident: str) -> Response:
 
 
 @router.post("/orders/{ident}/{action}")
-def order_action(ident: str, action: str, ask: AskByForm) -> Response:
+def order_action(ident: str, action: str, ask: AskByForm, ref: Said = "") -> Response:
     if action == "resource":
         ask.write(order_work.resource, number(ident), Resource())
     elif action == "top-up":
         ask.write(order_work.top_up, number(ident))
+    elif action == "counterpart":
+        ask.write(order_work.pair, number(ident), filled(Counterpart, {"ref": ref.strip()}))
     else:
         raise Unmatched("action", action)
     return go(f"/orders/{ident}")

@@ -42,6 +42,7 @@ def order(tx: Transaction, scope: Scope, ident: str) -> dict[str, Any]:
     returns = facts.returns(tx, row["id"])
     return {
         **shown(row),
+        "counterparts": _counterparts(tx, scope, row),
         "lines": all_shown(facts.ordered(many(tx, t.order_lines, "order_id", [row["id"]]))),
         "claims": all_shown(facts.claims(tx, row["id"])),
         "fulfilments": _fulfilments(tx, fulfilments),
@@ -63,12 +64,32 @@ def explain_order(tx: Transaction, scope: Scope, ident: str) -> dict[str, Any]:
 
 def _mine(scope: Scope) -> Select[Any]:
     shop = t.connections.c
-    columns = [c for c in t.orders.c if c.name != "party_id"]
+    columns = [c for c in t.orders.c if c.name not in ("party_id", "counterpart_of")]
     return (
         select(*columns, shop.code.label("shop"), shop.connector)
         .join(t.connections, shop.id == o.connection_id)
         .where(scope.sees(o.merchant_id))
     )
+
+
+def _counterparts(tx: Transaction, scope: Scope, order: Row) -> list[dict[str, Any]]:
+    """Orders of the same purchase, and which of them claims its stock; of another merchant's no more than it named."""
+    of = select(o.counterpart_of).where(o.id == order["id"]).scalar_subquery()
+    query = select(o.id, o.ref, o.state, t.connections.c.code.label("shop"), scope.sees(o.merchant_id).label("mine"))
+    query = query.add_columns(o.counterpart_of.is_(None).label("claims")).join(
+        t.connections, t.connections.c.id == o.connection_id
+    )
+    rows = tx.rows(query.where(or_(o.id == of, o.counterpart_of == order["id"])).order_by(o.id))
+    hidden = {"id": None, "shop": None}
+    return [
+        {"claims": bool(row["claims"]), "state": row["state"]}
+        | (shown({name: row[name] for name in ("id", "ref", "shop")}) if row["mine"] else hidden | _named(order, row))
+        for row in rows
+    ]
+
+
+def _named(order: Row, other: Row) -> dict[str, Any]:
+    return {"ref": other["ref"] if other["ref"] == order["counterpart_ref"] else None}
 
 
 def _matches(search: str) -> Any:

@@ -471,6 +471,8 @@ def upgrade() -> None:
         sa.Column("may_ship", sa.Boolean(), nullable=False),
         sa.Column("closed", sa.Boolean(), nullable=False),
         sa.Column("holds", database.Json, nullable=False),
+        sa.Column("counterpart_ref", sa.String(length=200), server_default="", nullable=False),
+        sa.Column("counterpart_of", database.Id, nullable=True),
         sa.Column("placed_at", database.Utc(), nullable=False),
         sa.Column("paid_at", database.Utc(), nullable=True),
         sa.Column("currency", sa.String(length=3), nullable=False),
@@ -480,10 +482,27 @@ def upgrade() -> None:
         sa.Column("created_at", database.Utc(), nullable=False),
         sa.Column("changed_at", database.Utc(), nullable=False),
         sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_orders_connection_id")),
+        sa.ForeignKeyConstraint(["counterpart_of"], ["orders.id"], name=op.f("fk_orders_counterpart_of")),
         sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"], name=op.f("fk_orders_merchant_id")),
         sa.ForeignKeyConstraint(["party_id"], ["parties.id"], name=op.f("fk_orders_party_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
         sa.UniqueConstraint("connection_id", "ref", name=op.f("uq_orders_connection_id_ref")),
+    )
+    op.create_index(
+        "ix_orders_counterpart_of",
+        "orders",
+        ["counterpart_of"],
+        unique=False,
+        sqlite_where=sa.text("counterpart_of is not null"),
+        postgresql_where=sa.text("counterpart_of is not null"),
+    )
+    op.create_index(
+        "ix_orders_counterpart_ref",
+        "orders",
+        ["counterpart_ref"],
+        unique=False,
+        sqlite_where=sa.text("counterpart_ref <> ''"),
+        postgresql_where=sa.text("counterpart_ref <> ''"),
     )
     op.create_index(op.f("ix_orders_merchant_id"), "orders", ["merchant_id"], unique=False)
     op.create_index("ix_orders_state", "orders", ["state"], unique=False)
