@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 DIFFERS = (
-    "order {} is said to be of the same purchase, but is of other goods: both claim stock; call one off, or pair them"
+    "order {} is said to be of the same purchase, but is of other goods: both claim stock; call off what is too much"
 )
 BEGUN = ("part_shipped", "shipped", "delivered")
 
@@ -38,13 +38,15 @@ def link(tx: Transaction, drafts: Sequence[Draft]) -> None:
     """Drafts whose counterpart is here and claims, or is before them in this batch, follow it and want nothing."""
     loose = [d for d in drafts if d.row["counterpart_of"] is None and d.row["state"] not in BEGUN]
     here = _named_by(tx, {d.row["ref"] for d in loose}) if loose else []
-    for n, draft in enumerate(loose):
-        others = [*here, *_named(tx, draft.row), *(before.row for before in loose[:n])]
-        other = _counterpart(tx, draft.row, others)
-        if other is None or (not draft.new and _followers(tx, draft.row["id"])):
+    told: dict[int, Draft] = {}
+    for draft in loose:
+        rows = [*here, *_named(tx, draft.row), *(before.row for before in told.values())]
+        other = _counterpart(tx, draft.row, [told[row["id"]].row if row["id"] in told else row for row in rows])
+        led = any(before.row["counterpart_of"] == draft.row["id"] for before in told.values())
+        told[draft.row["id"]] = draft
+        if other is None or led or (not draft.new and _followers(tx, draft.row["id"])):
             continue
-        before = next((d for d in loose[:n] if d.row["id"] == other["id"]), None)
-        theirs = before.lines.values() if before else _lines(tx, other["id"])
+        theirs = told[other["id"]].lines.values() if other["id"] in told else _lines(tx, other["id"])
         if _goods(draft.lines.values()) == _goods(theirs):
             draft.row["counterpart_of"] = other["id"]
             draft.wants = []
@@ -67,11 +69,14 @@ def _ref(order: Row, other: Row) -> str:
 def pair(tx: Transaction, order: Row, ref: str) -> bool:
     """This order is of one purchase with the one of that ref; whether it follows it now. One that comes later follows.
 
-    What it claims is the caller's to give back. Raises Refused where a warehouse has it, others follow it, or the other
-    is of other goods.
+    What it claims is the caller's to give back. Raises Refused where a warehouse has it, others follow it, it follows
+    another, or that is of other goods.
     """
     if order["counterpart_of"] is not None:
-        return True
+        stands = one(tx, t.orders, id=order["counterpart_of"])
+        if stands and stands["ref"] == ref:
+            return True
+        raise Refused(f"{order['ref']} is paired with another order already")
     f = t.fulfilments.c
     told = select(f.id).where(f.order_id == order["id"], f.state != "cancelled").limit(1)
     if tx.row(told) or _followers(tx, order["id"]):

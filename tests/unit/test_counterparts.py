@@ -133,6 +133,21 @@ def test_orders_of_other_goods_claim_both_and_a_person_is_asked(hub: World) -> N
     assert "order.counterpart_differs" in hub.worklist()
 
 
+def test_two_that_become_of_the_same_goods_in_one_batch_leave_one_that_claims(hub: World) -> None:
+    twins = [("FX1", "FX2", 2), ("FX2", "FX1", 3)]
+    for version, more in (("1", 0), ("2", 1)):
+        told = [
+            unpaid(ref, ("pen", units + more * (3 - units)), version=version).model_copy(
+                update={"counterpart_ref": names}
+            )
+            for ref, names, units in twins
+        ]
+        assert hub.takes(*told) == ["done", "done"]
+        assert free(hub) == (7 if more else 5)
+    assert (hub.claims("FX1"), hub.claims("FX2")) == ([], [(3, 3)])
+    assert hub.audit() == []
+
+
 def test_a_stranger_who_names_an_order_follows_nothing(hub: World) -> None:
     ends(hub)
     shopped(hub)
@@ -159,6 +174,8 @@ def test_a_person_pairs_two_that_both_claimed(hub: World) -> None:
     assert free(hub) == 4
     assert [pairs(hub, "FX1", "TID"), pairs(hub, "FX1", "TID")] == [True, True]
     assert (hub.claims("FX1"), hub.claims("TID"), free(hub)) == ([], [(3, 3)], 7)
+    with pytest.raises(Refused, match="paired with another"):
+        pairs(hub, "FX1", "FX7")
     assert hub.audit() == []
 
 
