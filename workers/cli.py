@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workers.what_if import simulate_app
+
 if TYPE_CHECKING:
     from core.store.store import Store
 
@@ -19,6 +21,7 @@ connectors_app = typer.Typer(no_args_is_help=True, help="The connectors there ar
 app.add_typer(connectors_app, name="connectors")
 explain_app = typer.Typer(no_args_is_help=True, help="Why things are as they are, from what is stored.")
 app.add_typer(explain_app, name="explain")
+app.add_typer(simulate_app, name="simulate")
 Lanes = "stock,orders,fulfilment,tracking,slow"
 
 

@@ -249,10 +249,10 @@ class Run:
 
     def _result(self) -> Result:
         with self._store.read() as tx:
-            ov, ol, o = t.oversold.c, t.order_lines.c, t.orders.c
+            ov, cl = t.oversold.c, t.claims.c
             causes = tx.conn.execute(select(ov.cause, func.sum(ov.units)).group_by(ov.cause)).all()
-            short = select(func.coalesce(func.sum(ol.short), 0)).join(t.orders, o.id == ol.order_id)
-            left = int(tx.conn.execute(short.where(o.state.not_in(("cancelled", "elsewhere")))).scalar_one())
+            missing = select(func.coalesce(func.sum(cl.asked - cl.shipped - cl.backed), 0)).where(cl.open.is_(True))
+            left = int(tx.conn.execute(missing).scalar_one())
             rows = tx.rows(select(t.listings))
             wanted = saleable.targets(tx, rows)
         astray = sum(self.shops[r["connection_id"]].shows(r["ref"]) != wanted[r["id"]] for r in rows)
