@@ -1,4 +1,4 @@
-"""How fast levels are computed: ours over the board that a worker keeps, beside one SQL statement, round by round."""
+"""How fast levels are computed and told: the board a worker keeps beside one SQL statement, and a promotion's lag."""
 
 from __future__ import annotations
 
@@ -13,24 +13,33 @@ from typing import Any
 from sqlalchemy import text
 
 from benchmarks.harness import bench_result, must_equal, result_row
+from benchmarks.publish_lag import Lag, measure
 from benchmarks.publish_world import RIVAL, SKUS, world
 from benchmarks.stock import SERVER
+from benchmarks.stock_orders import refuse_unsafe
 from core.flow.board import Board, Some
 from core.store.store import Store
 
 DIRTY, HEATS = 100, 5
+PROMOTIONS, LAG_S = 2, 2.0
 MOVE = "UPDATE cells SET free = (free * 31 + :n) % 300 WHERE item_id = ANY(:items)"
 
 
 def run(rounds: int = 5) -> dict[str, Any]:
-    """All goals; raises Unequal when the rival computes another level anywhere."""
-    with world(os.environ.get("YIPAN_TEST_POSTGRES", SERVER)) as store:
+    """All goals; raises Unequal when the rival computes another level anywhere, or a call was made for nothing."""
+    server = os.environ.get("YIPAN_TEST_POSTGRES", SERVER)
+    refuse_unsafe(server)
+    with world(server) as store:
         board = Board()
         full(store, board)
         gc.collect()
         gc.freeze()  # as workers do
         found = [one_round(store, board, n) for n in range(rounds)]
-    return bench_result("publish", rounds, _results(found))
+    lags = [measure(server) for _ in range(min(rounds, PROMOTIONS))]
+    for lag in lags:
+        must_equal("calls beyond what changed", max(0, lag.calls - lag.pairs), 0)
+        must_equal("calls for a shop's own sales", lag.own_sale_calls, 0)
+    return bench_result("publish", rounds, [*_results(found), _lag(lags)])
 
 
 def one_round(store: Store, board: Board, n: int) -> dict[str, float]:
@@ -91,3 +100,11 @@ def _results(found: Sequence[dict[str, float]]) -> list[dict[str, Any]]:
         result_row("dirty_100", [one["sql"] / one["dirty"] for one in found], floor=50, target=100, absolute=absolute),
         result_row("full_recompute", [one["sql"] / one["full"] for one in found], floor=10, target=20, absolute={}),
     ]
+
+
+def _lag(lags: Sequence[Lag]) -> dict[str, Any]:
+    def middle(name: str) -> float:
+        return round(statistics.median(getattr(lag, name) for lag in lags), 3)
+
+    absolute = {name: middle(name) for name in ("p50", "p95", "p99", "calls", "pairs", "orders", "own_sale_calls")}
+    return result_row("lag_p95", [LAG_S / lag.p95 for lag in lags], floor=1, target=2, absolute=absolute)

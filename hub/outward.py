@@ -33,7 +33,7 @@ from hub.shows import shown_by
 from hub.wiring import Hub, Wired, links_to_theirs, meaning
 
 log = structlog.get_logger("outward")
-AT_ONCE = 16
+AT_ONCE = 48
 OVER_BUDGET_S = 0.5
 RESENDS = 8
 ABSENT_TWICE = 2

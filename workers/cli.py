@@ -313,11 +313,11 @@ def demo(
 
 @app.command()
 def bench(name: str, rounds: int | None = None, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Measure one bench against its rivals: callbacks, mapping or stock."""
+    """Measure one bench against its rivals: callbacks, mapping, publish or stock."""
     from importlib import import_module
 
-    if name not in ("callbacks", "mapping", "stock"):
-        raise typer.BadParameter("there are: callbacks, mapping, stock")
+    if name not in ("callbacks", "mapping", "publish", "stock"):
+        raise typer.BadParameter("there are: callbacks, mapping, publish, stock")
     found = import_module(f"benchmarks.{name}")
     result = found.run(rounds) if rounds else found.run()
     if not as_json:
