@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Executable, Table, bindparam, insert, select, update
@@ -72,11 +71,17 @@ class Transaction:
     clock: Callable[[], datetime]
     lanes: set[str] = field(default_factory=set)
     has_ledger: bool = False
+    _now: datetime | None = None
 
-    @cached_property
+    @property
     def now(self) -> datetime:
-        """The time of all of it."""
-        return self.clock()
+        """The time of all of it.
+
+        Asking may wait for the ledger, hence no `cached_property`: in Python 3.11 one lock of it serves all transactions.
+        """
+        if self._now is None:
+            self._now = self.clock()
+        return self._now
 
     def rows(self, query: Executable) -> list[Mapping[str, Any]]:
         """All rows as mappings."""
