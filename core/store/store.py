@@ -77,7 +77,7 @@ class Transaction:
     def now(self) -> datetime:
         """The time of all of it.
 
-        Asking may wait for the ledger, hence no `cached_property`: in Python 3.11 one lock of it serves all transactions.
+        Asking may wait for the ledger, hence no `cached_property`: in Python 3.11 one lock serves all of them.
         """
         if self._now is None:
             self._now = self.clock()
