@@ -67,15 +67,26 @@ def drain(hub: Hub, lane: str, pool: ThreadPoolExecutor) -> int:
         if not outbox.any_due(tx, lane):
             return 0
     taken = hub.store.write(lambda tx: _take(hub, tx, lane))
-    list(pool.map(lambda job: _carry_out(hub, job), [job for job in taken if job]))
+    said = [job for job in pool.map(lambda job: _carry_out(hub, job), [job for job in taken if job]) if job]
+    if said:
+        hub.store.write(lambda tx: _levels_told(tx, said), ledger=True)
     return len(taken)
+
+
+def _levels_told(tx: Transaction, jobs: Sequence[Job]) -> None:
+    """Levels that shops have taken, booked together; a lost lease changes nothing."""
+    over = outbox.done_all(tx, [job.row for job in jobs])
+    mine = [job for job in jobs if job.row["id"] in over]
+    publish_stock.told(tx, *(job.said for job in mine if job.said))
+    measure_lag.note(tx, *(job.row for job in mine))
 
 
 def _take(hub: Hub, tx: Transaction, lane: str) -> list[Job | None]:
     """Lease due intents and phrase them; no job for what is no longer wanted (moot) or cannot be phrased (parked)."""
     rows = outbox.claim(tx, lane, AT_ONCE, hub.options.lease_s, _silent(tx))
     said = _said(tx, [row for row in rows if row["ability"] == "send_stock"])
-    return [_prepare(hub, tx, row, said.get(row["id"])) for row in rows]
+    known: dict[int, Wired] = {}
+    return [_prepare(hub, tx, known, row, said.get(row["id"])) for row in rows]
 
 
 def _silent(tx: Transaction) -> list[int]:
@@ -83,9 +94,11 @@ def _silent(tx: Transaction) -> list[int]:
     return list(tx.conn.execute(select(t.connections.c.id).where(t.connections.c.state != "active")).scalars())
 
 
-def _prepare(hub: Hub, tx: Transaction, row: Row, said: Said | None) -> Job | None:
+def _prepare(hub: Hub, tx: Transaction, known: dict[int, Wired], row: Row, said: Said | None) -> Job | None:
+    """known: connections that were made ready for this round."""
     try:
-        wired = hub.wired(tx, row["connection_id"])
+        wired = known.get(row["connection_id"]) or hub.wired(tx, row["connection_id"])
+        known[row["connection_id"]] = wired
         values = list(said.levels) if said else [v for v in [_value(tx, row)] if v]
         if not values:
             _no_longer_wanted(tx, row)
@@ -231,22 +244,27 @@ def _known(tx: Transaction, row: Row) -> list[str]:
     return list(tx.conn.execute(select(o.their_ref).where(mine, o.state == "done", o.id != row["id"])).scalars())
 
 
-def _carry_out(hub: Hub, job: Job) -> None:
-    """Say it, or ask what became of it, and write that down. Nothing here may raise: the lease would run out."""
+def _carry_out(hub: Hub, job: Job) -> Job | None:
+    """Say it, or ask what became of it, and write that down. Nothing here may raise: the lease would run out.
+
+    A level that the shop has taken is handed back, to be written down with others.
+    """
     try:
         if not hub.may_call(job.wired, job.row["lane"]):
             hub.together.write(lambda tx: outbox.put_back(tx, job.row, OVER_BUDGET_S))
-            return
-        if job.row["state"] == "in_doubt" and not job.ability.idempotent:
+        elif job.row["state"] == "in_doubt" and not job.ability.idempotent:
             outcome = job.wired.hidden(_ask(job))
             hub.together.write(lambda tx: _after_probe(hub, tx, job, outcome))
         else:
             outcome = job.wired.hidden(_say(hub, job))
+            if outcome.state == "done" and job.said and not job.ability.steps:
+                return job
             hub.together.write(lambda tx: _after_call(hub, tx, job, outcome))
     except Exception:
         log.exception("intent_stopped", intent=job.row["id"])
         broken = Broken("a bug stopped this call: report it, then retry")
         hub.together.write(lambda tx: outbox.park(tx, job.row, broken))
+    return None
 
 
 def _say(hub: Hub, job: Job) -> Outcome:
@@ -385,7 +403,6 @@ def _finish(tx: Transaction, job: Job, ref: str, *, stopped: bool = True, counte
         case "send_stock":
             assert job.said is not None
             publish_stock.told(tx, job.said)
-            measure_lag.note(tx, row)
         case "send_booking":
             release_order.labelled(tx, ids["fulfilment"], ref)
         case "send_delivery_order":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,15 +18,17 @@ BUCKETS_MS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_00
 KEPT_DAYS = 8
 
 
-def note(tx: Transaction, intent: Mapping[str, Any]) -> None:
-    """A level has been told; its intent knows the oldest mark it is about."""
-    mark = intent["payload"].get("since")
-    if mark is None:
-        return
-    waited_ms = max(0.0, (tx.now - made_at(mark)).total_seconds() * 1000)
+def note(tx: Transaction, *intents: Mapping[str, Any]) -> None:
+    """Levels have been told; each intent knows the oldest mark it is about."""
     minute = tx.now.astimezone(UTC).replace(second=0, microsecond=0)
-    key = {"connection_id": intent["connection_id"], "minute": minute, "bucket_ms": bucket(waited_ms)}
-    add_up(tx.conn, t.publish_lags, key, "calls", 1)
+    calls: Counter[tuple[int, int]] = Counter()
+    for intent in intents:
+        if mark := intent["payload"].get("since"):
+            waited_ms = max(0.0, (tx.now - made_at(mark)).total_seconds() * 1000)
+            calls[intent["connection_id"], bucket(waited_ms)] += 1
+    for (connection_id, end_ms), n in sorted(calls.items()):
+        key = {"connection_id": connection_id, "minute": minute, "bucket_ms": end_ms}
+        add_up(tx.conn, t.publish_lags, key, "calls", n)
 
 
 def bucket(waited_ms: float) -> int:

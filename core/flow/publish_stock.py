@@ -219,21 +219,19 @@ def after_read(said: Said, shown: Mapping[str, int]) -> tuple[Level, ...]:
     )
 
 
-def told(tx: Transaction, said: Said) -> None:
-    """The write is confirmed. An absolute write over a moving figure leaves doubt until it is read back.
+def told(tx: Transaction, *saids: Said) -> None:
+    """These writes are confirmed. An absolute write over a moving figure leaves doubt until it is read back.
 
     Shelves are changed by whoever has the ledger: `judge` must not settle a doubt over a figure told meanwhile.
     """
     tx.lock_ledger()
-    common = {"doubt": said.reads, "unknown": False, "told_at": tx.now, "shown": None, "shown_at": None}
-    upsert(
-        tx.conn,
-        t.shelves,
-        [
-            {"listing_id": int(ident), "told": target, "seen_base": said.seen[ident], **common}
-            for ident, target in said.told.items()
-        ],
-    )
+    common = {"unknown": False, "told_at": tx.now, "shown": None, "shown_at": None}
+    rows = [
+        {"listing_id": int(ident), "told": target, "seen_base": said.seen[ident], "doubt": said.reads, **common}
+        for said in saids
+        for ident, target in said.told.items()
+    ]
+    upsert(tx.conn, t.shelves, rows)
 
 
 def lost(tx: Transaction, said: Said) -> None:

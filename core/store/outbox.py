@@ -17,7 +17,7 @@ from sqlalchemy import and_, exists, or_, select, update
 
 from core.errors import InDoubt, YipanError
 from core.store import tables as t
-from core.store.database import insert_or_skip, lock_claims, skip_locked
+from core.store.database import given, insert_or_skip, lock_claims, skip_locked
 from core.store.store import Transaction
 
 OPEN = ("waiting", "sending", "in_doubt", "parked")
@@ -175,6 +175,18 @@ def done(tx: Transaction, row: Mapping[str, Any], their_ref: str = "") -> bool:
     """It is so at their side. False when the lease was lost: then somebody else says what became of it."""
     clear = {"problem": None, "reason": None, "fix": None}
     return note(tx, row, state="done", token=None, lease_until=None, done_at=tx.now, their_ref=their_ref, **clear)
+
+
+def done_all(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> set[int]:
+    """As `done`, for several at once; ids of those whose lease was still ours."""
+    if not rows:
+        return set()
+    o = t.outbox.c
+    held = given(tx.conn, {"id": o.id.type, "token": o.token.type}, [(row["id"], row["token"]) for row in rows])
+    clear = {"token": None, "lease_until": None, "problem": None, "reason": None, "fix": None}
+    mine = update(t.outbox).where(o.id == held.c.id, o.token == held.c.token)
+    over = mine.values(state="done", done_at=tx.now, their_ref="", **clear).returning(o.id)
+    return set(tx.conn.execute(over).scalars())
 
 
 def moot(tx: Transaction, row: Mapping[str, Any], why: str) -> bool:
