@@ -110,8 +110,14 @@ def _prepare(hub: Hub, tx: Transaction, known: dict[int, Wired], row: Row, said:
 
 
 def _said(tx: Transaction, rows: Sequence[Row]) -> dict[int, Said]:
-    """The levels of each write unit: those already said once and lost, else computed now."""
-    found = {row["id"]: Said.from_json(row["reached"]["said"]) for row in rows if "said" in row["reached"]}
+    """The levels of each write unit, computed now; a difference that may have arrived is said the same again.
+
+    An absolute figure of whoever held the lease before is old by now, and may yet arrive: what is shown is unknown.
+    """
+    before = {row["id"]: Said.from_json(row["reached"]["said"]) for row in rows if "said" in row["reached"]}
+    found = {ident: said for ident, said in before.items() if said.keyed}
+    for ident in before.keys() - found.keys():
+        publish_stock.lost(tx, before[ident])
     fresh = [row for row in rows if row["id"] not in found]
     computed = publish_stock.compute_all(tx, fresh) if fresh else []
     tx.set_each(
@@ -319,18 +325,13 @@ def _after_call(hub: Hub, tx: Transaction, job: Job, outcome: Outcome) -> None:
 def _in_doubt(hub: Hub, tx: Transaction, job: Job, error: YipanError) -> None:
     """Nobody knows. What may be repeated is said again, the same; a level of an absolute kind is computed anew."""
     row, ability = job.row, job.ability
-    if job.said is not None and not _keyed(job.said):
+    if job.said is not None and not job.said.keyed:
         publish_stock.lost(tx, job.said)
         outbox.again(tx, row, _wait_s(hub, row, error), error, reached=_without_said(row))
     elif ability.idempotent:
         outbox.again(tx, row, _wait_s(hub, row, error), error)
     else:
         outbox.doubt(tx, row, ability.settle_s * hub.options.patience, error)
-
-
-def _keyed(said: Said) -> bool:
-    """Whether a repeat is recognised by its key: a difference is, an absolute figure would overwrite."""
-    return all(level.form == "delta" for level in said.levels)
 
 
 def _without_said(row: Row) -> dict[str, Any]:

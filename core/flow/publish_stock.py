@@ -34,6 +34,7 @@ class Said:
     """What one write stands for, remembered before the first byte: levels to send, and what will have been told.
 
     told: listing id → target; seen: listing id → units seen in all when it was computed. reads: look at the shop first.
+    unsure: a lost write may yet arrive after this one, so what the shop shows has to be read back.
     """
 
     levels: tuple[Level, ...]
@@ -41,6 +42,12 @@ class Said:
     seen: dict[str, int]
     expected: dict[str, int]
     reads: bool
+    unsure: bool = False
+
+    @property
+    def keyed(self) -> bool:
+        """Whether a repeat is recognised by its key: a difference is, an absolute figure would overwrite."""
+        return all(level.form == "delta" for level in self.levels)
 
     def as_json(self) -> dict[str, Any]:
         """As kept with the intent."""
@@ -153,9 +160,9 @@ def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:
 def compute_all(tx: Transaction, intents: Sequence[Mapping[str, Any]]) -> list[Said]:
     """As `compute`, for several units at once."""
     tx.lock_ledger()
-    can = {
-        c["id"]: c["can"]["send_stock"] for c in many(tx, t.connections, "id", [i["connection_id"] for i in intents])
-    }
+    shops = many(tx, t.connections, "id", sorted({intent["connection_id"] for intent in intents}))
+    can = {shop["id"]: shop["can"]["send_stock"] for shop in shops}
+    read = {shop["id"] for shop in shops if "fetch_stock" in shop["can"]}
     listed = sorted({ident for intent in intents for ident in intent["payload"]["listings"]})
     rows = {row["id"]: row for row in many(tx, t.listings, "id", listed)}
     stand = _stand(tx, listed)
@@ -171,7 +178,8 @@ def compute_all(tx: Transaction, intents: Sequence[Mapping[str, Any]]) -> list[S
     for intent in intents:
         mine = [rows[ident] for ident in intent["payload"]["listings"] if ident in rows]
         ability, key = can[intent["connection_id"]], hashlib.sha256(f"{intent['id']}:{intent['attempts']}".encode())
-        found.append(_said(mine, ability, wanted, stand, extra, key.hexdigest()[:32]))
+        readable = intent["connection_id"] in read
+        found.append(_said(mine, ability, wanted, stand, extra, key.hexdigest()[:32], readable))
     return found
 
 
@@ -182,8 +190,12 @@ def _said(
     stand: Mapping[int, Shelf],
     extra: Mapping[int, int],
     key: str,
+    readable: bool,
 ) -> Said:
-    """The levels of one unit. can: the ability; extra: listing id → units its on-hand shop holds allocated for us."""
+    """The levels of one unit. can: the ability; readable: what the shop shows can be read.
+
+    extra: listing id → units its on-hand shop holds allocated for us.
+    """
     forms = {r["id"]: levels.form(stand[r["id"]], wanted[r["id"]], can["forms"], can["level_means"]) for r in rows}
     speak = [r for r in rows if forms[r["id"]] != "skip"]
     said = {forms[r["id"]] for r in speak}
@@ -195,6 +207,7 @@ def _said(
         seen={str(r["id"]): stand[r["id"]].applied for r in speak},
         expected={r["ref"]: e for r in speak if (e := stand[r["id"]].expected) is not None},
         reads="read_set" in said,
+        unsure=readable and any(stand[r["id"]].unknown for r in speak),
     )
 
 
@@ -226,11 +239,12 @@ def told(tx: Transaction, *saids: Said) -> None:
     """
     tx.lock_ledger()
     common = {"unknown": False, "told_at": tx.now, "shown": None, "shown_at": None}
-    rows = [
-        {"listing_id": int(ident), "told": target, "seen_base": said.seen[ident], "doubt": said.reads, **common}
-        for said in saids
-        for ident, target in said.told.items()
-    ]
+    rows = []
+    for said in saids:
+        doubt = said.reads or said.unsure
+        for ident, target in said.told.items():
+            told = {"listing_id": int(ident), "told": target, "seen_base": said.seen[ident], "doubt": doubt}
+            rows.append({**told, **common})
     upsert(tx.conn, t.shelves, rows)
 
 

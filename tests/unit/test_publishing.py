@@ -14,9 +14,12 @@ from sqlalchemy import select, update
 
 from core.errors import Refused
 from core.flow import measure_lag, publish_stock
+from core.flow.publish_stock import Said
 from core.flow.stop_levels import Stop
+from core.model import Level
 from core.store import tables as t
 from core.store.scope import HUB, Scope
+from hub import outward
 from hub.parked import parked, press
 from tests.worlds import Clock, World, store, world
 from web.reads.publishing import publishing
@@ -191,3 +194,33 @@ def test_a_percentile_is_the_bucket_of_the_call_at_that_place(waits: list[float]
     place = -(-len(waits) * percent // 100)
     assert measure_lag.percentile(counts, percent) == measure_lag.bucket(sorted(waits)[place - 1])
     assert measure_lag.percentile({}, percent) is None
+
+
+def test_an_absolute_level_of_a_process_that_died_is_computed_anew_and_read_back(hub: World) -> None:
+    """It said 7 of ten and died; five more came in: 15 is said, and read back, since the 7 may arrive after it."""
+    hub.counts("s0", 5)
+    runs(hub)
+    o = t.outbox.c
+    (row,) = hub.rows(select(t.outbox).where(o.ability == "send_stock", o.state == "waiting"))
+    (listing,) = row["payload"]["listings"]
+    old = Said((Level(listing="s0", form="set", quantity=7, expected=10, key="k"),), {str(listing): 7}, {}, {}, True)
+
+    def say(tx: Any) -> Said:
+        said = outward._said(tx, [{**row, "token": None, "reached": {"said": old.as_json()}}])[row["id"]]
+        publish_stock.told(tx, said)
+        return said
+
+    said = hub.store.write(say)
+    assert ([level.quantity for level in said.levels], said.told) == ([15], {str(listing): 15})
+    assert hub.row(t.shelves, listing_id=listing)["doubt"]
+
+
+def test_a_difference_that_may_have_arrived_is_said_the_same_again(hub: World) -> None:
+    hub.counts("s0", 5)
+    runs(hub)
+    o = t.outbox.c
+    (row,) = hub.rows(select(t.outbox).where(o.ability == "send_stock", o.state == "waiting"))
+    level = Level(listing="s0", form="delta", quantity=12, change=2, expected=10, key="k")
+    old = Said((level,), {str(row["payload"]["listings"][0]): 12}, {}, {}, reads=False)
+    kept = {**row, "reached": {"said": old.as_json()}}
+    assert hub.store.write(lambda tx: outward._said(tx, [kept]))[row["id"]] == old
