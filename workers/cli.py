@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workers import advice
 from workers.what_if import simulate_app
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ app.add_typer(connectors_app, name="connectors")
 explain_app = typer.Typer(no_args_is_help=True, help="Why things are as they are, from what is stored.")
 app.add_typer(explain_app, name="explain")
 app.add_typer(simulate_app, name="simulate")
+app.add_typer(advice.app, name="advise")
 Lanes = "stock,orders,fulfilment,tracking,slow"
 
 

@@ -76,6 +76,7 @@ PAGES = (
     "/contracts",
     "/oversold",
     "/policies",
+    "/buffer-advice",
     "/publishing",
     "/reconcile",
     "/parked",

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from web.api import (
     access,
     assemblies,
+    buffers,
     connections,
     contracts,
     counts,
@@ -42,6 +43,7 @@ def routers() -> list[APIRouter]:
         counts,
         oversold,
         policies,
+        buffers,
         publishing,
         reconcile,
     )
