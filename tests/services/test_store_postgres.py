@@ -11,6 +11,7 @@ from core.store import schema
 from core.store.database import alone
 from core.store.tables import metadata
 from tests.unit import test_schema
+from tests.unit.test_advise_buffer import *  # noqa: F403
 from tests.unit.test_assemblies import *  # noqa: F403
 from tests.unit.test_contracts import *  # noqa: F403
 from tests.unit.test_contracts import bare
