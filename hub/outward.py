@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import select
 
 from connectors.spi import Outcome, Outgoing
-from core.errors import Broken, InDoubt, Later, Throttled, YipanError
+from core.errors import Broken, InDoubt, Later, Throttled, Unfit, YipanError
 from core.flow import (
     cancel_order,
     keep_promises,
@@ -106,7 +106,9 @@ def _prepare(hub: Hub, tx: Transaction, known: dict[int, Wired], row: Row, said:
         return Job(row, wired, tuple(_phrase(tx, wired, row, value) for value in values), said, values[0])
     except YipanError as error:
         outbox.park(tx, row, error)
-        return None
+    except ValueError as error:  # a value that no model takes: it must not hold up what was leased beside it
+        outbox.park(tx, row, Unfit(f"it cannot be phrased: {error}"))
+    return None
 
 
 def _said(tx: Transaction, rows: Sequence[Row]) -> dict[int, Said]:

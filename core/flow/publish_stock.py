@@ -206,7 +206,7 @@ def _said(
         told={str(r["id"]): wanted[r["id"]] for r in speak},
         seen={str(r["id"]): stand[r["id"]].applied for r in speak},
         expected={r["ref"]: e for r in speak if (e := stand[r["id"]].expected) is not None},
-        reads="read_set" in said,
+        reads="read_set" in said and can["level_means"] == "saleable",
         unsure=readable and any(stand[r["id"]].unknown for r in speak),
     )
 

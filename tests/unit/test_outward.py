@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import Throttled, Unavailable
+from core.model import Shipment
 from core.store import outbox
 from core.store import tables as t
 from core.store.outbox import Intent
@@ -89,3 +90,15 @@ def test_call_put_back_is_as_if_it_had_never_been_taken_up(place: Town) -> None:
     place.store.write(lambda tx: outbox.put_back(tx, row, 0.5))
     after = place.world.row(t.outbox, id=ident)
     assert {**after, "due_at": None} == {**before, "due_at": None}
+
+
+def test_shipment_nobody_can_phrase_waits_for_a_person_and_holds_nothing_up(
+    place: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warehouse names no waybill: the shop's ability wants one."""
+    stuck = add(place, "send_shipment", "order:1", {"fulfilment": 1, "order": 1}, at="tmall")
+    moot = add(place, "send_delivery_order", "fulfilment:1", {"fulfilment": 1, "order": 1})
+    monkeypatch.setattr(outward, "_shipment", lambda tx, row: Shipment(order_ref="A", carrier="SF", waybill=""))
+    outward.drain(place.hub, "fulfilment", place.pool)
+    states = {ident: place.world.row(t.outbox, id=ident) for ident in (stuck, moot)}
+    assert (states[stuck]["state"], states[stuck]["problem"], states[moot]["state"]) == ("parked", "Unfit", "moot")
