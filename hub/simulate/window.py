@@ -26,7 +26,9 @@ class Window:
             mine.add(sale)
 
     def lost(self, listing: str, loss: str, units: int) -> None:
-        """Units of it are gone; the hub knows at once."""
+        """Units of it are gone; the hub knows at once. Of what was sold and not heard of, so much may have had them."""
+        unheard = sum(n for ref, (of, n) in self._units.items() if of == listing and ref not in self._heard)
+        self.units += min(units, unheard)
         self._units[loss] = (listing, units)
         self._heard.add(loss)
 

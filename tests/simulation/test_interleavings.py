@@ -19,7 +19,7 @@ from hub.simulate.scenario import Arrival, Result, Sale, Scenario, Ways
 from tests.worlds import store
 
 LONG = settings.default.max_examples > 100
-EXAMPLES = 500 if LONG else 8
+EXAMPLES = 500 if LONG else 6
 WAYS = [
     *(
         (form, moment, "saleable")
