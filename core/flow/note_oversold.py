@@ -113,9 +113,8 @@ class _Seen:
         o = t.outbox.c
         query = select(o.payload).where(o.ability == "send_stock", o.state.in_(outbox.OPEN))
         told = {ident for row in self._tx.rows(query) for ident in row["payload"]["listings"]}
-        marks = self._tx.rows(select(t.marks.c["items"], t.marks.c.listing_id))
-        moved = {item for row in marks for item in row["items"] or ()}
-        return told | moved | {row["listing_id"] for row in marks}
+        moved = {item for row in self._tx.rows(select(t.marks.c["items"])) for item in row["items"] or ()}
+        return told | moved
 
     def _lost(self, item_id: int, told_at: datetime) -> int:
         """Good units that went since then, other than to buyers."""

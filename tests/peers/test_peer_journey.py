@@ -304,8 +304,7 @@ def test_of_50_parallel_buyers_of_10_units_10_are_backed_and_nothing_more_is_eve
     assert stand.town.api("GET", "/figures")["shop_oversold_units"] == len(sold) - 10
     beyond = Counter(row["cause"] for row in stand.town.rows("/oversold") if row["order"] in sold)
     assert beyond.total() == len(sold) - 10
-    assert set(beyond) <= {"shop_race", "publish_lag"}, "what was heard while called off units came back is lag"
-    assert beyond["shop_race"] > beyond["publish_lag"]
+    assert beyond["shop_race"] > beyond.total() - beyond["shop_race"], "but for what was heard once units came back"
     levels = [one for call in stand.gate.said("SetStock")[said:] for one in call["input"] if one["id"] == listing]
     on_hand = [level["stockLevels"][0]["stockOnHand"] for level in levels]
     assert all(units <= 10 + len(sold) for units in on_hand)
