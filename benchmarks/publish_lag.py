@@ -63,7 +63,7 @@ def measure(server: str) -> Lag:
                 began = _now(conn)
                 calls = _calls(place)
                 _promote(place, list(shops))
-                _wait(place, conn, began)
+                _wait(conn)
                 _shows_what_it_may(place, conn)
                 return _measured(place, conn, began, calls, own)
 
@@ -120,8 +120,7 @@ def _own_sales(place: Town, conn: psycopg.Connection[Any], shop: str) -> int:
     before = _calls(place)
     for n in range(SKUS - ALONE + 1, SKUS + 1):
         _buy(place, shop, [(n, 1)])
-    began = _now(conn)
-    _wait(place, conn, began, orders=ALONE)
+    _wait(conn, orders=ALONE)
     return _calls(place) - before
 
 
@@ -159,8 +158,8 @@ def _buy(place: Town, shop: str, lines: Sequence[tuple[int, int]]) -> None:
     place.ask(shop, "buy", {"lines": [{"listing": str(sku), "quantity": units} for sku, units in lines]})
 
 
-def _wait(place: Town, conn: psycopg.Connection[Any], began: Any, orders: int = 0) -> None:
-    """Until every order placed since then is taken and every level said."""
+def _wait(conn: psycopg.Connection[Any], orders: int = 0) -> None:
+    """Until every order that was placed is taken and every level said."""
     wanted = orders or ORDERS_PER_MIN * BURST_S // 60
     deadline = time.monotonic() + SETTLED_S
     while time.monotonic() < deadline:

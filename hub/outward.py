@@ -406,6 +406,7 @@ def _finish(tx: Transaction, job: Job, ref: str, *, stopped: bool = True, counte
         case "send_stock":
             assert job.said is not None
             publish_stock.told(tx, job.said)
+            measure_lag.note(tx, row)
         case "send_booking":
             release_order.labelled(tx, ids["fulfilment"], ref)
         case "send_delivery_order":

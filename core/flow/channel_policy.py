@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 
 from core.errors import Refused, Unfit
 from core.flow import saleable
-from core.store import policies
+from core.store import policies, shelves
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.store import Transaction, many, one
@@ -124,10 +124,7 @@ def withdraw(tx: Transaction, ident: int) -> None:
 
 def mark(tx: Transaction, row: Row) -> None:
     """Shops are told anew what a policy is about; where units are exclusive, other shops of the item too."""
-    listings = concerned(tx, row)
-    if listings:
-        tx.add(t.marks, [{"id": tx.ids.new(), "items": sorted({listing["item_id"] for listing in listings})}])
-        tx.lanes.add("stock")
+    shelves.mark(tx, (listing["item_id"] for listing in concerned(tx, row)))
 
 
 def concerned(tx: Transaction, row: Row) -> list[Row]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from core.store import shelves
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.store import Transaction
@@ -30,12 +31,7 @@ def stale(tx: Transaction, connections: Iterable[int]) -> dict[int, str]:
 
 def heard(tx: Transaction, connection_id: int, ability: str) -> None:
     """A source that was stale is up to date: what was held back is told."""
-    shops: Any = [connection_id] if ability == "fetch_orders" else _shops_of([connection_id])
-    li = t.listings.c
-    items = sorted(tx.conn.execute(select(li.item_id).where(li.connection_id.in_(shops)).distinct()).scalars())
-    if items:
-        tx.add(t.marks, [{"id": tx.ids.new(), "items": items}])
-        tx.lanes.add("stock")
+    shelves.mark_shops(tx, [connection_id] if ability == "fetch_orders" else _shops_of([connection_id]))
 
 
 def _shops_of(authorities: Any) -> Any:

@@ -12,6 +12,19 @@ from core.store.database import any_of
 from core.store.store import Transaction
 
 
+def mark(tx: Transaction, items: Iterable[int]) -> None:
+    """What shops may show of these items is looked at again; nothing for none."""
+    if wanted := sorted(set(items)):
+        tx.add(t.marks, [{"id": tx.ids.new(), "items": wanted}])
+        tx.lanes.add("stock")
+
+
+def mark_shops(tx: Transaction, shops: Any) -> None:
+    """The same of all that these shops sell; shops: ids, or a query for them."""
+    li = t.listings.c
+    mark(tx, tx.conn.execute(select(li.item_id).where(li.connection_id.in_(shops)).distinct()).scalars())
+
+
 def applied(tx: Transaction, listings: Iterable[int]) -> dict[int, int]:
     """Listing id → listing units its shop applied itself, as far as we have heard; those with none are left out."""
     s = t.seen.c

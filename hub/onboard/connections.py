@@ -13,7 +13,7 @@ from sqlalchemy import delete, select, update
 from connectors.registry import connector
 from connectors.spi import Manifest, Setting
 from core.errors import Misconfigured, Unfit, Unmatched
-from core.store import pools
+from core.store import pools, shelves
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction
@@ -86,7 +86,7 @@ def set_state(tx: Transaction, scope: Scope, code: str, state: str) -> Row:
     row = find(tx, scope, t.connections, code)
     tx.set(t.connections, row["id"], state=state)
     if state == "active":  # what moved meanwhile was not told
-        _mark(tx, row["id"])
+        shelves.mark_shops(tx, [row["id"]])
     tx.lanes.update(ability["lane"] for ability in row["can"].values())
     note(tx, scope, f"connection {state}", code)
     return find(tx, scope, t.connections, code)
@@ -170,15 +170,7 @@ def _set_pool(tx: Transaction, scope: Scope, connection_id: int, codes: Sequence
     ids = [find(tx, scope, t.warehouses, code)["id"] for code in codes]
     tx.add(t.pools, [{"connection_id": connection_id, "warehouse_id": i, "rank": n} for n, i in enumerate(ids)])
     pools.revise(tx, connection_id)
-    _mark(tx, connection_id)
-
-
-def _mark(tx: Transaction, connection_id: int) -> None:
-    """What it sells is told anew."""
-    items = select(t.listings.c.item_id).where(t.listings.c.connection_id == connection_id).distinct()
-    if sold := sorted(tx.conn.execute(items).scalars()):
-        tx.add(t.marks, [{"id": tx.ids.new(), "items": sold}])
-        tx.lanes.add("stock")
+    shelves.mark_shops(tx, [connection_id])
 
 
 def _begin_polling(tx: Transaction, connection_id: int, manifest: Manifest) -> None:
