@@ -15,6 +15,7 @@ from sqlalchemy import and_, or_, select
 from core.errors import Refused, Unfit, Unmatched, YipanError
 from core.flow import keep_promises, sell_kits
 from core.flow.reserve_stock import UNITS_MAX
+from core.store import shelves
 from core.store import tables as t
 from core.store.database import any_of
 from core.store.ledger import Ledger, Right
@@ -220,6 +221,4 @@ def _items(tx: Transaction, contracts: Sequence[int]) -> list[int]:
 
 
 def _mark(tx: Transaction, items: Sequence[int]) -> None:
-    if items:
-        tx.add(t.marks, [{"id": tx.ids.new(), "items": sell_kits.selling(tx, items)}])
-        tx.lanes.add("stock")
+    shelves.mark(tx, sell_kits.selling(tx, items))
