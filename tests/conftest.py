@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
+import sqlalchemy
 from hypothesis import settings
+
+from core.store import database
 
 STEPS = 50
 """Of one story of the pool's machine."""
@@ -16,6 +20,22 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=100, stateful_step_count=STEPS)
 settings.register_profile("long", deadline=None, print_blob=True, max_examples=2000, stateful_step_count=STEPS)
 settings.load_profile(PROFILE)
+
+
+DIALECTS: dict[str, Any] = {}
+COMPILED: dict[Any, Any] = {}
+
+
+def create_engine(url: Any, **more: Any) -> sqlalchemy.Engine:
+    """As SQLAlchemy's, but SQLite's all share what they have compiled: every test opens a store of its own."""
+    engine = sqlalchemy.create_engine(url, **more)
+    if engine.name == "sqlite":
+        engine.dialect = DIALECTS.setdefault(engine.name, engine.dialect)
+        engine.update_execution_options(compiled_cache=COMPILED)
+    return engine
+
+
+database.create_engine = create_engine
 
 
 def machine_examples() -> int:

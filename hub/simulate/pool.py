@@ -61,7 +61,7 @@ class Run:
         self._asked = self._sold = self._turned_away = self._lost_sales = self._calls = 0
         self._withheld = 0.0
         self._free: Counter[str] = Counter()
-        self._moved = True
+        self._moved = self._stirred = True
         self._read_until: dict[int, datetime] = {}
         self._window = Window()
 
@@ -144,7 +144,7 @@ class Run:
         self._store.write(lambda tx: world.count(tx, self._world, arrival.item, arrival.units, key))
         if arrival.units < 0:
             self._window.lost(str(arrival.item), key, -arrival.units)
-        self._moved = True
+        self._moved = self._stirred = True
 
     # What the hub hears
 
@@ -166,7 +166,7 @@ class Run:
             ]
             self._store.write(lambda tx: decide(tx, spoken))
             self._window.heard(order.ref for order in orders)
-            self._moved = True
+            self._moved = self._stirred = True
         self._store.write(lambda tx: world.caught_up(tx, ident, at))
 
     def _document(self, order: Order) -> Document:
@@ -176,7 +176,10 @@ class Run:
     # What the hub says
 
     def _publish(self) -> None:
-        """Marks become writes, and every write that is due is on its way."""
+        """Marks become writes, and every write that is due is on its way, where anything was stirred since."""
+        if not self._stirred:
+            return
+        self._stirred = False
         with self._store.read() as tx:
             marked, due = publish_stock.any_marks(tx), outbox.any_due(tx, "stock")
         while marked and self._store.write(lambda tx: publish_stock.take_marks(tx, NEVER_STOP, self._board)):
@@ -227,8 +230,12 @@ class Run:
                 publish_stock.told(tx, said)
 
         self._store.write(book)
+        self._stir()
         if lost:
-            self.later(RETRY_S, lambda: None)
+            self.later(RETRY_S, self._stir)
+
+    def _stir(self) -> None:
+        self._stirred = True
 
     def _read_back(self) -> None:
         """Figures in doubt are read at quiet times, and judged once all sales before that were heard."""
@@ -238,6 +245,7 @@ class Run:
             self._note_shown(row)
         if read:
             self._store.write(lambda tx: publish_stock.judge(tx, MARGIN_S))
+            self._stir()
         self.later(QUIET_S, self._read_back)
 
     def _note_shown(self, row: Any) -> None:
