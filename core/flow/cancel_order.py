@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select, update
@@ -27,14 +27,26 @@ def give_back(
     lines: Sequence[Mapping[str, Any]],
     claims: Sequence[dict[str, Any]],
 ) -> None:
-    """Release what the order no longer wants; what a warehouse was told of is asked back there first."""
+    """Release what the order no longer wants; what a warehouse was told of is asked back there first.
+
+    An order that waits for less than before may find it there.
+    """
+    missed = _missing(claims)
     for line in lines:
         mine = [c for c in claims if c["line_id"] == line["id"] and c["open"]]
         surplus = kits.claimed(mine) - max(0, units_wanted(order, line) - line["shipped"])
         for part in {c["part_id"]: c["per_kit"] or 1 for c in mine}.items():
             _shrink(tx, ledger, order, [c for c in mine if c["part_id"] == part[0]], surplus * part[1])
+    if _missing(claims) < missed:
+        cells = ledger.cells_by_id(c["cell_id"] for c in claims)
+        ledger.risen |= {cells[c["cell_id"]].key.item_id for c in claims if _missing([c])}
     if _called_off(order, lines) and not any(c["open"] for c in claims):
         close(tx, ledger, order)
+
+
+def _missing(claims: Iterable[Mapping[str, Any]]) -> int:
+    """Units these claims wait for."""
+    return sum(c["asked"] - c["shipped"] - c["backed"] for c in claims if c["open"])
 
 
 def _called_off(order: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> bool:

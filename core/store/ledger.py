@@ -116,7 +116,7 @@ class Ledger:
         self._moved: dict[int, Cell] = {}
         self._marks: set[int] = set()
         self.risen: set[int] = set()
-        """Items of which more may be promised somewhere than before, for whoever waits."""
+        """Items of which more may be promised somewhere than before, or less is waited for."""
         self.sunk: set[int] = set()
         """Cells that miss more units than before."""
 

@@ -165,7 +165,7 @@ class Run:
                 for number, order in zip(sorted(kept.new), orders, strict=True)
             ]
             self._store.write(lambda tx: decide(tx, spoken))
-            self._window.heard(order.ref for order in orders)
+            self._window.heard(order.ref for order in orders if order.claims_stock)
             self._moved = self._stirred = True
         self._store.write(lambda tx: world.caught_up(tx, ident, at))
 

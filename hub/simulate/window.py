@@ -43,7 +43,7 @@ class Window:
         self._units.pop(sale)
 
     def heard(self, sales: Iterable[str]) -> None:
-        """The hub knows of them."""
+        """The hub knows of them, and keeps units for them."""
         self._heard.update(sales)
 
     def known(self) -> set[str]:

@@ -78,6 +78,22 @@ def test_without_parts_a_waiting_order_is_backed_once_all_its_lines_are_there(hu
     assert hub.audit() == []
 
 
+def test_without_parts_an_order_that_wants_less_is_backed_by_what_is_there(hub: World) -> None:
+    hub.decides("wait", part_backing=False)
+    hub.counts("pen", 2)
+    hub.takes(order("A", ("pen", 4)))
+    hub.takes(order("A", ("pen", 2), version="2"))
+    assert (hub.claims("A"), hub.order("A")["state"]) == ([(2, 2)], "released")
+
+
+def test_without_parts_an_order_whose_missing_line_is_called_off_is_backed_by_what_is_there(hub: World) -> None:
+    hub.decides("wait", part_backing=False)
+    hub.counts("ink", 2)
+    hub.takes(order("A", ("ink", 2), ("pen", 4)))
+    hub.takes(order("A", ("ink", 2), version="2"))
+    assert (hub.claims("A"), hub.order("A")["state"]) == ([(2, 2)], "released")
+
+
 # whatever frees a unit
 
 
