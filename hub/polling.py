@@ -87,15 +87,18 @@ def _page(hub: Hub, wired: Wired, row: Row, read_until: datetime) -> tuple[Row, 
         *page.documents,
         *(wired.client.fetch_one(ability.removeprefix("fetch_").rstrip("s"), ref) for ref in page.refs),
     ]
-    ahead = {**row, "value": dict(page.cursor), "moves": row["moves"] + 1}
+    value = dict(page.cursor)
 
     def work(tx: Transaction) -> bool:
-        moved = _keep_and_move(tx, wired, row, documents, dict(page.cursor))
-        if not page.more:
-            _caught_up(hub, tx, wired, ahead, read_until)
-        return page.more and moved
+        over = {} if page.more else _caught_up(hub, tx, wired, row, read_until)
+        if not _set(tx, row, value=value, moves=row["moves"] + 1, **over):
+            return False
+        inbox.keep(tx, wired.row["id"], wired.holder, documents)
+        if over and row["stale_at"] and row["stale_at"] <= tx.now:
+            stale_sources.heard(tx, row["connection_id"], ability)
+        return page.more
 
-    return ahead, hub.store.write(work)
+    return {**row, "value": value, "moves": row["moves"] + 1}, hub.store.write(work)
 
 
 def _told_apart(documents: Sequence[Document], reading: int) -> list[Document]:
@@ -117,24 +120,13 @@ def _stock_refs(hub: Hub, wired: Wired) -> list[str]:
         return sorted(set(tx.conn.execute(mine).scalars()) | set(tx.conn.execute(lying).scalars()))
 
 
-def _keep_and_move(
-    tx: Transaction, wired: Wired, row: Row, documents: Sequence[Document], cursor: dict[str, Any]
-) -> bool:
-    if not documents and cursor == row["value"]:
-        return _set(tx, row, moves=row["moves"] + 1)
-    if not _set(tx, row, value=cursor, moves=row["moves"] + 1):
-        return False
-    inbox.keep(tx, wired.row["id"], wired.holder, documents)
-    return True
-
-
-def _caught_up(hub: Hub, tx: Transaction, wired: Wired, row: Row, read_until: datetime) -> None:
+def _caught_up(hub: Hub, tx: Transaction, wired: Wired, row: Row, read_until: datetime) -> dict[str, Any]:
+    """What a cursor says once its last page was read."""
     every_s = wired.ability(row["ability"]).every_s * hub.options.patience
     due = tx.now + timedelta(seconds=max(SHORTEST_S, every_s))
     stale_at = tx.now + timedelta(seconds=max(hub.options.stale_s * hub.options.patience, 3 * every_s))
     known = {"read_until": read_until, "stale_at": stale_at, "failures": 0, "reason": None}
-    if _set(tx, row, due_at=due, lease_until=None, **known) and row["stale_at"] and row["stale_at"] <= tx.now:
-        stale_sources.heard(tx, row["connection_id"], row["ability"])
+    return {**known, "due_at": due, "lease_until": None}
 
 
 def _failed(hub: Hub, tx: Transaction, row: Row, error: YipanError) -> None:

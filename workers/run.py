@@ -15,7 +15,7 @@ from celery import Celery
 
 from config.settings import Settings, load
 from workers.clock import Clock
-from workers.hints import Hints, celery_app, publisher
+from workers.hints import LANES, Hints, celery_app, publisher
 from workers.lanes import Worker
 from workers.wire import make_hub, open_store, quiet_logs
 
@@ -35,7 +35,7 @@ def run_worker(lanes: Sequence[str]) -> None:
     store = open_store(settings, "worker")
     worker = Worker(make_hub(settings, store), lanes, settings.bus.sweep_s)
     if settings.bus.hints:
-        store.woken = worker.wake
+        store.woken = _woken(settings, worker, lanes)
     gc.collect()
     gc.freeze()  # a pause for what was imported would be a pause with the writer's lock held
     worker.start()
@@ -45,6 +45,18 @@ def run_worker(lanes: Sequence[str]) -> None:
     stopped.set()
     worker.stop()
     store.close()
+
+
+def _woken(settings: Settings, worker: Worker, lanes: Sequence[str]) -> Wake:
+    """What a worker calls after a commit that left work: its own loops go on, workers of other lanes are hinted."""
+    others = web_hints() if set(LANES) - set(lanes) else lambda _: None
+
+    def wake(left: set[str]) -> None:
+        worker.wake(left)
+        if elsewhere := left - set(lanes):
+            others(elsewhere)
+
+    return wake
 
 
 def _serve(settings: Settings, worker: Worker, lanes: Sequence[str]) -> None:

@@ -22,9 +22,19 @@ CHILDREN = {
     "clock": ("clock",),
 }
 """Name → the command's arguments."""
+APART = {
+    "worker": ("worker", "--lanes", "orders,fulfilment,tracking,slow"),
+    "publisher": ("worker", "--lanes", "stock"),
+}
+"""On a database that several processes write at once, shops are told their levels while others take orders."""
 SHORT_LIFE_S = 3.0
 PAUSE_MAX_S = 5.0
 FAREWELL_S = 8.0
+
+
+def commands(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The children of this installation, each with its command's arguments."""
+    return CHILDREN | APART if settings.database.startswith("postgresql") else CHILDREN
 
 
 @dataclass
@@ -43,6 +53,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._commands = commands(settings)
         self._reading, self._writing = leash.make()
         self._stopped = threading.Event()
         self._children: list[Child] = []
@@ -52,7 +63,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopped.set())
         shutil.rmtree(self._settings.data / "hints", ignore_errors=True)
-        self._children = [Child(name, self._start(name), time.monotonic()) for name in CHILDREN]
+        self._children = [Child(name, self._start(name), time.monotonic()) for name in self._commands]
         self._write_down()
         while not self._stopped.wait(0.1):
             for child in self._children:
@@ -73,7 +84,7 @@ class Supervisor:
 
     def _start(self, name: str) -> subprocess.Popen[bytes]:
         environment = {**os.environ, leash.VARIABLE: str(self._reading)}
-        command = [sys.executable, "-P", "-m", "workers", *CHILDREN[name]]
+        command = [sys.executable, "-P", "-m", "workers", *self._commands[name]]
         return subprocess.Popen(command, env=environment, pass_fds=(self._reading,), stdin=subprocess.DEVNULL)
 
     def _write_down(self) -> None:

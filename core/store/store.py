@@ -71,6 +71,8 @@ class Transaction:
     clock: Callable[[], datetime]
     lanes: set[str] = field(default_factory=set)
     has_ledger: bool = False
+    sealing: dict[int, int] = field(default_factory=dict)
+    """Holder → the key its documents are sealed under, once asked."""
     _now: datetime | None = None
 
     @property

@@ -54,9 +54,11 @@ class Vault:
 
     def key(self, tx: Transaction, holder: int) -> int:
         """The id of this month's key of the holder, made when it is not there."""
-        month = tx.now.strftime("%Y-%m")
-        found = tx.row(select(t.vault_keys.c.id).where(t.vault_keys.c.holder == holder, t.vault_keys.c.month == month))
-        return int(found["id"]) if found else self._make(tx, holder, month)
+        if holder not in tx.sealing:
+            month, k = tx.now.strftime("%Y-%m"), t.vault_keys.c
+            found = tx.row(select(k.id).where(k.holder == holder, k.month == month))
+            tx.sealing[holder] = int(found["id"]) if found else self._make(tx, holder, month)
+        return tx.sealing[holder]
 
     def seal(self, tx: Transaction, key_id: int, plain: bytes) -> bytes:
         """Under one month's key."""

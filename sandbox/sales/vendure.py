@@ -19,6 +19,7 @@ from sandbox.sales.vendure_records import (
     Order,
     Variant,
     account,
+    order_head,
     show_fulfilment,
     show_order,
     show_variant,
@@ -310,13 +311,13 @@ class Shop:
 
     def list_orders(self, arguments: dict[str, Any]) -> dict[str, Any]:
         options = arguments.get("options") or {}
-        shown = [self._show(order) for order in self.orders.values()]
-        found = [row for row in shown if _matches(row, options.get("filter") or {})]
+        heads = ((order, order_head(order)) for order in self.orders.values())
+        found = [(order, head) for order, head in heads if _matches(head, options.get("filter") or {})]
         for name, way in reversed(list((options.get("sort") or {}).items())):
-            found.sort(key=lambda row, by=name: _sortable(row[by]), reverse=way == "DESC")  # type: ignore[misc]
+            found.sort(key=lambda row, by=name: _sortable(row[1][by]), reverse=way == "DESC")  # type: ignore[misc]
         skip, total = int(options.get("skip") or 0), len(found)
         moved = self._moves(skip, total)
-        items = found[skip - moved :][: _take(options)]
+        items = [self._show(order) for order, _ in found[skip - moved :][: _take(options)]]
         return {"__typename": "OrderList", "totalItems": total + moved, "items": items}
 
     def _moves(self, skip: int, total: int) -> int:
@@ -328,8 +329,11 @@ class Shop:
 
     def list_variants(self, arguments: dict[str, Any]) -> dict[str, Any]:
         options = arguments.get("options") or {}
-        shown = [show_variant(variant, self.location) for variant in self.variants.values()]
-        found = [row for row in shown if _matches(row, options.get("filter") or {})]
+        wanted = options.get("filter") or {}
+        ids = wanted.get("id", {}).get("in")  # as by an index: a shop may have many thousands
+        some = self.variants if ids is None else sorted(self.variants.keys() & set(ids), key=_sortable)
+        shown = [show_variant(self.variants[ident], self.location) for ident in some]
+        found = [row for row in shown if _matches(row, wanted)]
         skip = int(options.get("skip") or 0)
         items = found[skip : skip + _take(options)]
         return {"__typename": "ProductVariantList", "totalItems": len(found), "items": items}

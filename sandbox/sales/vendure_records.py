@@ -90,11 +90,9 @@ class Order:
         return len(made) - len(set(made))
 
 
-def show_order(order: Order, variants: Mapping[str, Variant], currency: str, location: str) -> dict[str, Any]:
-    """The order as the API's type `Order`, amounts in minor units."""
-    goods = order.goods(variants)
+def order_head(order: Order) -> dict[str, Any]:
+    """What orders are found and sorted by."""
     return {
-        "__typename": "Order",
         "id": order.id,
         "code": order.code,
         "state": order.state,
@@ -102,6 +100,15 @@ def show_order(order: Order, variants: Mapping[str, Variant], currency: str, loc
         "createdAt": order.created,
         "updatedAt": order.updated,
         "orderPlacedAt": order.placed,
+    }
+
+
+def show_order(order: Order, variants: Mapping[str, Variant], currency: str, location: str) -> dict[str, Any]:
+    """The order as the API's type `Order`, amounts in minor units."""
+    goods = order.goods(variants)
+    return {
+        "__typename": "Order",
+        **order_head(order),
         "currencyCode": currency,
         "couponCodes": [],
         "subTotalWithTax": goods,

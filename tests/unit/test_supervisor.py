@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from config.settings import Settings
 from workers import leash
-from workers.supervisor import CHILDREN, Child, Supervisor
+from workers.hints import LANES
+from workers.supervisor import APART, CHILDREN, Child, Supervisor, commands
 
 READY_S = 60
 GONE_S = 3
@@ -104,6 +106,13 @@ def test_sigterm_ends_everything_and_modules_lying_about_were_never_imported(tmp
         assert it.process.wait(FAREWELL_S) == 0
         assert [name for name, pid in children.items() if runs(pid)] == []
         assert list(tmp_path.glob("*.imported")) == []
+
+
+def test_where_processes_write_beside_each_other_every_lane_is_served_once_and_levels_apart() -> None:
+    served = [lane for name, command in APART.items() for lane in command[-1].split(",")]
+    assert (sorted(served), set(APART) & set(CHILDREN)) == (sorted(LANES), {"worker"})
+    assert commands(Settings(database="postgresql+psycopg://hub@db/hub")) == CHILDREN | APART
+    assert commands(Settings()) == CHILDREN
 
 
 class Stub(Supervisor):
