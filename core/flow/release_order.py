@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import update
+from sqlalchemy import select
 
 from core.flow import pick_lots, sell_kits
 from core.flow.tell import Happened, settle, tell
@@ -16,6 +16,7 @@ from core.store.database import insert_or_skip
 from core.store.parties import open_party
 from core.store.store import Transaction, many, one
 
+Row = Mapping[str, Any]
 WAITS = ("taken", "held", "unpaid", "short", "released")
 BEGUN = ("part_shipped", "shipped", "delivered")
 
@@ -23,30 +24,46 @@ BEGUN = ("part_shipped", "shipped", "delivered")
 def release(tx: Transaction, order_ids: Sequence[int]) -> None:
     """Look at these orders again: release those that are ready, name what the others wait for."""
     orders = [o for o in many(tx, t.orders, "id", sorted(set(order_ids))) if o["state"] in (*WAITS, *BEGUN)]
-    claims = [c for c in many(tx, t.claims, "order_id", [o["id"] for o in orders]) if c["open"]]
-    loose = [c for c in claims if c["fulfilment_id"] is None]
-    policies = {
-        m["id"]: m["short_policy"] for m in many(tx, t.merchants, "id", sorted({o["merchant_id"] for o in orders}))
-    }
-    for order in orders:
-        _release_one(tx, order, [c for c in loose if c["order_id"] == order["id"]], policies[order["merchant_id"]])
+    loose: dict[int, list[Row]] = {}
+    for claim in many(tx, t.claims, "order_id", [o["id"] for o in orders]):
+        if claim["open"] and claim["fulfilment_id"] is None:
+            loose.setdefault(claim["order_id"], []).append(claim)
+    merchants = many(tx, t.merchants, "id", sorted({o["merchant_id"] for o in orders}))
+    policies = {m["id"]: m["short_policy"] for m in merchants}
+    looked = [
+        _Looked(order, claims, _state(order, claims), policies[order["merchant_id"]])
+        for order in orders
+        if (claims := loose.get(order["id"]))
+    ]
+    _fulfil(tx, [(one.order, one.leaving(tx)) for one in looked])
+    settle(tx, *(f"order:{one.order['id']}" for one in looked if one.wish == "released"))
+    tx.set_each(t.orders, [{"id": one.order["id"], "state": one.state} for one in looked if one.state != one.was])
+    tell(tx, [_short(one.order, one.policy) for one in looked if one.wish == "short" and one.was != "short"])
 
 
-def _release_one(tx: Transaction, order: Mapping[str, Any], claims: Sequence[Mapping[str, Any]], policy: str) -> None:
-    """claims: those no warehouse was told of yet; an order of which part has left stays part shipped meanwhile."""
-    if not claims:
-        return
-    wish = _state(order, claims)
-    if wish == "released":
-        _fulfil(tx, order, claims)
-        settle(tx, f"order:{order['id']}")
-    elif wish == "short" and policy == "part_ship" and not order["holds"] and (ready := _split_off(tx, claims)):
-        _fulfil(tx, order, ready)
-    state = "part_shipped" if order["state"] in BEGUN else wish
-    if state != order["state"]:
-        tx.set(t.orders, order["id"], state=state)
-    if wish == "short" and order["state"] != "short":
-        _say_short(tx, order, policy)
+class _Looked(NamedTuple):
+    """An order as it is found, its claims that no warehouse was told of yet, and what it is because of them."""
+
+    order: Row
+    claims: Sequence[Row]
+    wish: str
+    policy: str
+
+    @property
+    def was(self) -> str:
+        return str(self.order["state"])
+
+    @property
+    def state(self) -> str:
+        """An order of which part has left stays part shipped meanwhile."""
+        return "part_shipped" if self.was in BEGUN else self.wish
+
+    def leaving(self, tx: Transaction) -> Sequence[Row]:
+        """Those of its claims that go to a warehouse now."""
+        if self.wish == "released":
+            return self.claims
+        parts = self.wish == "short" and self.policy == "part_ship" and not self.order["holds"]
+        return _split_off(tx, self.claims) if parts else ()
 
 
 def _state(order: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) -> str:
@@ -59,22 +76,10 @@ def _state(order: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) -> str
     return "held" if order["holds"] else "released"
 
 
-def _say_short(tx: Transaction, order: Mapping[str, Any], policy: str) -> None:
-    type_ = "order.short" if policy == "ask" else "order.waits"
-    ids = {"order": order["id"]}
-    tell(
-        tx,
-        [
-            Happened(
-                type_,
-                order["merchant_id"],
-                ids,
-                f"order:{order['id']}",
-                {"shop": order["connection_id"]},
-                {"ref": order["ref"]},
-            )
-        ],
-    )
+def _short(order: Row, policy: str) -> Happened:
+    type_, ids = "order.short" if policy == "ask" else "order.waits", {"order": order["id"]}
+    who = {"shop": order["connection_id"]}
+    return Happened(type_, order["merchant_id"], ids, f"order:{order['id']}", who, {"ref": order["ref"]})
 
 
 def _split_off(tx: Transaction, claims: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -101,69 +106,74 @@ def _split_one(tx: Transaction, claim: Mapping[str, Any], rest: int) -> Mapping[
     return {**claim, **left}
 
 
-def _fulfil(tx: Transaction, order: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) -> None:
+def _fulfil(tx: Transaction, ready: Sequence[tuple[Row, Sequence[Row]]]) -> None:
+    """A fulfilment for each warehouse that makes these claims of an order."""
+    claims = [claim for _, mine in ready for claim in mine]
+    if not claims:
+        return
     cells = {c["id"]: c for c in many(tx, t.cells, "id", sorted({c["cell_id"] for c in claims}))}
-    by_warehouse: dict[int, list[Mapping[str, Any]]] = {}
-    for claim in claims:
-        by_warehouse.setdefault(cells[claim["cell_id"]]["warehouse_id"], []).append(claim)
-    for warehouse_id, mine in sorted(by_warehouse.items()):
-        warehouse = one(tx, t.warehouses, id=warehouse_id)
-        assert warehouse is not None
-        _make(tx, order, warehouse, mine, cells)
+    houses = {w["id"]: w for w in many(tx, t.warehouses, "id", sorted({c["warehouse_id"] for c in cells.values()}))}
+    tokens, named = _tokens(tx, [order for order, _ in ready]), _names(tx, list(cells.values()))
+    made: list[dict[str, Any]] = []
+    lines: list[dict[str, Any]] = []
+    told: list[Happened] = []
+    for order, mine in ready:
+        for house in sorted({cells[claim["cell_id"]]["warehouse_id"] for claim in mine}):
+            labelled = houses[house]["courier_id"] is None or order["party_id"] in tokens
+            made.append(_fulfilment(tx, order, houses[house], "released" if labelled else "labelling"))
+            some = [claim for claim in mine if cells[claim["cell_id"]]["warehouse_id"] == house]
+            lines += [_line(made[-1]["id"], n, claim, named[claim["cell_id"]]) for n, claim in enumerate(some, 1)]
+            type_ = "fulfilment.labelled" if labelled else "fulfilment.released"
+            told.append(_happened(type_, made[-1], houses[house], order))
+    tx.add(t.fulfilments, made)
+    tx.add(t.fulfilment_lines, lines)
+    pick_lots.instruct(tx, lines, {claim["id"]: claim["cell_id"] for claim in claims})
+    bound = [{"id": line["claim_id"], "fulfilment_id": line["fulfilment_id"], "soft": False} for line in lines]
+    tx.set_each(t.claims, bound)
+    tell(tx, told)
 
 
-def _make(
-    tx: Transaction,
-    order: Mapping[str, Any],
-    warehouse: Mapping[str, Any],
-    claims: Sequence[Mapping[str, Any]],
-    cells: Mapping[int, Any],
-) -> None:
+def _tokens(tx: Transaction, orders: Sequence[Row]) -> set[int]:
+    """Addresses that can only travel by the warehouse's own e-waybill: no courier of ours can read them."""
+    p = t.parties.c
+    parties = sorted({order["party_id"] for order in orders if order["party_id"]})
+    return set(tx.conn.execute(select(p.id).where(p.id.in_(parties), p.kind == "token")).scalars())
+
+
+def _names(tx: Transaction, cells: Sequence[Row]) -> dict[int, dict[str, Any]]:
+    """Cell → the item of its goods, and what their warehouse knows them by."""
+    items = {i["id"]: i for i in many(tx, t.items, "id", sorted({c["item_id"] for c in cells}))}
+    keepers = many(tx, t.keepers, "owner_id", sorted({c["owner_id"] for c in cells}))
+    codes = {(k["owner_id"], k["warehouse_id"]): k["code"] for k in keepers}
+    return {
+        cell["id"]: {
+            "item_id": cell["item_id"],
+            "sku": items[cell["item_id"]]["sku"],
+            "keeper": codes.get((cell["owner_id"], cell["warehouse_id"]), ""),
+        }
+        for cell in cells
+    }
+
+
+def _fulfilment(tx: Transaction, order: Row, warehouse: Row, state: str) -> dict[str, Any]:
     ident = tx.ids.new()
-    labelled = warehouse["courier_id"] is None or _sealed(tx, order["party_id"])
-    row = {
+    return {
         "id": ident,
         "ref": f"Y{ident}",
         "order_id": order["id"],
         "merchant_id": order["merchant_id"],
         "warehouse_id": warehouse["id"],
+        "state": state,
+        "carrier": warehouse["carrier"],
+        "final": False,
+        "created_at": tx.now,
     }
-    state = "released" if labelled else "labelling"
-    tx.add(
-        t.fulfilments, [{**row, "state": state, "carrier": warehouse["carrier"], "final": False, "created_at": tx.now}]
-    )
-    lines = [_line(tx, ident, n, claim, cells[claim["cell_id"]]) for n, claim in enumerate(claims, 1)]
-    tx.add(t.fulfilment_lines, lines)
-    pick_lots.instruct(tx, lines, {claim["id"]: claim["cell_id"] for claim in claims})
-    ids = [c["id"] for c in claims]
-    tx.conn.execute(update(t.claims).where(t.claims.c.id.in_(ids)).values(fulfilment_id=ident, soft=False))
-    type_ = "fulfilment.labelled" if labelled else "fulfilment.released"
-    tell(tx, [_happened(type_, row, warehouse, order)])
 
 
-def _sealed(tx: Transaction, party_id: int | None) -> bool:
-    """A token address can only travel by the warehouse's own e-waybill: no courier of ours can read it."""
-    party = one(tx, t.parties, id=party_id)
-    return party is not None and party["kind"] == "token"
-
-
-def _line(
-    tx: Transaction, fulfilment_id: int, n: int, claim: Mapping[str, Any], cell: Mapping[str, Any]
-) -> dict[str, Any]:
-    item = one(tx, t.items, id=cell["item_id"])
-    keeper = one(tx, t.keepers, owner_id=cell["owner_id"], warehouse_id=cell["warehouse_id"])
-    assert item is not None
-    return {
-        "fulfilment_id": fulfilment_id,
-        "n": n,
-        "claim_id": claim["id"],
-        "line_id": claim["line_id"],
-        "item_id": item["id"],
-        "sku": item["sku"],
-        "keeper": keeper["code"] if keeper else "",
-        "quantity": claim["asked"] - claim["shipped"],
-        "shipped": 0,
-    }
+def _line(fulfilment_id: int, n: int, claim: Row, named: Row) -> dict[str, Any]:
+    units = claim["asked"] - claim["shipped"]
+    head = {"fulfilment_id": fulfilment_id, "n": n, "claim_id": claim["id"], "line_id": claim["line_id"]}
+    return {**head, **named, "quantity": units, "shipped": 0}
 
 
 def _happened(

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from core.rules.routes import Route, routes
 from core.store import outbox
 from core.store import tables as t
-from core.store.database import insert_or_skip
+from core.store.database import any_of, insert_or_skip
 from core.store.outbox import Intent
 from core.store.store import Transaction, many
 
@@ -109,10 +109,12 @@ def ask_person(
         tx.conn.execute(again.values(done_at=None, created_at=tx.now, reason=reason))
 
 
-def settle(tx: Transaction, subject: str) -> None:
-    """Nobody has to act on it any more."""
+def settle(tx: Transaction, *subjects: str) -> None:
+    """Nobody has to act on these any more."""
     w = t.worklist.c
-    tx.conn.execute(update(t.worklist).where(w.subject == subject, w.done_at.is_(None)).values(done_at=tx.now))
+    if subjects:
+        mine = any_of(tx.conn, w.subject, subjects)
+        tx.conn.execute(update(t.worklist).where(mine, w.done_at.is_(None)).values(done_at=tx.now))
 
 
 ASK = {"order.short": "no stock for this paid order: ask the shop to cancel it, or bring in stock and retry"}
