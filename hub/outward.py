@@ -245,10 +245,10 @@ def _phrase(tx: Transaction, wired: Wired, row: Row, value: Model) -> Outgoing:
 
 def _known(tx: Transaction, row: Row) -> list[str]:
     """Their numbers of what this ability has said before of the same thing."""
-    o = t.outbox.c
-    mine = (o.connection_id == row["connection_id"]) & (o.key == row["key"]) & (o.ability == row["ability"])
     if row["ability"] == "send_stock":
         return []
+    o = t.outbox.c
+    mine = (o.connection_id == row["connection_id"]) & (o.key == row["key"]) & (o.ability == row["ability"])
     return list(tx.conn.execute(select(o.their_ref).where(mine, o.state == "done", o.id != row["id"])).scalars())
 
 

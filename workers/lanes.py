@@ -19,6 +19,8 @@ LINGER_S = 0.03
 QUIET_S = 15.0
 READ_BACK_S = 0.5
 RECONCILE_S = 3600.0
+BESIDE = 1
+"""Further rounds of levels that are computed or told while the first waits for the shops' answers."""
 
 
 class Loop:
@@ -77,6 +79,7 @@ class Worker:
         if "stock" in lanes:
             board = Board()
             self.loops["stock"].insert(0, Loop("marks", lambda: _take_marks(hub, board), sweep_s))
+            self.loops["stock"] += [self._drain(hub, "stock", sweep_s) for _ in range(BESIDE)]
             self.loops["stock"].append(Loop("read-back", lambda: 0 * polling.settle_doubts(hub, QUIET_S), READ_BACK_S))
             every_s = RECONCILE_S * hub.options.patience
             self.loops["stock"].append(Loop("reconcile", lambda: 0 * reconcile.mend(hub), every_s, hinted=False))
