@@ -209,7 +209,8 @@ class Run:
 
     def _read_first(self, row: Any, said: Said, shop: Shop, known: set[str]) -> None:
         levels = publish_stock.after_read(said, {level.listing: shop.shows(level.listing) for level in said.levels})
-        known = known | self._window.seen_at(shop.number, [level.listing for level in levels])
+        told = [one.listing for one in levels if one.listing in said.expected]  # else the reading is held against nothing
+        known = known | self._window.seen_at(shop.number, told)
         self.later(2 * shop.ways.latency_s, lambda: self._land(row, said, levels, shop, known))
 
     def _land(self, row: Any, said: Said, levels: Sequence[Level], shop: Shop, known: set[str]) -> None:
