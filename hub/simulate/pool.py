@@ -209,7 +209,7 @@ class Run:
 
     def _read_first(self, row: Any, said: Said, shop: Shop, known: set[str]) -> None:
         levels = publish_stock.after_read(said, {level.listing: shop.shows(level.listing) for level in said.levels})
-        told = [one.listing for one in levels if one.listing in said.expected]  # else the reading is held against nothing
+        told = [one.listing for one in levels if one.listing in said.expected]  # others are written as if unread
         known = known | self._window.seen_at(shop.number, told)
         self.later(2 * shop.ways.latency_s, lambda: self._land(row, said, levels, shop, known))
 
