@@ -21,7 +21,12 @@ Scope = tuple[int, int | None, int | None]
 
 def policy_of(row: Row) -> Policy:
     """A policy's terms; what is not said is as without one."""
-    return Policy(**{name: row[name] for name in TERMS if row[name] is not None})
+    return _policy([row[name] for name in TERMS])
+
+
+def _policy(terms: Sequence[Any]) -> Policy:
+    """By its terms, in the order of `TERMS`."""
+    return Policy(**{name: term for name, term in zip(TERMS, terms, strict=True) if term is not None})
 
 
 def standing(tx: Transaction, rows: Sequence[Row], instead: Sequence[Row] = ()) -> dict[int, Policy]:
@@ -47,10 +52,12 @@ def scopes(tx: Transaction, merchants: Iterable[int], listings: Sequence[int] | 
     """Scope → the policy that stands for it now; of single listings, these, or all for None."""
     p = t.policies.c
     active = and_(p.state == "active", or_(p.end_at.is_(None), p.end_at > tx.now))
-    query = select(t.policies).where(active, any_of(tx.conn, p.merchant_id, sorted(set(merchants))))
+    query = select(p.merchant_id, p.connection_id, p.listing_id, *(p[name] for name in TERMS))
+    query = query.where(active, any_of(tx.conn, p.merchant_id, sorted(set(merchants))))
     if listings is not None:
         query = query.where(or_(p.listing_id.is_(None), any_of(tx.conn, p.listing_id, listings)))
-    return {scope_of(row): policy_of(row) for row in tx.rows(query)}
+    rows = tx.conn.execute(query).all()
+    return {(who, shop, listing): _policy(terms) for who, shop, listing, *terms in rows}
 
 
 def scope_of(row: Row) -> Scope:
