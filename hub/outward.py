@@ -20,6 +20,7 @@ from core.flow import (
     move_stock,
     publish_stock,
     release_order,
+    tell_fulfilment,
     tell_shipment,
     transfer_stock,
 )
@@ -161,8 +162,8 @@ def _value(tx: Transaction, row: Row) -> Model | None:
     """
     ids, doubted = row["payload"], row["state"] == "in_doubt"
     builders: dict[str, Callable[[], Model | None]] = {
-        "send_booking": lambda: release_order.booking(tx, ids["fulfilment"], doubted),
-        "send_delivery_order": lambda: release_order.delivery_order(tx, ids["fulfilment"], doubted),
+        "send_booking": lambda: tell_fulfilment.booking(tx, ids["fulfilment"], doubted),
+        "send_delivery_order": lambda: tell_fulfilment.delivery_order(tx, ids["fulfilment"], doubted),
         "send_shipment": lambda: _shipment(tx, row),
         "send_asn": lambda: (
             move_stock.asn(tx, ids["asn"]) if "asn" in ids else transfer_stock.notice(tx, ids["transfer"])

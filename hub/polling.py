@@ -94,7 +94,7 @@ def _page(hub: Hub, wired: Wired, row: Row, read_until: datetime) -> tuple[Row, 
         if not _set(tx, row, value=value, moves=row["moves"] + 1, **over):
             return False
         inbox.keep(tx, wired.row["id"], wired.holder, documents)
-        if over and row["stale_at"] and row["stale_at"] <= tx.now:
+        if not page.more and row["stale_at"] and row["stale_at"] <= tx.now:
             stale_sources.heard(tx, row["connection_id"], ability)
         return page.more
 

@@ -66,9 +66,10 @@ def web() -> None:
     """Run the web process alone (a fleet's part)."""
     from importlib import import_module
 
-    from workers.run import web_hints
+    from config.settings import load
+    from workers.run import hinting
 
-    import_module("web.main").main(wake=web_hints())
+    import_module("web.main").main(wake=hinting(load()))
 
 
 @app.command()

@@ -19,8 +19,8 @@ LINGER_S = 0.03
 QUIET_S = 15.0
 READ_BACK_S = 0.5
 RECONCILE_S = 3600.0
-BESIDE = 1
-"""Further rounds of levels that are computed or told while the first waits for the shops' answers."""
+ROUNDS = {"stock": 2}
+"""Of lanes with more than one: levels are computed or booked in one while shops answer in the other."""
 
 
 class Loop:
@@ -72,14 +72,15 @@ class Worker:
     def __init__(self, hub: Hub, lanes: Sequence[str], sweep_s: float = 1.0) -> None:
         self._pool = ThreadPoolExecutor(hub.options.threads, thread_name_prefix="call")
         self._lanes = tuple(lanes)
-        self.loops: dict[str, list[Loop]] = {lane: [self._drain(hub, lane, sweep_s)] for lane in lanes}
+        self.loops: dict[str, list[Loop]] = {
+            lane: [self._drain(hub, lane, sweep_s) for _ in range(ROUNDS.get(lane, 1))] for lane in lanes
+        }
         hears = Loop("inbox", lambda: inward.settle(hub), sweep_s)
         for lane in {"orders", "fulfilment", "tracking"} & set(lanes):
             self.loops[lane].append(hears)
         if "stock" in lanes:
             board = Board()
             self.loops["stock"].insert(0, Loop("marks", lambda: _take_marks(hub, board), sweep_s))
-            self.loops["stock"] += [self._drain(hub, "stock", sweep_s) for _ in range(BESIDE)]
             self.loops["stock"].append(Loop("read-back", lambda: 0 * polling.settle_doubts(hub, QUIET_S), READ_BACK_S))
             every_s = RECONCILE_S * hub.options.patience
             self.loops["stock"].append(Loop("reconcile", lambda: 0 * reconcile.mend(hub), every_s, hinted=False))

@@ -49,7 +49,7 @@ def run_worker(lanes: Sequence[str]) -> None:
 
 def _woken(settings: Settings, worker: Worker, lanes: Sequence[str]) -> Wake:
     """What a worker calls after a commit that left work: its own loops go on, workers of other lanes are hinted."""
-    others = web_hints() if set(LANES) - set(lanes) else lambda _: None
+    others = hinting(settings) if set(LANES) - set(lanes) else lambda _: None
 
     def wake(left: set[str]) -> None:
         worker.wake(left)
@@ -89,9 +89,8 @@ def _consume(app: Celery, arguments: list[str]) -> None:
         return
 
 
-def web_hints() -> Wake:
-    """What the web process calls after a commit that left work: a hint each, when hints are on."""
-    settings = load()
+def hinting(settings: Settings) -> Wake:
+    """What a process calls after a commit that left work to others: a hint a lane, when hints are on."""
     if not settings.bus.hints:
         return lambda lanes: None
     return Hints(publisher(_app(settings), settings.bus.queue_prefix)).wake
@@ -102,8 +101,7 @@ def run_clock() -> None:
     quiet_logs()
     settings = load()
     store = open_store(settings, "clock")
-    hints = Hints(publisher(_app(settings), settings.bus.queue_prefix)) if settings.bus.hints else None
-    clock = Clock(store, hints.wake if hints else lambda lanes: None, settings.bus.patience)
+    clock = Clock(store, hinting(settings), settings.bus.patience)
     signal.signal(signal.SIGTERM, lambda *_: setattr(clock, "stopped", True))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     clock.run()

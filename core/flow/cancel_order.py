@@ -14,6 +14,7 @@ from core.flow.tell import Happened, settle, tell
 from core.rules import kits
 from core.store import outbox
 from core.store import tables as t
+from core.store.claims import missing
 from core.store.ledger import Ledger
 from core.store.store import Transaction, many, one
 
@@ -31,22 +32,21 @@ def give_back(
 
     An order that waits for less than before may find it there.
     """
-    missed = _missing(claims)
+    missed = _missed(claims)
     for line in lines:
         mine = [c for c in claims if c["line_id"] == line["id"] and c["open"]]
         surplus = kits.claimed(mine) - max(0, units_wanted(order, line) - line["shipped"])
         for part in {c["part_id"]: c["per_kit"] or 1 for c in mine}.items():
             _shrink(tx, ledger, order, [c for c in mine if c["part_id"] == part[0]], surplus * part[1])
-    if _missing(claims) < missed:
+    if _missed(claims) < missed:
         cells = ledger.cells_by_id(c["cell_id"] for c in claims)
-        ledger.risen |= {cells[c["cell_id"]].key.item_id for c in claims if _missing([c])}
+        ledger.risen |= {cells[c["cell_id"]].key.item_id for c in claims if c["open"] and missing(c)}
     if _called_off(order, lines) and not any(c["open"] for c in claims):
         close(tx, ledger, order)
 
 
-def _missing(claims: Iterable[Mapping[str, Any]]) -> int:
-    """Units these claims wait for."""
-    return sum(c["asked"] - c["shipped"] - c["backed"] for c in claims if c["open"])
+def _missed(claims: Iterable[Mapping[str, Any]]) -> int:
+    return sum(missing(claim) for claim in claims if claim["open"])
 
 
 def _called_off(order: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy import Select, func, select, update
 
 from core.rules.decide import Part, Want, together
 from core.store import tables as t
-from core.store.claims import of_order
+from core.store.claims import missing, of_order
 from core.store.database import add_up
 from core.store.ledger import Cell, Entry, Ledger
 from core.store.locks import Kept, open_locks
@@ -89,8 +89,7 @@ def top_up(
     for claim in (c for c in after if c["part_id"] is None and c["contract_id"] is None):
         place = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]].key
         for some in _serving(mine, order, lines[claim["line_id"]], place.item_id, place.warehouse_id):
-            missing = claim["asked"] - claim["shipped"] - claim["backed"]
-            claim["backed"] += _take(tx, ledger, order["id"], claim["line_id"], some, missing)
+            claim["backed"] += _take(tx, ledger, order["id"], claim["line_id"], some, missing(claim))
         tx.set(t.claims, claim["id"], backed=claim["backed"])
     return sum(c["backed"] for c in after) - sum(c["backed"] for c in claims), after
 

@@ -12,7 +12,7 @@ from core.flow import fill_claim, keep_promises, release_order
 from core.flow.reserve_stock import Subject, give_back, open_claims, standing
 from core.rules.decide import Part, Want
 from core.store import tables as t
-from core.store.claims import of_order
+from core.store.claims import missing, of_order
 from core.store.ledger import Ledger
 from core.store.store import Transaction, one
 
@@ -113,10 +113,7 @@ def _fill(tx: Transaction, ledger: Ledger, subject: Subject, order: Row) -> None
     query = select(t.claims, ce.owner_id, ce.item_id).join(t.cells, ce.id == c.cell_id)
     mine = (c.order_id == order["id"]) & c.fulfilment_id.is_(None) & c.part_id.is_(None)
     short = tx.rows(query.where(t.is_short, mine).order_by(c.id))
-    wants = [
-        Want(row["line_id"], row["owner_id"], row["item_id"], row["asked"] - row["shipped"] - row["backed"])
-        for row in short
-    ]
+    wants = [Want(row["line_id"], row["owner_id"], row["item_id"], missing(row)) for row in short]
     made, _ = take_over(tx, ledger, subject, order, wants)
     taken: dict[tuple[int, int], int] = {}
     cells = ledger.cells_by_id(claim["cell_id"] for claim in made)
@@ -124,7 +121,7 @@ def _fill(tx: Transaction, ledger: Ledger, subject: Subject, order: Row) -> None
         at = (claim["line_id"], cells[claim["cell_id"]].key.item_id)
         taken[at] = taken.get(at, 0) + claim["backed"]
     for row in short:
-        units = min(taken.get((row["line_id"], row["item_id"]), 0), row["asked"] - row["shipped"] - row["backed"])
+        units = min(taken.get((row["line_id"], row["item_id"]), 0), missing(row))
         if units:
             taken[row["line_id"], row["item_id"]] -= units
             asked = row["asked"] - units

@@ -16,6 +16,7 @@ from core.flow.fill_claim import Journal
 from core.rules.decide import Left, Part, units_of
 from core.store import contracts
 from core.store import tables as t
+from core.store.claims import missing
 from core.store.contracts import AT_RESERVE
 from core.store.database import any_of
 from core.store.ledger import Cell, CellKey, Ledger
@@ -135,7 +136,7 @@ def _top_up(tx: Transaction, ledger: Ledger, claims: Sequence[Row], may_part: bo
     if not may_part and claims:
         claims = _short_claims(tx, claims[0]["order_id"])
         there = _there(tx, ledger, claims)
-        if any(there[claim["id"]] < _missing(claim) for claim in claims):
+        if any(there[claim["id"]] < missing(claim) for claim in claims):
             return 0
     if any(c["part_id"] for c in claims):
         claims = _short_claims(tx, claims[0]["order_id"])
@@ -163,17 +164,13 @@ def _there(tx: Transaction, ledger: Ledger, claims: Sequence[Row]) -> dict[int, 
     found = {}
     for claim in claims:
         owner, item, warehouse, _ = keys[claim["id"]]
-        contract, units = claim["contract_id"], max(0, min(_missing(claim), left.units[owner, item, warehouse]))
+        contract, units = claim["contract_id"], max(0, min(missing(claim), left.units[owner, item, warehouse]))
         if contract is not None:
             may = fill_claim.may_pass(tx, sources[claim["id"]], claim)
             units = min(units, units_of(rights.get((contract, item), 0))) if may else 0
         found[claim["id"]] = units
         left.take(Part(claim["line_id"], owner, item, warehouse, units, units, contract_id=contract))
     return found
-
-
-def _missing(claim: Row) -> int:
-    return int(claim["asked"] - claim["shipped"] - claim["backed"])
 
 
 def _top_up_one(tx: Transaction, ledger: Ledger, claim: Row, units: int) -> int:

@@ -9,11 +9,9 @@ from sqlalchemy import select
 
 from core.flow import pick_lots, sell_kits
 from core.flow.tell import Happened, settle, tell
-from core.model import Booking, DeliveryLine, DeliveryOrder, Party
 from core.store import inbox
 from core.store import tables as t
 from core.store.database import insert_or_skip
-from core.store.parties import open_party
 from core.store.store import Transaction, many, one
 
 Row = Mapping[str, Any]
@@ -35,7 +33,7 @@ def release(tx: Transaction, order_ids: Sequence[int]) -> None:
         for order in orders
         if (claims := loose.get(order["id"]))
     ]
-    _fulfil(tx, [(one.order, one.leaving(tx)) for one in looked])
+    _fulfil(tx, [(one.order, _leaving(tx, one)) for one in looked])
     settle(tx, *(f"order:{one.order['id']}" for one in looked if one.wish == "released"))
     tx.set_each(t.orders, [{"id": one.order["id"], "state": one.state} for one in looked if one.state != one.was])
     tell(tx, [_short(one.order, one.policy) for one in looked if one.wish == "short" and one.was != "short"])
@@ -58,15 +56,16 @@ class _Looked(NamedTuple):
         """An order of which part has left stays part shipped meanwhile."""
         return "part_shipped" if self.was in BEGUN else self.wish
 
-    def leaving(self, tx: Transaction) -> Sequence[Row]:
-        """Those of its claims that go to a warehouse now."""
-        if self.wish == "released":
-            return self.claims
-        parts = self.wish == "short" and self.policy == "part_ship" and not self.order["holds"]
-        return _split_off(tx, self.claims) if parts else ()
+
+def _leaving(tx: Transaction, one: _Looked) -> Sequence[Row]:
+    """The claims that go to a warehouse now; what waits of a short order becomes claims of its own."""
+    if one.wish == "released":
+        return one.claims
+    parts = one.wish == "short" and one.policy == "part_ship" and not one.order["holds"]
+    return _split_off(tx, one.claims) if parts else ()
 
 
-def _state(order: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) -> str:
+def _state(order: Row, claims: Sequence[Row]) -> str:
     if order["closed"]:
         return str(order["state"])
     if not order["may_ship"]:
@@ -82,7 +81,7 @@ def _short(order: Row, policy: str) -> Happened:
     return Happened(type_, order["merchant_id"], ids, f"order:{order['id']}", who, {"ref": order["ref"]})
 
 
-def _split_off(tx: Transaction, claims: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _split_off(tx: Transaction, claims: Sequence[Row]) -> list[Row]:
     """What of these can leave now, in whole listing units; what waits becomes a claim of its own."""
     packs = {line["id"]: line["pack"] for line in many(tx, t.order_lines, "id", [c["line_id"] for c in claims])}
     cells = {c["id"]: c["warehouse_id"] for c in many(tx, t.cells, "id", sorted({c["cell_id"] for c in claims}))}
@@ -95,7 +94,7 @@ def _split_off(tx: Transaction, claims: Sequence[Mapping[str, Any]]) -> list[Map
     return ready
 
 
-def _split_one(tx: Transaction, claim: Mapping[str, Any], rest: int) -> Mapping[str, Any]:
+def _split_one(tx: Transaction, claim: Row, rest: int) -> Row:
     """The claim without `rest` of its units, which wait in a new one."""
     if not rest:
         return claim
@@ -176,9 +175,7 @@ def _line(fulfilment_id: int, n: int, claim: Row, named: Row) -> dict[str, Any]:
     return {**head, **named, "quantity": units, "shipped": 0}
 
 
-def _happened(
-    type_: str, fulfilment: Mapping[str, Any], warehouse: Mapping[str, Any], order: Mapping[str, Any]
-) -> Happened:
+def _happened(type_: str, fulfilment: Row, warehouse: Row, order: Row) -> Happened:
     who = {"shop": order["connection_id"], "wms": warehouse["wms_id"], "courier": warehouse["courier_id"]}
     ids = {"fulfilment": fulfilment["id"], "order": order["id"]}
     return Happened(type_, order["merchant_id"], ids, f"fulfilment:{fulfilment['id']}", who, {"ref": fulfilment["ref"]})
@@ -199,7 +196,7 @@ def labelled(tx: Transaction, fulfilment_id: int, waybill: str) -> None:
     tell(tx, [_happened("fulfilment.labelled", fulfilment, warehouse, order)])
 
 
-def expect_parcel(tx: Transaction, fulfilment: Mapping[str, Any], courier_id: int | None) -> None:
+def expect_parcel(tx: Transaction, fulfilment: Row, courier_id: int | None) -> None:
     """A parcel row for the fulfilment's waybill, once; what its courier said too early is heard again."""
     row = {
         "id": tx.ids.new(),
@@ -214,101 +211,3 @@ def expect_parcel(tx: Transaction, fulfilment: Mapping[str, Any], courier_id: in
     }
     if insert_or_skip(tx.conn, t.parcels, [row]):
         inbox.hear_again(tx, "tracking", fulfilment["waybill"])
-
-
-def booking(tx: Transaction, fulfilment_id: int, doubted: bool = False) -> Booking | None:
-    """What the courier is asked; None when it is no longer wanted (unless it is doubted whether it was said)."""
-    found = _wanted(tx, fulfilment_id, ("labelling",), doubted)
-    if found is None:
-        return None
-    fulfilment, order, warehouse = found
-    lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
-    receiver, _, _ = open_party(tx, order["party_id"])
-    goods = ", ".join(f"{line['sku']}×{line['quantity']}" for line in lines)[:100]
-    return Booking(
-        ref=fulfilment["ref"],
-        created_at=fulfilment["created_at"],
-        sender=Party(**(warehouse["sender"] or {})),
-        receiver=receiver,
-        goods=goods,
-    )
-
-
-def delivery_order(tx: Transaction, fulfilment_id: int, doubted: bool = False) -> DeliveryOrder | None:
-    """What the warehouse is told; None when it is no longer wanted (unless it is doubted whether it was said)."""
-    found = _wanted(tx, fulfilment_id, ("released",), doubted)
-    if found is None:
-        return None
-    fulfilment, order, warehouse = found
-    receiver, _, note = open_party(tx, order["party_id"])
-    shop = one(tx, t.connections, id=order["connection_id"])
-    lines = many(tx, t.fulfilment_lines, "fulfilment_id", [fulfilment_id])
-    sold = {row["id"]: row for row in many(tx, t.order_lines, "id", [line["line_id"] for line in lines])}
-    priced = sell_kits.priced(lines, sold)
-    lots = pick_lots.told(tx, fulfilment_id)
-    assert shop is not None
-    return DeliveryOrder(
-        ref=fulfilment["ref"],
-        order_ref=order["ref"],
-        warehouse=str(warehouse["id"]),
-        keeper=lines[0]["keeper"] or "-",
-        platform=shop["connector"],
-        shop=shop["code"],
-        carrier=fulfilment["carrier"],
-        waybill=fulfilment["waybill"],
-        placed_at=order["placed_at"],
-        paid_at=order["paid_at"],
-        created_at=fulfilment["created_at"],
-        currency=order["currency"],
-        total_minor=sum(line["net_minor"] for line in priced) + order["freight_minor"],
-        freight_minor=order["freight_minor"],
-        note="; ".join([*([note] if note else []), *_several(lines, lots)]),
-        sender=Party(**(warehouse["sender"] or {})),
-        receiver=receiver,
-        lines=tuple(_delivery_line(line, price, lots) for line, price in zip(lines, priced, strict=True)),
-    )
-
-
-def _several(lines: Sequence[Mapping[str, Any]], lots: Mapping[int, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Lines that several lots are to fill, in words: a delivery order has room for one lot a line."""
-    return [
-        f"{line['sku']}: " + ", ".join(f"{lot['units']} × {lot['lot']}" for lot in lots[line["n"]])
-        for line in lines
-        if _one_lot(line, lots) is None and line["n"] in lots
-    ]
-
-
-def _one_lot(line: Mapping[str, Any], lots: Mapping[int, Sequence[Mapping[str, Any]]]) -> Mapping[str, Any] | None:
-    """The lot all units of a line are to be of, if there is one."""
-    mine = lots.get(line["n"], ())
-    return mine[0] if len(mine) == 1 and mine[0]["units"] == line["quantity"] else None
-
-
-def _delivery_line(
-    line: Mapping[str, Any], sold: Mapping[str, Any], lots: Mapping[int, Sequence[Mapping[str, Any]]]
-) -> DeliveryLine:
-    lot = _one_lot(line, lots)
-    return DeliveryLine(
-        line=str(line["n"]),
-        sku=line["sku"],
-        keeper=line["keeper"] or "-",
-        title=sold["title"],
-        quantity=line["quantity"],
-        order_line=sold["ref"],
-        net_minor=sold["net_minor"],
-        unit_minor=sold["net_minor"] // max(1, sold["ordered"]),
-        lot=lot["lot"] if lot else "",
-        expires_on=lot["expires_on"] if lot else None,
-    )
-
-
-def _wanted(
-    tx: Transaction, fulfilment_id: int, states: Sequence[str], doubted: bool
-) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]] | None:
-    fulfilment = one(tx, t.fulfilments, id=fulfilment_id)
-    if fulfilment is None or (fulfilment["state"] not in states and not doubted):
-        return None
-    order = one(tx, t.orders, id=fulfilment["order_id"])
-    warehouse = one(tx, t.warehouses, id=fulfilment["warehouse_id"])
-    assert order is not None and warehouse is not None
-    return fulfilment, order, warehouse

@@ -1,7 +1,8 @@
-"""Claims of orders, as they are written."""
+"""Claims of orders: how they are written, and what they wait for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from core.rules.decide import Part
@@ -26,3 +27,8 @@ def of_order(tx: Transaction, order_id: int, cell_id: int, part: Part, soft: boo
         "fulfilment_id": None,
         "contract_id": part.contract_id,
     }
+
+
+def missing(claim: Mapping[str, Any]) -> int:
+    """Units an open claim waits for, as `tables.is_short` asks of the database."""
+    return int(claim["asked"] - claim["shipped"] - claim["backed"])

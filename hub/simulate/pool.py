@@ -61,7 +61,7 @@ class Run:
         self._asked = self._sold = self._turned_away = self._lost_sales = self._calls = 0
         self._withheld = 0.0
         self._free: Counter[str] = Counter()
-        self._moved = self._stirred = True
+        self._stirred = True
         self._read_until: dict[int, datetime] = {}
         self._window = Window()
 
@@ -144,7 +144,7 @@ class Run:
         self._store.write(lambda tx: world.count(tx, self._world, arrival.item, arrival.units, key))
         if arrival.units < 0:
             self._window.lost(str(arrival.item), key, -arrival.units)
-        self._moved = self._stirred = True
+        self._stirred = True
 
     # What the hub hears
 
@@ -166,7 +166,7 @@ class Run:
             ]
             self._store.write(lambda tx: decide(tx, spoken))
             self._window.heard(order.ref for order in orders if order.claims_stock)
-            self._moved = self._stirred = True
+            self._stirred = True
         self._store.write(lambda tx: world.caught_up(tx, ident, at))
 
     def _document(self, order: Order) -> Document:
@@ -187,9 +187,8 @@ class Run:
         for row, said in self._store.write(self._claim) if due else ():
             if said.levels:
                 self._call(row, said)
-        if self._moved:
-            with self._store.read() as tx:
-                self._free, self._moved = world.free(tx, self._world), False
+        with self._store.read() as tx:
+            self._free = world.free(tx, self._world)
 
     def _claim(self, tx: Transaction) -> list[tuple[Any, Said]]:
         rows = outbox.claim(tx, "stock", 1000, 3600)

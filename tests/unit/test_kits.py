@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from core.errors import Refused, Unfit
-from core.flow import follow_reservation, journeys, publish_stock, release_order, saleable, sell_kits, tell_shipment
+from core.flow import follow_reservation, journeys, publish_stock, saleable, sell_kits, tell_fulfilment, tell_shipment
 from core.flow.funnel import Funnel
 from core.flow.reserve_stock import Reservation, Reserve, Subject
 from core.rules import kits
@@ -114,7 +114,7 @@ def test_the_warehouse_picks_parts_and_the_shop_hears_of_whole_kits(hub: World) 
     ref = hub.releases("A")
     ident = hub.fulfilments("A")[0]["id"]
     with hub.store.read() as tx:
-        told = release_order.delivery_order(tx, ident, doubted=True)
+        told = tell_fulfilment.delivery_order(tx, ident, doubted=True)
     assert told is not None
     assert sorted((row.sku, row.quantity) for row in told.lines) == [("ink", 3), ("pen", 6)]
     assert sum(row.net_minor for row in told.lines) == told.total_minor == 100

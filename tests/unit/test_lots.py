@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from core.errors import OutOfStock, Refused, Unmatched
-from core.flow import release_order
+from core.flow import tell_fulfilment
 from core.flow.hold_goods import Freeze, Thaw
 from core.flow.journeys import decide
 from core.model import (
@@ -308,7 +308,7 @@ def two_lots(hub: World) -> None:
 def said(hub: World, ref: str) -> DeliveryOrder:
     """What the warehouse is told of the order's fulfilment."""
     with hub.store.read() as tx:
-        found = release_order.delivery_order(tx, hub.fulfilments(ref)[-1]["id"])
+        found = tell_fulfilment.delivery_order(tx, hub.fulfilments(ref)[-1]["id"])
     assert found is not None
     return found
 
