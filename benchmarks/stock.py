@@ -46,26 +46,28 @@ def run(rounds: int = 5) -> dict[str, Any]:
     with ExitStack() as stack:
         places = {
             "main": stack.enter_context(opened(database(server, SKUS))),
+            "rivals": stack.enter_context(opened(database(server, SKUS))),
             "small": stack.enter_context(opened(database(server, FEW))),
             "large": stack.enter_context(opened(database(server, MILLION))),
             "old": stack.enter_context(opened(database(server, FEW, HISTORY))),
         }
-        main = places["main"]
-        rivals.add_function(main.address)
+        main, theirs = places["main"], places["rivals"]
+        rivals.add_function(theirs.address)
         port = stack.enter_context(rivals.redis_server(SKUS, 10**9)) if rivals.has_redis() else None
-        contenders = _contenders(main, port)
+        contenders = _contenders(theirs.address, port)
         decided_as_oracle(server)
-        alike = {"ours": main.enter, **{k: enter for k, enter in contenders.items() if k != "redis"}}
-        left_alike(main, alike, zipf(ALIKE, seed=3))
+        alike = {name: enter for name, enter in contenders.items() if name != "redis"}
+        left_alike(main, theirs, alike, zipf(ALIKE, seed=3))
         gc.collect()
         gc.freeze()  # as web and workers do
         found = [one_round(places, contenders, n) for n in range(rounds)]
-        must_equal("deadlocks", _deadlocks(main.address), 0)
+        for place in (main, theirs):
+            must_equal("deadlocks", _deadlocks(place.address), 0)
     return bench_result("stock", rounds, _results(found))
 
 
-def _contenders(main: Ours, port: int | None) -> dict[str, Entry]:
-    ids, address = Ids(4000), main.address
+def _contenders(address: str, port: int | None) -> dict[str, Entry]:
+    ids = Ids(4000)
     entries: dict[str, Entry] = {
         "for_update": lambda: rivals.for_update(address, ids),
         "orm": lambda: rivals.orm(address, ids),
@@ -94,8 +96,8 @@ def one_round(places: dict[str, Ours], contenders: dict[str, Entry], n: int) -> 
         "single": drive(main.enter, 1, hot(1), f"s{n}"),
         "single_plpgsql": drive(contenders["plpgsql"], 1, hot(1), f"p{n}"),
         "wal_bytes": wal / AT_ONCE,
-        "drain_hot": drain(main, hot(DRAINED), f"dh{n}"),
-        "drain_zipf": drain(main, zipf(DRAINED), f"dz{n}"),
+        "drain_hot": drain(main, places["rivals"], hot(DRAINED), f"dh{n}"),
+        "drain_zipf": drain(main, places["rivals"], zipf(DRAINED), f"dz{n}"),
         "sqlite": sqlite_round(n),
         "skus": {
             name: drive_ours(places[name], CALLERS, uniform(5000, skus), f"u{n}")
@@ -104,11 +106,11 @@ def one_round(places: dict[str, Ours], contenders: dict[str, Entry], n: int) -> 
     }
 
 
-def drain(main: Ours, baskets: Sequence[Basket], tag: str) -> dict[str, float]:
+def drain(main: Ours, theirs: Ours, baskets: Sequence[Basket], tag: str) -> dict[str, float]:
     """A backlog in lists of a thousand, beside COPY of the rows it leaves."""
     ours = decide_all(main, [Order(f"{tag}.{n}", basket) for n, basket in enumerate(baskets)], AT_ONCE)
     copied = [Order(f"{tag}.copied.{n}", basket) for n, basket in enumerate(baskets)]
-    copy = rivals.copy_all(main.address, Ids(4001), copied, AT_ONCE)
+    copy = rivals.copy_all(theirs.address, Ids(4001), copied, AT_ONCE)
     gc.collect()
     gc.freeze()
     began = time.perf_counter()

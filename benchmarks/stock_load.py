@@ -167,19 +167,19 @@ def decide_all(ours: Ours, orders: Sequence[Order], at_once: int) -> float:
     return len(orders) / (time.perf_counter() - began)
 
 
-def left_alike(main: Ours, contenders: dict[str, Entry], baskets: Sequence[Basket]) -> None:
-    """The same orders leave as many rows and the same balances, whoever books them."""
-    left = {}
+def left_alike(main: Ours, theirs: Ours, contenders: dict[str, Entry], baskets: Sequence[Basket]) -> None:
+    """The same orders leave as many rows and the same balances, whoever books them. theirs: what contenders book in."""
+    ours = _left(main, main.enter, "ours", baskets)
     for name, enter in contenders.items():
-        before = _books(main)
-        with enter() as ask:
-            for n, basket in enumerate(baskets):
-                must_equal("backed", ask(Order(f"alike.{name}.{n}", basket)), True)
-        left[name] = {
-            key: value - before.get(key, 0) for key, value in _books(main).items() if value != before.get(key)
-        }
-    for name, books in left.items():
-        must_equal(f"what {name} leaves", left["ours"], books)
+        must_equal(f"what {name} leaves", _left(theirs, enter, name, baskets), ours)
+
+
+def _left(place: Ours, enter: Entry, name: str, baskets: Sequence[Basket]) -> dict[Any, int]:
+    before = _books(place)
+    with enter() as ask:
+        for n, basket in enumerate(baskets):
+            must_equal("backed", ask(Order(f"alike.{name}.{n}", basket)), True)
+    return {key: value - before.get(key, 0) for key, value in _books(place).items() if value != before.get(key)}
 
 
 def _books(main: Ours) -> dict[Any, int]:

@@ -37,7 +37,7 @@ def sqlite_round(n: int) -> dict[str, Any]:
         offered = one.per_s / 2
         eight = drive_apart(writers, hot(1), f"b{n}", offered)
         with opened(nullcontext(address)) as ours:
-            left_alike(ours, {"ours": ours.enter, "each": each}, uniform(ALIKE, FEW))
+            left_alike(ours, ours, {"each": each}, uniform(ALIKE, FEW))
             return {
                 "each": one,
                 "each8": eight,

@@ -59,10 +59,18 @@ def _orphans(tx: Transaction) -> list[str]:
         "entries of a journal": select(e.journal_id).where(~exists().where(j.id == e.journal_id)),
         "entries of a cell": select(e.cell_id).where(~exists().where(ce.id == e.cell_id)),
         "claims on a cell": select(c.cell_id).where(~exists().where(ce.id == c.cell_id)),
-        "claims of a merchant": select(c.holder_id).where(
-            c.holder_id.is_not(None), ~exists().where(t.merchants.c.id == c.holder_id)
-        ),
     }
+    named = {
+        "a merchant": (c.holder_id, t.merchants),
+        "an order": (c.order_id, t.orders),
+        "an order line": (c.line_id, t.order_lines),
+        "an item": (c.part_id, t.items),
+        "a fulfilment": (c.fulfilment_id, t.fulfilments),
+        "a contract": (c.contract_id, t.contracts),
+    }
+    for what, (column, table) in named.items():
+        there = exists().where(table.c.id == column)
+        lost[f"claims of {what}"] = select(column).where(column.is_not(None), ~there)
     return [
         f"there are {what} {ident} that is not there"
         for what, query in lost.items()

@@ -1,6 +1,7 @@
 """One way in: whatever is queued, commands and documents, is decided in one commit, and everybody is answered.
 
-One funnel per process. Nobody lingers for company: a commit takes what came during the last one.
+One funnel per process. Nobody lingers for company: a commit takes what came during the last one. On PostgreSQL half of
+those who ask are decided while the commit of the other half is under way (`Recall`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
@@ -19,10 +22,13 @@ from sqlalchemy.exc import OperationalError
 from core.errors import Broken, Unavailable, YipanError
 from core.flow.hear import Spoken
 from core.flow.journeys import decide, writes_ledger
+from core.store.recall import Recall
 from core.store.store import Store
 
 AT_ONCE, BACKLOG = 200, 1000
 """Commands in one commit; more when more wait."""
+TOO_FEW = 8
+"""Callers who are not parted into two commits."""
 log = structlog.get_logger("funnel")
 
 
@@ -40,20 +46,21 @@ class Funnel:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
-        self._turn, self._door = threading.Lock(), threading.Lock()
+        self._recall = None if store.db.is_sqlite else Recall(store.db.glance)
+        self._door, self._taking = threading.Lock(), threading.Lock()
+        self._turn = threading.Lock()
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._under_way = 0
+        """Callers whose commands are being decided or written."""
+        self._threads: list[threading.Thread] = []
 
     def decide(self, commands: Sequence[Any]) -> list[Any]:
         """One durable answer per command, the YipanError where it could not be done; waits for the commit.
 
         Who comes when nobody is being served is served at once, in its own thread.
         """
-        if not self._closed and self._waiting.empty() and self._turn.acquire(blocking=False):
-            try:
-                return self._decide(commands)
-            finally:
-                self._turn.release()
+        if self._is_free():
+            return self._decide(commands, 1)
         answers: Future[list[Any]] = Future()
         self._queue(_Ticket(commands, answers))
         return answers.result()
@@ -77,32 +84,54 @@ class Funnel:
         with self._door:
             self._closed = True
             self._waiting.put(None)
-        if self._thread:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
+
+    def _is_free(self) -> bool:
+        """Whether nobody is being served; the turn is ours then."""
+        with self._door:
+            served = self._closed or self._under_way or not self._waiting.empty()
+            if served or not self._turn.acquire(blocking=False):
+                return False
+            self._under_way = 1
+            return True
 
     def _queue(self, ticket: _Ticket) -> None:
         with self._door:
             if self._closed:
                 raise RuntimeError("this funnel was closed: nothing more can be decided")
             self._waiting.put(ticket)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="funnel", daemon=True)
-                self._thread.start()
+            while len(self._threads) < (2 if self._recall else 1):
+                self._threads.append(threading.Thread(target=self._run, name="funnel", daemon=True))
+                self._threads[-1].start()
 
     def _run(self) -> None:
-        while ticket := self._waiting.get():
-            with self._turn:
-                tickets = self._gather(ticket)
-                answers = iter(self._decide([command for one in tickets for command in one.commands]))
+        while tickets := self._take():
+            answers = iter(self._decide([command for one in tickets for command in one.commands], len(tickets)))
             told = [(one, [next(answers) for _ in one.commands]) for one in tickets]
             for loop in {one.loop for one in tickets}:
                 _tell(loop, [(one.answers, mine) for one, mine in told if one.loop is loop])
+
+    def _take(self) -> list[_Ticket]:
+        """What is decided next, and the turn to do so; nothing when the funnel was closed."""
+        with self._taking:
+            first = self._waiting.get()
+            if first is None:
+                self._waiting.put(None)
+                return []
+            self._turn.acquire()
+            tickets = self._gather(first)
+        with self._door:
+            self._under_way += len(tickets)
+        return tickets
 
     def _gather(self, first: _Ticket) -> list[_Ticket]:
         """The first and what waits behind it, as much as one commit takes."""
         tickets, size = [first], len(first.commands)
         limit = BACKLOG if self._waiting.qsize() > AT_ONCE else AT_ONCE
-        while size < limit and not self._waiting.empty():
+        callers = self._waiting.qsize() + 1 + self._under_way
+        share = max(TOO_FEW, callers // 2) if self._recall else callers
+        while size < limit and len(tickets) < share and not self._waiting.empty():
             ticket = self._waiting.get()
             if ticket is None:
                 self._waiting.put(None)
@@ -111,8 +140,25 @@ class Funnel:
             size += len(ticket.commands)
         return tickets
 
-    def _decide(self, commands: Sequence[Any]) -> list[Any]:
-        """One commit; a batch that raises is halved until the one command that does is alone."""
+    def _decide(self, commands: Sequence[Any], callers: int) -> list[Any]:
+        """One commit. The turn, which is ours, ends when all is on its way to the database."""
+        work = partial(decide, commands=commands)
+        try:
+            with ExitStack() as turn:
+                turn.callback(self._turn.release)
+                if self._recall is None:
+                    return self._decide_again(commands)
+                try:
+                    return self._store.write(work, writes_ledger(commands), self._recall, turn.close)
+                except Exception:
+                    self._recall.forget()
+                    return self._decide_again(commands)
+        finally:
+            with self._door:
+                self._under_way -= callers
+
+    def _decide_again(self, commands: Sequence[Any]) -> list[Any]:
+        """One commit, with all read anew; a batch that raises is halved until the one command that does is alone."""
         try:
             return self._store.write(lambda tx: decide(tx, commands), ledger=writes_ledger(commands))
         except OperationalError:
@@ -120,7 +166,7 @@ class Funnel:
         except Exception as error:
             if len(commands) > 1:
                 half = len(commands) // 2
-                return self._decide(commands[:half]) + self._decide(commands[half:])
+                return self._decide_again(commands[:half]) + self._decide_again(commands[half:])
             return [_why(commands[0], error)]
 
 

@@ -74,6 +74,8 @@ Blob = LargeBinary()
 
 
 NOW = "SELECT now()"
+BEGUN: Any = "now"
+"""In place of a time of PostgreSQL's: when its transaction began."""
 LOCKED_NOW = f"SELECT now(), pg_advisory_xact_lock({LEDGER_LOCK})"
 
 
@@ -88,8 +90,8 @@ class Utc(TypeDecorator[datetime]):
         return dialect.type_descriptor(kind)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        if value is None:
-            return None
+        if value is None or value is BEGUN:
+            return value
         if value.tzinfo is None:
             raise ValueError(f"a naive time cannot be kept: {value!r}")
         return value if dialect.name == "postgresql" else (value - EPOCH) // timedelta(microseconds=1)
@@ -124,15 +126,16 @@ class Database:
         with self._readers.connect() as conn, conn.begin():
             yield conn
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T], sent: Callable[[], None] = trips.nothing) -> T:
         """Run `work` in one transaction; committed when this returns, without trace when it raises.
 
-        It may be run more than once, so all it does has to go through the connection.
+        It may be run more than once, so all it does has to go through the connection. sent: called by PostgreSQL's last
+        trip, if there is one, when it is under way.
         """
         if self._closed:
             raise RuntimeError("this database was closed: nothing more can be written")
         if not self.is_sqlite:
-            return self._commit_again(work)
+            return self._commit_again(work, sent)
         job: Future[T] = Future()
         self._jobs.put((work, job))
         return job.result()
@@ -179,22 +182,35 @@ class Database:
         trips.open_with(conn, LOCKED_NOW if ledger else NOW)
         return lambda: trips.opened(conn)[0][0].astimezone(UTC)
 
+    def glance(self, *asked: Look) -> list[Sequence[tuple[Any, ...]]]:
+        """The rows of each as PostgreSQL has them now, whoever is changing them."""
+        with self._readers.connect() as conn:
+            try:
+                return [*trips.glance(conn, _looks(asked))]
+            except Exception:
+                conn.invalidate()
+                raise
+
     def now(self, conn: Connection) -> datetime:
         """The database's clock."""
         return datetime.now(UTC) if self.is_sqlite else trips.ask(conn, NOW)[0][0].astimezone(UTC)
 
-    def _commit_again(self, work: Callable[[Connection], T]) -> T:
+    def _commit_again(self, work: Callable[[Connection], T], sent: Callable[[], None]) -> T:
         """PostgreSQL ends one of two transactions that wait for each other: that one is done over, a few times."""
         for _ in range(OVER_AGAIN):
             try:
-                return self._commit(work)
+                return self._commit(work, sent)
             except Exception as error:
                 if getattr(getattr(error, "orig", error), "sqlstate", "") not in CROSSED:
                     raise
-        return self._commit(work)
+        return self._commit(work, sent)
 
-    def _commit(self, work: Callable[[Connection], T]) -> T:
-        with self._writer.connect() as conn, conn.begin(), nullcontext() if self.is_sqlite else trips.ending(conn):
+    def _commit(self, work: Callable[[Connection], T], sent: Callable[[], None] = trips.nothing) -> T:
+        with (
+            self._writer.connect() as conn,
+            conn.begin(),
+            nullcontext() if self.is_sqlite else trips.ending(conn, sent),
+        ):
             result = work(conn)
         self.commits += 1
         return result
@@ -419,27 +435,58 @@ class Rows(NamedTuple):
     rows: Sequence[tuple[Any, ...]]
 
 
-def write_rows(conn: Connection, inserts: Sequence[Rows], sums: Sequence[Rows] = ()) -> None:
-    """Insert rows, then add to counters (first column: the id; the others: what to add), at the database's own speed.
+class Sums(NamedTuple):
+    """What to add to counters of a table: (id, a number for each of these columns).
+
+    were: the counters before, row by row, where nobody has read them: PostgreSQL raises unless they are so still.
+    """
+
+    table: Table
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Any, ...]]
+    were: Sequence[tuple[Any, ...]] = ()
+
+
+def write_rows(conn: Connection, inserts: Sequence[Rows], sums: Sums | None = None) -> None:
+    """Insert rows, then add to counters, at the database's own speed.
 
     PostgreSQL gets all of it as one statement, or as streams where it is much.
     """
-    inserts, sums = [_bound(conn.dialect, r) for r in inserts if r.rows], [r for r in sums if r.rows]
+    inserts = [_bound(conn.dialect, r) for r in inserts if r.rows]
+    sums = sums if sums and sums.rows else None
     if conn.dialect.name != "postgresql":
         for one in inserts:
             _insert_many(conn, one)
-        for one in sums:
-            turned = [(*row[1:], row[0]) for row in one.rows]
-            conn.exec_driver_sql(_add_sqlite(one.table, one.columns), turned)
+        if sums:
+            turned = [(*row[1:], row[0]) for row in sums.rows]
+            conn.exec_driver_sql(_add_sqlite(sums.table, sums.columns), turned)
         return
     if max((len(one.rows) for one in inserts), default=0) >= COPY_FROM:
         for one in inserts:
             _copy(conn, one)
         inserts = []
     if inserts or sums:
-        named = [tuple((one.table, one.columns) for one in many) for many in (inserts, sums)]
-        arrays = [array for one in (*inserts, *sums) for array in _arrays(one)]
-        trips.defer(conn, (_statement(*named), arrays))
+        given = [array for one in inserts for array in _arrays(one.rows)]
+        if sums:
+            given += [*_arrays(sums.rows), *_arrays(sums.were), *([str(len(sums.rows))] if sums.were else [])]
+        added = (sums.table, sums.columns, bool(sums.were)) if sums else None
+        trips.defer(conn, (_statement(tuple((one.table, one.columns) for one in inserts), added), given))
+
+
+def must_stand(
+    conn: Connection, table: Table, columns: tuple[str, ...], key: int, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """PostgreSQL raises, at the latest with the COMMIT, unless these rows are so still.
+
+    key: how many of the columns find a row; when all others are None there must be no such row.
+    """
+    trips.defer(conn, (_standing(table, columns, key), _arrays(rows)))
+
+
+def must_lack(conn: Connection, table: Table, column: str, values: Sequence[Any]) -> None:
+    """PostgreSQL raises, at the latest with the COMMIT, where a row has one of these values."""
+    words = f"SELECT 1 / (count(*) = 0)::int FROM {table.name} WHERE {column} = ANY(%s::{_type(table, column)}[])"
+    trips.defer(conn, (words, [_array(values)]))
 
 
 def _insert_many(conn: Connection, one: Rows) -> None:
@@ -461,8 +508,8 @@ def _copy(conn: Connection, one: Rows) -> None:
             copy.write_row(row)
 
 
-def _arrays(one: Rows) -> list[str]:
-    return [_array(column) for column in zip(*one.rows, strict=True)]
+def _arrays(rows: Sequence[tuple[Any, ...]]) -> list[str]:
+    return [_array(column) for column in zip(*rows, strict=True)]
 
 
 def _array(values: Sequence[Any]) -> str:
@@ -486,25 +533,42 @@ def _element(value: Any) -> str:
     return str(value)
 
 
-Named = tuple[tuple[Table, tuple[str, ...]], ...]
-
-
 @cache
-def _statement(inserts: Named, sums: Named) -> str:
+def _statement(
+    inserts: tuple[tuple[Table, tuple[str, ...]], ...], sums: tuple[Table, tuple[str, ...], bool] | None
+) -> str:
     """All of it as one statement: each part stands in a WITH, and the rules between tables are held at its end."""
-    parts = [_insert_postgresql(*one) for one in inserts] + [_add_postgresql(*one) for one in sums]
-    return "WITH " + ", ".join(f"part{n} AS ({part})" for n, part in enumerate(parts)) + " SELECT"
+    parts = [f"part{n} AS ({_insert_postgresql(*one)})" for n, one in enumerate(inserts)]
+    parts += [f"added AS ({_add_postgresql(*sums)})"] if sums else []
+    all_were_so = " 1 / ((SELECT count(*) FROM added) = %s::bigint)::int" if sums and sums[2] else ""
+    return f"WITH {', '.join(parts)} SELECT{all_were_so}"
 
 
 def _insert_postgresql(table: Table, columns: tuple[str, ...]) -> str:
     return f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM {_unnested(table, columns)}"
 
 
-def _add_postgresql(table: Table, columns: tuple[str, ...]) -> str:
-    ident, *counters = columns
-    sums = ", ".join(f"{c} = {table.name}.{c} + d.{c}" for c in counters)
+def _add_postgresql(table: Table, columns: tuple[str, ...], where_so: bool) -> str:
+    """where_so: only rows whose counters were as said, and each row returns something."""
+    (ident, *counters), name = columns, table.name
+    sums = ", ".join(f"{c} = {name}.{c} + d.{c}" for c in counters)
+    known, names, so = columns, ", ".join(columns), ""
+    if where_so:
+        known = (*columns, *counters)
+        names += "".join(f", was_{c}" for c in counters)
+        so = "".join(f" AND {name}.{c} = d.was_{c}" for c in counters) + " RETURNING 1"
+    given = f"{_unnested(table, known)} AS d({names})"
+    return f"UPDATE {name} SET {sums} FROM {given} WHERE {name}.{ident} = d.{ident}{so}"
+
+
+@cache
+def _standing(table: Table, columns: tuple[str, ...], key: int) -> str:
+    """Divides by zero when a row is not as it is said to be."""
+    found = " AND ".join(f"c.{c} = d.{c}" for c in columns[:key])
+    theirs, said = (", ".join(f"{side}.{c}" for c in columns[key:]) for side in "cd")
     given = f"{_unnested(table, columns)} AS d({', '.join(columns)})"
-    return f"UPDATE {table.name} SET {sums} FROM {given} WHERE {table.name}.{ident} = d.{ident}"
+    alike = f"bool_and(({theirs}) IS NOT DISTINCT FROM ({said}))"
+    return f"SELECT 1 / {alike}::int FROM {given} LEFT JOIN {table.name} c ON {found}"
 
 
 def _unnested(table: Table, columns: tuple[str, ...]) -> str:
@@ -526,9 +590,12 @@ class Look(NamedTuple):
 def look(conn: Connection, *asked: Look) -> list[Sequence[tuple[Any, ...]]]:
     """The rows of each, as tuples; PostgreSQL is asked all of it in one trip."""
     if conn.dialect.name == "postgresql":
-        calls = [(_look_postgresql(*_named(one)), [_array(v) for v in one.among.values()]) for one in asked]
-        return [*trips.ask_prepared(conn, calls)]
+        return [*trips.ask_prepared(conn, _looks(asked))]
     return [_looked_up(conn, one) for one in asked]
+
+
+def _looks(asked: Sequence[Look]) -> list[trips.Call]:
+    return [(_look_postgresql(*_named(one)), [_array(v) for v in one.among.values()]) for one in asked]
 
 
 def _looked_up(conn: Connection, one: Look) -> Sequence[tuple[Any, ...]]:

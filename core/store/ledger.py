@@ -18,7 +18,8 @@ from sqlalchemy import ColumnElement, func, select, update
 from core.errors import Broken
 from core.store import contracts, lots
 from core.store import tables as t
-from core.store.database import Look, Rows, insert_or_skip, look, write_rows
+from core.store.database import Look, Rows, Sums, insert_or_skip, look, must_lack, must_stand, write_rows
+from core.store.recall import Recall, Row
 from core.store.store import Transaction
 
 GUARDED = ("free", "reserved", "held", "transit", "inbound")
@@ -26,6 +27,7 @@ KEPT = (*GUARDED, "suspense")
 ON_HAND = ("free", "reserved", "held", "suspense")
 JOURNAL = ("id", "key", "kind", "cause", "happened_at", "recorded_at")
 CELL = ("id", "owner_id", "item_id", "warehouse_id", "condition", *KEPT)
+NO_ROW = (None,) * (1 + len(KEPT))
 ENTRY = ("journal_id", "n", "cell_id", "account", "quantity")
 MISSING = "{} units are missing that the books say are there: have them counted, or take them back from orders"
 
@@ -115,6 +117,8 @@ class Ledger:
         self._rights: list[Right] = []
         self._moved: dict[int, Cell] = {}
         self._marks: set[int] = set()
+        self._built_on: dict[CellKey, Row | None] = {}
+        self._taken_as_new: set[str] = set()
         self.risen: set[int] = set()
         """Items of which more may be promised somewhere than before, or less is waited for."""
         self.sunk: set[int] = set()
@@ -152,12 +156,24 @@ class Ledger:
         return self._by_id
 
     def known(self, keys: Sequence[str], cells: Collection[CellKey] = ()) -> set[str]:
-        """Which of these business keys are booked already. cells: load these in the same trip."""
+        """Which of these business keys are booked already. cells: load these in the same trip.
+
+        Where cells may be recalled, nothing is asked under the lock and all keys are taken as new: a cell that is no
+        longer so, or a key that was booked before, raises with the commit.
+        """
+        mine = {key for _, key, *_ in self._journals} & set(keys)
+        recall = self._tx.recall
+        if cells and recall and not recall.is_wary:
+            self._build_on(recall, cells)
+            self._taken_as_new |= set(keys)
+            return mine
         asked = [Look(t.journals, ("key",), {"key": keys}), *([_beside(cells)] if cells else [])]
         found, *rows = look(self._tx.conn, *asked)
         for some in rows:
             self._remember(some)
-        return {key for _, key, *_ in self._journals} & set(keys) | {key for (key,) in found}
+        if recall:
+            recall.keep({key: _row(self._cells.get(key)) for key in cells})
+        return mine | {key for (key,) in found}
 
     def arrived(self, key: str) -> dict[int, int]:
         """Item → units the journal of this key brought anywhere; {} when it moved nothing."""
@@ -183,7 +199,7 @@ class Ledger:
         entries = [e for e in entries if e.quantity]
         _check_balanced(key, entries)
         ident = self._tx.ids.new()
-        self._journals.append((ident, key, kind, cause, happened_at, self._tx.now))
+        self._journals.append((ident, key, kind, cause, happened_at, self._tx.stamp))
         for n, (cell, account, quantity) in enumerate(entries):
             self._entries.append((ident, n, cell.id, account, quantity))
             if account != "world":
@@ -214,7 +230,9 @@ class Ledger:
             Rows(t.marks, ("id", "items"), marks),
         )
         changes = [(cell.id, *map(sub, cell.balances(), cell.before)) for cell in moved]
-        write_rows(tx.conn, [*inserts, *also], [Rows(t.cells, ("id", *KEPT), [c for c in changes if any(c[1:])])])
+        changed = [(cell, change) for cell, change in zip(moved, changes, strict=True) if any(change[1:])]
+        were = self._rely([cell for cell, _ in changed])
+        write_rows(tx.conn, [*inserts, *also], Sums(t.cells, ("id", *KEPT), [change for _, change in changed], were))
         lots.write(tx, self._physical)
         self._watch_suspense([cell for cell, change in zip(moved, changes, strict=True) if change[-1]])
         if self._marks:
@@ -222,8 +240,33 @@ class Ledger:
         for cell in moved:
             self._note_promises(cell)
             cell.before = cell.balances()
+        if tx.recall:
+            tx.recall.follow({cell.key: _row(cell) for cell in moved})
         self._journals, self._entries, self._moved, self._marks = [], [], {}, set()
         self._physical = []
+
+    def _build_on(self, recall: Recall, cells: Collection[CellKey]) -> None:
+        """Load cells without the lock: those that are remembered, and by a glance those that are not."""
+        known = recall.some_of(cells)
+        if missing := [key for key in cells if key not in known]:
+            (rows,) = recall.glance(_beside(missing))
+            there = {CellKey(*row[1:5]): (row[0], *row[5:]) for row in rows}
+            known |= {key: there.get(key) for key in missing}
+            recall.keep(known)
+        self._remember((row[0], *key, *row[1:]) for key, row in known.items() if row)
+        self._built_on |= known
+
+    def _rely(self, changed: Sequence[Cell]) -> list[tuple[int, ...]]:
+        """Say what was built on that nobody has read; returns what the cells that change have to be for that."""
+        if not self._built_on:
+            return []
+        others = self._built_on.keys() - {cell.key for cell in changed}
+        if rows := [(*key, *(self._built_on[key] or NO_ROW)) for key in others]:
+            must_stand(self._tx.conn, t.cells, (*CellKey._fields, "id", *KEPT), len(CellKey._fields), rows)
+        if not_booked := self._taken_as_new - {key for _, key, *_ in self._journals}:
+            must_lack(self._tx.conn, t.journals, "key", sorted(not_booked))
+        self._built_on, self._taken_as_new = {}, set()
+        return [cell.before for cell in changed]
 
     def _sums(self, key: str, *where: ColumnElement[bool]) -> dict[int, int]:
         e, j, ce = t.entries.c, t.journals.c, t.cells.c
@@ -267,6 +310,11 @@ class Ledger:
                 cell = Cell(ident, CellKey(owner, item, warehouse, condition), *balances)
                 cell.before = cell.balances()
                 self._cells[cell.key] = self._by_id[ident] = cell
+
+
+def _row(cell: Cell | None) -> Row | None:
+    """Its id and balances as the database has them."""
+    return (cell.id, *cell.before) if cell else None
 
 
 def _beside(keys: Collection[CellKey]) -> Look:

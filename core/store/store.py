@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Executable, Table, bindparam, insert, select, update
 
 from core.store import tables as t
-from core.store.database import Database, add_up, lock_ledger
+from core.store.database import BEGUN, Database, add_up, lock_ledger
+from core.store.recall import Recall
+from core.store.trips import nothing
 from core.store.vault import Vault
 
 T = TypeVar("T")
@@ -73,7 +75,15 @@ class Transaction:
     has_ledger: bool = False
     sealing: dict[int, int] = field(default_factory=dict)
     """Holder → the key its documents are sealed under, once asked."""
+    recall: Recall | None = None
+    """What may be built on without reading it again."""
+    begun: Any = None
     _now: datetime | None = None
+
+    @property
+    def stamp(self) -> datetime:
+        """`now` for a row that is written: where nobody has asked for it yet, the database fills it in."""
+        return self._now or self.begun or self.now
 
     @property
     def now(self) -> datetime:
@@ -132,23 +142,30 @@ class Store:
         self.vault = vault
         self.woken: Callable[[set[str]], None] = lambda lanes: None
         self._clock = clock
-        self._noted = 0
         self.process = self._sign_in(role)
         self.ids = Ids(self.process)
 
-    def write(self, work: Callable[[Transaction], T], ledger: bool = False) -> T:
+    def write(
+        self,
+        work: Callable[[Transaction], T],
+        ledger: bool = False,
+        recall: Recall | None = None,
+        sent: Callable[[], None] = nothing,
+    ) -> T:
         """Run `work` in one transaction; afterwards wake the lanes it left work on.
 
-        ledger: it is about the ledger, so be its only writer from the start (one trip less).
+        ledger: it is about the ledger, so be its only writer from the start (one trip less). recall: what it may build
+        on; where that is no longer so, this raises and nothing is written. sent: as in `Database.write`.
         """
         lanes: set[str] = set()
+        begun = None if self.db.is_sqlite or self._clock else BEGUN
 
         def run(conn: Connection) -> T:
-            tx = Transaction(conn, self.ids, self.vault, self._clock_of(conn, ledger), lanes, ledger)
+            clock = self._clock_of(conn, ledger)
             lanes.clear()
-            return work(tx)
+            return work(Transaction(conn, self.ids, self.vault, clock, lanes, ledger, recall=recall, begun=begun))
 
-        result = self.db.write(run)
+        result = self.db.write(run, sent)
         if lanes:
             self.woken(lanes)
         return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,17 +15,22 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 FINE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
-BY_INDEX = (
-    "SET LOCAL plan_cache_mode = force_generic_plan",
-    "SET LOCAL enable_seqscan = off",
-    "SET LOCAL enable_hashjoin = off",
-    "SET LOCAL enable_mergejoin = off",
-)
+SETTINGS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+BY_INDEX = ("SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in SETTINGS.items()),)
 """Before what is prepared: its plan is remembered, and finds rows by their index even when the table was empty then."""
-AS_EVER = tuple(f"{setting.partition(' = ')[0]} TO DEFAULT" for setting in BY_INDEX)
+AS_EVER = tuple(f"SET LOCAL {name} TO DEFAULT" for name in SETTINGS)
 Call = tuple[str, Sequence[str]]
 """A statement with %s for each parameter, and the parameters as PostgreSQL writes them."""
 Found = list[tuple[Any, ...]]
+
+
+def nothing() -> None:
+    """Whom nobody tells."""
 
 
 @dataclass
@@ -41,14 +46,17 @@ class _Line:
 
 
 @contextmanager
-def ending(conn: Connection) -> Iterator[None]:
-    """Rows deferred in here are written when something else is said, else together with the COMMIT."""
+def ending(conn: Connection, sent: Callable[[], None] = nothing) -> Iterator[None]:
+    """Rows deferred in here are written when something else is said, else together with the COMMIT.
+
+    sent: called once these are on their way, which is before they are done.
+    """
     line = _line(conn)
     line.may_wait = True
     try:
         yield
         if line.unsent:
-            _say(conn, [*BY_INDEX, *line.unsent, "COMMIT"])
+            _say(conn, [*BY_INDEX, *line.unsent, "COMMIT"], sent)
     finally:
         line.may_wait, line.opening = False, ""
         line.unsent.clear()
@@ -96,6 +104,12 @@ def ask_prepared(conn: Connection, calls: Sequence[Call]) -> list[Found]:
     return _say(conn, [*BY_INDEX, *words, *AS_EVER])[len(BY_INDEX) : -len(AS_EVER)]
 
 
+def glance(conn: Connection, calls: Sequence[Call]) -> list[Found]:
+    """The rows of each of these as they stand committed, in one trip and a transaction of its own."""
+    words = [_called(conn, call) for call in calls]
+    return _say(conn, [*BY_INDEX, *words, "COMMIT"])[len(BY_INDEX) : -1]
+
+
 def forget(conn: Connection) -> None:
     """The driver drops what this connection has prepared, as it does with each rollback."""
     _line(conn).names.clear()
@@ -125,25 +139,27 @@ def _literal(value: str) -> str:
     return f"""'{value.replace("'", "''")}'"""
 
 
-def _say(conn: Connection, statements: Sequence[str]) -> list[Found]:
+def _say(conn: Connection, statements: Sequence[str], sent: Callable[[], None] = nothing) -> list[Found]:
     """The rows of each statement, in one trip, which also begins the transaction where it has not begun."""
     driver: Any = conn.connection.driver_connection
     if driver.pgconn.transaction_status != TransactionStatus.IDLE:
-        return _said(driver, statements)
+        return _said(driver, statements, sent)
     line = _line(conn)
     first = ["BEGIN", line.opening] if line.opening else ["BEGIN"]
     line.opening = ""
-    found = _said(driver, [*first, *statements])
+    found = _said(driver, [*first, *statements], sent)
     line.opened = found[len(first) - 1]
     return found[len(first) :]
 
 
-def _said(driver: Any, statements: Sequence[str]) -> list[Found]:
+def _said(driver: Any, statements: Sequence[str], sent: Callable[[], None]) -> list[Found]:
     words, encoding = "; ".join(statements), driver.info.encoding
     try:
         if "\0" in words:
             raise psycopg.DataError("PostgreSQL keeps no text that has a NUL in it")
         driver.pgconn.send_query(words.encode(encoding))
+        driver.pgconn.flush()
+        sent()
         results = driver.wait(execute(driver.pgconn))
         for result in results:
             if result.status not in FINE:

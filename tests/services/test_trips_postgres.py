@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from core.store import tables as t
-from core.store.database import Database, Look, Rows, look, write_rows
+from core.store.database import Database, Look, Rows, Sums, look, write_rows
 from core.store.schema import prepare
 
 JOURNAL = ("id", "key", "kind", "cause", "recorded_at")
@@ -98,7 +98,7 @@ def test_a_text_the_database_cannot_keep_is_refused_whole(db: Database) -> None:
 
 
 def test_a_plan_made_while_the_table_was_empty_finds_cells_by_their_index(db: Database) -> None:
-    sums = [Rows(t.cells, ("id", "free"), [(1, 1)])]
+    sums = Sums(t.cells, ("id", "free"), [(1, 1)])
     db.write(lambda conn: write_rows(conn, [], sums))
 
     def plan(conn: Connection) -> str:

@@ -33,6 +33,78 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account", name=op.f("pk_budgets")),
     )
     op.create_table(
+        "claims",
+        sa.Column("id", database.Id, autoincrement=False, nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("order_id", database.Id, nullable=True),
+        sa.Column("line_id", database.Id, nullable=True),
+        sa.Column("holder_id", database.Id, nullable=True),
+        sa.Column("ref", sa.String(length=200), nullable=True),
+        sa.Column("cell_id", database.Id, nullable=False),
+        sa.Column("part_id", database.Id, nullable=True),
+        sa.Column("per_kit", database.Id, nullable=True),
+        sa.Column("asked", database.Id, server_default="0", nullable=False),
+        sa.Column("backed", database.Id, server_default="0", nullable=False),
+        sa.Column("shipped", database.Id, server_default="0", nullable=False),
+        sa.Column("soft", sa.Boolean(), nullable=False),
+        sa.Column("open", sa.Boolean(), nullable=False),
+        sa.Column("fulfilment_id", database.Id, nullable=True),
+        sa.Column("contract_id", database.Id, nullable=True),
+        sa.Column("expires_at", database.Utc(), nullable=True),
+        sa.CheckConstraint("(order_id is null) <> (ref is null)", name=op.f("ck_claims_subject")),
+        sa.CheckConstraint("asked >= 0 and backed >= 0 and shipped >= 0", name=op.f("ck_claims_units")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_claims")),
+    )
+    op.create_index(op.f("ix_claims_cell_id"), "claims", ["cell_id"], unique=False)
+    op.create_index(
+        "ix_claims_contract_id",
+        "claims",
+        ["contract_id"],
+        unique=False,
+        sqlite_where=sa.text("contract_id is not null"),
+        postgresql_where=sa.text("contract_id is not null"),
+    )
+    op.create_index(
+        "ix_claims_expires",
+        "claims",
+        ["expires_at"],
+        unique=False,
+        sqlite_where=sa.text("expires_at is not null"),
+        postgresql_where=sa.text("expires_at is not null"),
+    )
+    op.create_index(
+        "ix_claims_fulfilment_id",
+        "claims",
+        ["fulfilment_id"],
+        unique=False,
+        sqlite_where=sa.text("fulfilment_id is not null"),
+        postgresql_where=sa.text("fulfilment_id is not null"),
+    )
+    op.create_index(
+        "ix_claims_order_id",
+        "claims",
+        ["order_id"],
+        unique=False,
+        sqlite_where=sa.text("order_id is not null"),
+        postgresql_where=sa.text("order_id is not null"),
+    )
+    op.create_index(
+        "ix_claims_ref",
+        "claims",
+        ["ref", "holder_id", "kind"],
+        unique=False,
+        sqlite_where=sa.text("ref is not null"),
+        postgresql_where=sa.text("ref is not null"),
+    )
+    op.create_index(
+        "ix_claims_short",
+        "claims",
+        ["cell_id"],
+        unique=False,
+        sqlite_where=sa.text("open and asked > backed + shipped"),
+        postgresql_where=sa.text("open and asked > backed + shipped"),
+    )
+    op.create_table(
         "entries",
         sa.Column("journal_id", database.Id, nullable=False),
         sa.Column("n", database.Id, nullable=False),
@@ -765,6 +837,17 @@ def upgrade() -> None:
     )
     op.create_index("ix_keepers_code", "keepers", ["warehouse_id", "code"], unique=False)
     op.create_table(
+        "lock_lines",
+        sa.Column("lock_id", database.Id, nullable=False),
+        sa.Column("cell_id", database.Id, nullable=False),
+        sa.Column("claim_id", database.Id, nullable=False),
+        sa.Column("units", database.Id, nullable=False),
+        sa.CheckConstraint("units > 0", name=op.f("ck_lock_lines_units")),
+        sa.ForeignKeyConstraint(["claim_id"], ["claims.id"], name=op.f("fk_lock_lines_claim_id")),
+        sa.ForeignKeyConstraint(["lock_id"], ["locks.id"], name=op.f("fk_lock_lines_lock_id")),
+        sa.PrimaryKeyConstraint("lock_id", "cell_id", name=op.f("pk_lock_lines")),
+    )
+    op.create_table(
         "order_lines",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
         sa.Column("order_id", database.Id, nullable=False),
@@ -961,83 +1044,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("asn_id", "n", name=op.f("pk_asn_lines")),
     )
     op.create_table(
-        "claims",
-        sa.Column("id", database.Id, autoincrement=False, nullable=False),
-        sa.Column("kind", sa.String(length=20), nullable=False),
-        sa.Column("order_id", database.Id, nullable=True),
-        sa.Column("line_id", database.Id, nullable=True),
-        sa.Column("holder_id", database.Id, nullable=True),
-        sa.Column("ref", sa.String(length=200), nullable=True),
-        sa.Column("cell_id", database.Id, nullable=False),
-        sa.Column("part_id", database.Id, nullable=True),
-        sa.Column("per_kit", database.Id, nullable=True),
-        sa.Column("asked", database.Id, server_default="0", nullable=False),
-        sa.Column("backed", database.Id, server_default="0", nullable=False),
-        sa.Column("shipped", database.Id, server_default="0", nullable=False),
-        sa.Column("soft", sa.Boolean(), nullable=False),
-        sa.Column("open", sa.Boolean(), nullable=False),
-        sa.Column("fulfilment_id", database.Id, nullable=True),
-        sa.Column("contract_id", database.Id, nullable=True),
-        sa.Column("expires_at", database.Utc(), nullable=True),
-        sa.CheckConstraint("(order_id is null) <> (ref is null)", name=op.f("ck_claims_subject")),
-        sa.CheckConstraint("asked >= 0 and backed >= 0 and shipped >= 0", name=op.f("ck_claims_units")),
-        sa.ForeignKeyConstraint(["contract_id"], ["contracts.id"], name=op.f("fk_claims_contract_id")),
-        sa.ForeignKeyConstraint(["fulfilment_id"], ["fulfilments.id"], name=op.f("fk_claims_fulfilment_id")),
-        sa.ForeignKeyConstraint(["line_id"], ["order_lines.id"], name=op.f("fk_claims_line_id")),
-        sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_claims_order_id")),
-        sa.ForeignKeyConstraint(["part_id"], ["items.id"], name=op.f("fk_claims_part_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_claims")),
-    )
-    op.create_index(op.f("ix_claims_cell_id"), "claims", ["cell_id"], unique=False)
-    op.create_index(
-        "ix_claims_contract_id",
-        "claims",
-        ["contract_id"],
-        unique=False,
-        sqlite_where=sa.text("contract_id is not null"),
-        postgresql_where=sa.text("contract_id is not null"),
-    )
-    op.create_index(
-        "ix_claims_expires",
-        "claims",
-        ["expires_at"],
-        unique=False,
-        sqlite_where=sa.text("expires_at is not null"),
-        postgresql_where=sa.text("expires_at is not null"),
-    )
-    op.create_index(
-        "ix_claims_fulfilment_id",
-        "claims",
-        ["fulfilment_id"],
-        unique=False,
-        sqlite_where=sa.text("fulfilment_id is not null"),
-        postgresql_where=sa.text("fulfilment_id is not null"),
-    )
-    op.create_index(
-        "ix_claims_order_id",
-        "claims",
-        ["order_id"],
-        unique=False,
-        sqlite_where=sa.text("order_id is not null"),
-        postgresql_where=sa.text("order_id is not null"),
-    )
-    op.create_index(
-        "ix_claims_ref",
-        "claims",
-        ["ref", "holder_id", "kind"],
-        unique=False,
-        sqlite_where=sa.text("ref is not null"),
-        postgresql_where=sa.text("ref is not null"),
-    )
-    op.create_index(
-        "ix_claims_short",
-        "claims",
-        ["cell_id"],
-        unique=False,
-        sqlite_where=sa.text("open and asked > backed + shipped"),
-        postgresql_where=sa.text("open and asked > backed + shipped"),
-    )
-    op.create_table(
         "count_lines",
         sa.Column("count_id", database.Id, nullable=False),
         sa.Column("n", database.Id, nullable=False),
@@ -1048,6 +1054,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("count_id", "n", name=op.f("pk_count_lines")),
     )
     op.create_index(op.f("ix_count_lines_cell_id"), "count_lines", ["cell_id"], unique=False)
+    op.create_table(
+        "fulfilment_lines",
+        sa.Column("fulfilment_id", database.Id, nullable=False),
+        sa.Column("n", database.Id, nullable=False),
+        sa.Column("claim_id", database.Id, nullable=False),
+        sa.Column("line_id", database.Id, nullable=False),
+        sa.Column("item_id", database.Id, nullable=False),
+        sa.Column("sku", sa.String(length=200), nullable=False),
+        sa.Column("keeper", sa.String(length=200), nullable=False),
+        sa.Column("quantity", database.Id, server_default="0", nullable=False),
+        sa.Column("shipped", database.Id, server_default="0", nullable=False),
+        sa.Column("told", database.Id, server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["claim_id"], ["claims.id"], name=op.f("fk_fulfilment_lines_claim_id")),
+        sa.ForeignKeyConstraint(["fulfilment_id"], ["fulfilments.id"], name=op.f("fk_fulfilment_lines_fulfilment_id")),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_fulfilment_lines_item_id")),
+        sa.ForeignKeyConstraint(["line_id"], ["order_lines.id"], name=op.f("fk_fulfilment_lines_line_id")),
+        sa.PrimaryKeyConstraint("fulfilment_id", "n", name=op.f("pk_fulfilment_lines")),
+    )
     op.create_table(
         "holds",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
@@ -1210,33 +1234,22 @@ def upgrade() -> None:
     op.create_index("ix_title_transfers_created", "title_transfers", ["created_at"], unique=False)
     op.create_index(op.f("ix_title_transfers_to_owner_id"), "title_transfers", ["to_owner_id"], unique=False)
     op.create_table(
-        "fulfilment_lines",
-        sa.Column("fulfilment_id", database.Id, nullable=False),
+        "transfer_lines",
+        sa.Column("transfer_id", database.Id, nullable=False),
         sa.Column("n", database.Id, nullable=False),
-        sa.Column("claim_id", database.Id, nullable=False),
-        sa.Column("line_id", database.Id, nullable=False),
         sa.Column("item_id", database.Id, nullable=False),
         sa.Column("sku", sa.String(length=200), nullable=False),
-        sa.Column("keeper", sa.String(length=200), nullable=False),
-        sa.Column("quantity", database.Id, server_default="0", nullable=False),
-        sa.Column("shipped", database.Id, server_default="0", nullable=False),
-        sa.Column("told", database.Id, server_default="0", nullable=False),
-        sa.ForeignKeyConstraint(["claim_id"], ["claims.id"], name=op.f("fk_fulfilment_lines_claim_id")),
-        sa.ForeignKeyConstraint(["fulfilment_id"], ["fulfilments.id"], name=op.f("fk_fulfilment_lines_fulfilment_id")),
-        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_fulfilment_lines_item_id")),
-        sa.ForeignKeyConstraint(["line_id"], ["order_lines.id"], name=op.f("fk_fulfilment_lines_line_id")),
-        sa.PrimaryKeyConstraint("fulfilment_id", "n", name=op.f("pk_fulfilment_lines")),
-    )
-    op.create_table(
-        "lock_lines",
-        sa.Column("lock_id", database.Id, nullable=False),
-        sa.Column("cell_id", database.Id, nullable=False),
         sa.Column("claim_id", database.Id, nullable=False),
-        sa.Column("units", database.Id, nullable=False),
-        sa.CheckConstraint("units > 0", name=op.f("ck_lock_lines_units")),
-        sa.ForeignKeyConstraint(["claim_id"], ["claims.id"], name=op.f("fk_lock_lines_claim_id")),
-        sa.ForeignKeyConstraint(["lock_id"], ["locks.id"], name=op.f("fk_lock_lines_lock_id")),
-        sa.PrimaryKeyConstraint("lock_id", "cell_id", name=op.f("pk_lock_lines")),
+        sa.Column("quantity", database.Id, server_default="0", nullable=False),
+        sa.Column("departed", database.Id, server_default="0", nullable=False),
+        sa.Column("arrived", database.Id, server_default="0", nullable=False),
+        sa.Column("lost", database.Id, server_default="0", nullable=False),
+        sa.Column("came_back", database.Id, server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["claim_id"], ["claims.id"], name=op.f("fk_transfer_lines_claim_id")),
+        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_transfer_lines_item_id")),
+        sa.ForeignKeyConstraint(["transfer_id"], ["transfers.id"], name=op.f("fk_transfer_lines_transfer_id")),
+        sa.PrimaryKeyConstraint("transfer_id", "n", name=op.f("pk_transfer_lines")),
+        sa.UniqueConstraint("transfer_id", "item_id", name=op.f("uq_transfer_lines_transfer_id_item_id")),
     )
     op.create_table(
         "title_lines",
@@ -1263,22 +1276,4 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["parcel_id"], ["parcels.id"], name=op.f("fk_tracking_facts_parcel_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tracking_facts")),
         sa.UniqueConstraint("parcel_id", "key", name=op.f("uq_tracking_facts_parcel_id_key")),
-    )
-    op.create_table(
-        "transfer_lines",
-        sa.Column("transfer_id", database.Id, nullable=False),
-        sa.Column("n", database.Id, nullable=False),
-        sa.Column("item_id", database.Id, nullable=False),
-        sa.Column("sku", sa.String(length=200), nullable=False),
-        sa.Column("claim_id", database.Id, nullable=False),
-        sa.Column("quantity", database.Id, server_default="0", nullable=False),
-        sa.Column("departed", database.Id, server_default="0", nullable=False),
-        sa.Column("arrived", database.Id, server_default="0", nullable=False),
-        sa.Column("lost", database.Id, server_default="0", nullable=False),
-        sa.Column("came_back", database.Id, server_default="0", nullable=False),
-        sa.ForeignKeyConstraint(["claim_id"], ["claims.id"], name=op.f("fk_transfer_lines_claim_id")),
-        sa.ForeignKeyConstraint(["item_id"], ["items.id"], name=op.f("fk_transfer_lines_item_id")),
-        sa.ForeignKeyConstraint(["transfer_id"], ["transfers.id"], name=op.f("fk_transfer_lines_transfer_id")),
-        sa.PrimaryKeyConstraint("transfer_id", "n", name=op.f("pk_transfer_lines")),
-        sa.UniqueConstraint("transfer_id", "item_id", name=op.f("uq_transfer_lines_transfer_id_item_id")),
     )
