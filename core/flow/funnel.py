@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
@@ -24,6 +24,7 @@ from core.flow.hear import Spoken
 from core.flow.journeys import decide, writes_ledger
 from core.store.recall import Recall
 from core.store.store import Store
+from core.store.trips import nothing
 
 AT_ONCE, BACKLOG = 200, 1000
 """Commands in one commit; more when more wait."""
@@ -142,31 +143,31 @@ class Funnel:
 
     def _decide(self, commands: Sequence[Any], callers: int) -> list[Any]:
         """One commit. The turn, which is ours, ends when all is on its way to the database."""
-        work = partial(decide, commands=commands)
         try:
             with ExitStack() as turn:
                 turn.callback(self._turn.release)
-                if self._recall is None:
-                    return self._decide_again(commands)
-                try:
-                    return self._store.write(work, writes_ledger(commands), self._recall, turn.close)
-                except Exception:
-                    self._recall.forget()
-                    return self._decide_again(commands)
+                return self._commit(commands, self._recall, turn.close)
         finally:
             with self._door:
                 self._under_way -= callers
 
-    def _decide_again(self, commands: Sequence[Any]) -> list[Any]:
-        """One commit, with all read anew; a batch that raises is halved until the one command that does is alone."""
+    def _commit(
+        self, commands: Sequence[Any], recall: Recall | None = None, sent: Callable[[], None] = nothing
+    ) -> list[Any]:
+        """What raises is tried again with all of it read anew, then in halves, until the one that does is alone."""
         try:
-            return self._store.write(lambda tx: decide(tx, commands), ledger=writes_ledger(commands))
+            return self._store.write(partial(decide, commands=commands), writes_ledger(commands), recall, sent)
         except OperationalError:
+            if recall:
+                recall.forget()
             return [Unavailable("the database cannot be written just now: ask again")] * len(commands)
         except Exception as error:
+            if recall:
+                recall.forget()
+                return self._commit(commands)
             if len(commands) > 1:
                 half = len(commands) // 2
-                return self._decide_again(commands[:half]) + self._decide_again(commands[half:])
+                return self._commit(commands[:half]) + self._commit(commands[half:])
             return [_why(commands[0], error)]
 
 
