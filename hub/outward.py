@@ -68,7 +68,9 @@ def drain(hub: Hub, lane: str, pool: ThreadPoolExecutor) -> int:
         if not outbox.any_due(tx, lane):
             return 0
     taken = hub.store.write(lambda tx: _take(hub, tx, lane))
-    said = [job for job in pool.map(lambda job: _carry_out(hub, job), [job for job in taken if job]) if job]
+    jobs = [job for job in taken if job]
+    hub.will_call([job.wired for job in jobs], lane)
+    said = [job for job in pool.map(lambda job: _carry_out(hub, job), jobs) if job]
     if said:
         hub.store.write(lambda tx: _levels_told(tx, said), ledger=True)
     return len(taken)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -90,20 +90,36 @@ class Purse:
 
     def spend(self, wired: Wired, stock: bool) -> bool:
         """One call; the share kept for stock is closed to other lanes."""
-        key, second = (int(wired.row["id"]), stock), int(time.time())
-        with self._locks[key[0]]:
-            when, left = self._left.get(key, (0, 0))
-            if when != second or not left:
-                left = self._store.write(lambda tx: self._lease(tx, wired, stock))
-            self._left[key] = (second, max(0, left - 1))
+        ident, second = int(wired.row["id"]), int(time.time())
+        with self._locks[ident]:
+            left = self._still(ident, stock, second) or self._lease({ident: wired}, stock, {})[ident]
+            self._left[ident, stock] = (second, max(0, left - 1))
             return left > 0
 
-    def _lease(self, tx: Transaction, wired: Wired, stock: bool) -> int:
-        budget = wired.connector.manifest.budget
-        share = 1.0 if stock else 1.0 - budget.share_for_stock
-        per_day = None if budget.per_day is None else int(budget.per_day * share)
-        handful = max(1, int(budget.per_s / HANDFULS))
-        return budgets.lease(tx, str(wired.row["id"]), handful, per_s=budget.per_s * share, per_day=per_day)
+    def fill(self, calls: Sequence[Wired], stock: bool) -> None:
+        """Lease at once what these calls are going to spend, for all their accounts."""
+        second, wired = int(time.time()), {int(one.row["id"]): one for one in calls}
+        wanted = Counter(int(one.row["id"]) for one in calls)
+        short = {ident: n for ident, n in wanted.items() if self._still(ident, stock, second) < n}
+        if len(short) < 2:
+            return
+        for ident, units in self._lease({ident: wired[ident] for ident in short}, stock, short).items():
+            with self._locks[ident]:
+                self._left[ident, stock] = (second, self._still(ident, stock, second) + units)
+
+    def _still(self, ident: int, stock: bool, second: int) -> int:
+        when, left = self._left.get((ident, stock), (0, 0))
+        return left if when == second else 0
+
+    def _lease(self, accounts: Mapping[int, Wired], stock: bool, wanted: Mapping[int, int]) -> dict[int, int]:
+        asks = {}
+        for ident, wired in accounts.items():
+            budget = wired.connector.manifest.budget
+            share = 1.0 if stock else 1.0 - budget.share_for_stock
+            per_day = None if budget.per_day is None else int(budget.per_day * share)
+            handful = max(1, int(budget.per_s / HANDFULS), wanted.get(ident, 0))
+            asks[str(ident)] = budgets.Ask(handful, budget.per_s * share, per_day)
+        return {int(account): n for account, n in self._store.write(lambda tx: budgets.lease(tx, asks)).items()}
 
 
 class Hub:
@@ -117,6 +133,10 @@ class Hub:
         self._lock = threading.Lock()
         self._purse = Purse(store)
         self.together = Together(store)
+
+    def will_call(self, calls: Sequence[Wired], lane: str) -> None:
+        """These are about to be called: take what that costs out of their accounts' budgets together."""
+        self._purse.fill(calls, lane == "stock")
 
     def may_call(self, wired: Wired, lane: str) -> bool:
         """Take one call out of the account's budget; False when it has none left for this lane now."""

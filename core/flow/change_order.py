@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
@@ -57,10 +57,11 @@ def units_wanted(order: Mapping[str, Any], line: Mapping[str, Any]) -> int:
     return int(line["ordered"] - line["cancelled"] - line["short"])
 
 
-def lay_lines(tx: Transaction, drafts: Sequence[Draft], listings: Mapping[int, Mapping[str, Any]]) -> None:
+def lay_lines(tx: Transaction, drafts: Sequence[Draft]) -> None:
     """Write the lines, and note what the shop applied to its own figure by itself."""
     rows = [row for d in drafts for row in d.lines.values()]
-    seen = [note for d in drafts for note in _seen(tx, d, listings)]
+    sells = _sells(tx, {d.row["connection_id"] for d in drafts})
+    seen = [note for d in drafts for note in _seen(tx, d, sells[d.row["connection_id"]])]
     tx.add(t.order_lines, [{k: v for k, v in row.items() if k != "known"} for row in rows if not row["known"]])
     for row in rows:
         if row["known"]:
@@ -118,11 +119,13 @@ def _claimed(draft: Draft, line_id: int) -> int:
     return kits.claimed([c for c in draft.claims if c["line_id"] == line_id and c["open"]])
 
 
-def _seen(tx: Transaction, draft: Draft, listings: Mapping[int, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Listing units the shop took off its own figure (or put back) since we last looked, line by line."""
+def _seen(tx: Transaction, draft: Draft, can: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Listing units the shop took off its own figure (or put back) since we last looked, line by line.
+
+    can: how it is told levels.
+    """
     if draft.row["state"] == "elsewhere":
         return []
-    can = _sells(tx, draft.row["connection_id"])
     notes = []
     for line in draft.lines.values():
         applied = line["seen"] + _applied(draft, line, can)
@@ -147,7 +150,6 @@ def _applied(draft: Draft, line: Mapping[str, Any], can: Mapping[str, Any]) -> i
     return int(change if change > 0 or restocks else 0)
 
 
-def _sells(tx: Transaction, connection_id: int) -> Mapping[str, Any]:
-    can = tx.conn.execute(select(t.connections.c.can).where(t.connections.c.id == connection_id)).scalar_one()
-    found: Mapping[str, Any] = can.get("send_stock", {})
-    return found
+def _sells(tx: Transaction, connections: Collection[int]) -> dict[int, Mapping[str, Any]]:
+    """How each shop is told levels."""
+    return {r["id"]: r["can"].get("send_stock", {}) for r in many(tx, t.connections, "id", sorted(connections))}

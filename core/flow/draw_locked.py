@@ -114,7 +114,7 @@ def _take(tx: Transaction, ledger: Ledger, order_id: int, line_id: int, some: Ke
     some.units -= units
     _change(tx, some.claim_id, -units)
     key = {"line_id": line_id, "cell_id": some.cell_id, "lock_id": some.lock_id}
-    add_up(tx.conn, t.lock_draws, key, "units", units)
+    add_up(tx.conn, t.lock_draws, "units", (key, units))
     cell = ledger.cells_by_id([some.cell_id])[some.cell_id]
     ledger.book(f"draw:{tx.ids.new()}", "draw", f"order:{order_id}", _passed(cell, units))
     return units

@@ -26,9 +26,11 @@ def note(tx: Transaction, *intents: Mapping[str, Any]) -> None:
         if mark := intent["payload"].get("since"):
             waited_ms = max(0.0, (tx.now - made_at(mark)).total_seconds() * 1000)
             calls[intent["connection_id"], bucket(waited_ms)] += 1
-    for (connection_id, end_ms), n in sorted(calls.items()):
-        key = {"connection_id": connection_id, "minute": minute, "bucket_ms": end_ms}
-        add_up(tx.conn, t.publish_lags, key, "calls", n)
+    named = [
+        ({"connection_id": connection_id, "minute": minute, "bucket_ms": end_ms}, n)
+        for (connection_id, end_ms), n in sorted(calls.items())
+    ]
+    add_up(tx.conn, t.publish_lags, "calls", *named)
 
 
 def bucket(waited_ms: float) -> int:

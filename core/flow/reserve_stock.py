@@ -97,7 +97,7 @@ def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> lis
     wants = [(command, want) for command in fit.values() for want in command.wants]
     places = {CellKey(owner, w.item_id, h) for c, w in wants for owner in w.owners for h in c.warehouses}
     booked = ledger.known([_key(c.subject) for c in fit.values()], places)
-    known = standing(tx, [c.subject for c in fit.values() if _key(c.subject) in booked])
+    known = standing(tx, [c.subject for c in fit.values() if _key(c.subject) in booked]) if booked else {}
     fresh: dict[Subject, int] = {}
     for n, command in fit.items():
         if command.subject in known:

@@ -34,7 +34,7 @@ from core.rules.decide import Part, Request, Rights, Want, decide
 from core.store import claims, contracts, inbox
 from core.store import tables as t
 from core.store.ledger import Cell, CellKey, Entry, Ledger
-from core.store.parties import keep_party
+from core.store.parties import Told, keep_parties
 from core.store.pools import pools
 from core.store.store import Transaction, many
 
@@ -70,7 +70,8 @@ def take_orders(tx: Transaction, batch: Sequence[Spoken]) -> None:
     standing = _standing(tx, told)
     listings = _listings(tx, told)
     sold_from = pools(tx, {s.connection_id for s in told})
-    drafts, settled = [], list(stale)
+    wanted: list[tuple[Spoken, Mapping[str, Any] | None]] = []
+    settled = list(stale)
     for spoken in told:
         order = _order(spoken)
         before = standing.get((spoken.connection_id, order.ref))
@@ -82,22 +83,20 @@ def take_orders(tx: Transaction, batch: Sequence[Spoken]) -> None:
         elif spoken.connection_id not in sold_from:
             inbox.park(tx, spoken.inbox_id, Unmatched("pool", str(spoken.connection_id), NO_POOL))
         else:
-            drafts.append(_draft(tx, spoken, before, listings))
+            wanted.append((spoken, before))
             settled.append(spoken.inbox_id)
+    drafts = _drafts(tx, wanted, listings)
     pair_orders.link(tx, drafts)
-    _book(tx, ledger, drafts, listings)
+    _book(tx, ledger, drafts)
     inbox.settle(tx, settled)
 
 
-def _book(
-    tx: Transaction, ledger: Ledger, drafts: Sequence[Draft], listings: Mapping[tuple[int, str], Mapping[str, Any]]
-) -> None:
+def _book(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     tx.add(t.orders, [d.row for d in drafts if d.new])
     for draft in drafts:
         if not draft.new:
             tx.set(t.orders, draft.row["id"], **{k: v for k, v in draft.row.items() if k not in OURS})
-    by_id = {row["id"]: row for row in listings.values()}
-    change_order.lay_lines(tx, drafts, by_id)
+    change_order.lay_lines(tx, drafts)
     _follow(tx, ledger, drafts)
     draw_locked.draw(tx, ledger, [d for d in drafts if d.wants])
     back(tx, ledger, [d for d in drafts if d.wants])
@@ -230,10 +229,21 @@ def _unknown(order: Order, connection_id: int, listings: Mapping[tuple[int, str]
     )
 
 
+def _drafts(
+    tx: Transaction,
+    wanted: Sequence[tuple[Spoken, Mapping[str, Any] | None]],
+    listings: Mapping[tuple[int, str], Mapping[str, Any]],
+) -> list[Draft]:
+    told = [Told(spoken.merchant_id, _order(spoken), was["party_id"] if was else None) for spoken, was in wanted]
+    parties = keep_parties(tx, told)
+    return [_draft(tx, *one, party_id, listings) for one, party_id in zip(wanted, parties, strict=True)]
+
+
 def _draft(
     tx: Transaction,
     spoken: Spoken,
     before: Mapping[str, Any] | None,
+    party_id: int | None,
     listings: Mapping[tuple[int, str], Mapping[str, Any]],
 ) -> Draft:
     order = _order(spoken)
@@ -256,7 +266,7 @@ def _draft(
         "currency": order.currency,
         "freight_minor": order.freight_minor,
         "paid_minor": order.paid_minor,
-        "party_id": keep_party(tx, spoken.merchant_id, order, before["party_id"] if before else None),
+        "party_id": party_id,
         "created_at": before["created_at"] if before else tx.now,
         "changed_at": tx.now,
     }

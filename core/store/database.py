@@ -39,6 +39,7 @@ from sqlalchemy import (
     func,
     select,
     text,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DisconnectionError
@@ -473,6 +474,18 @@ def write_rows(conn: Connection, inserts: Sequence[Rows], sums: Sums | None = No
         trips.defer(conn, (_statement(tuple((one.table, one.columns) for one in inserts), added), given))
 
 
+def change_rows(conn: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Change rows, each by its id (the first column), in one statement on PostgreSQL."""
+    if not rows:
+        return
+    if conn.dialect.name == "postgresql":
+        trips.defer(conn, (_changed(table, columns), _arrays(_bound(conn.dialect, Rows(table, columns, rows)).rows)))
+        return
+    change: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns[1:]}
+    given = [{f"new_{name}": value for name, value in zip(columns, row, strict=True)} for row in rows]
+    conn.execute(update(table).where(table.c[columns[0]] == bindparam(f"new_{columns[0]}")).values(change), given)
+
+
 def must_stand(
     conn: Connection, table: Table, columns: tuple[str, ...], key: int, rows: Sequence[tuple[Any, ...]]
 ) -> None:
@@ -571,6 +584,14 @@ def _standing(table: Table, columns: tuple[str, ...], key: int) -> str:
     return f"SELECT 1 / {alike}::int FROM {given} LEFT JOIN {table.name} c ON {found}"
 
 
+@cache
+def _changed(table: Table, columns: tuple[str, ...]) -> str:
+    ident, *changed = columns
+    values = ", ".join(f"{c} = d.{c}" for c in changed)
+    given = f"{_unnested(table, columns)} AS d({', '.join(columns)})"
+    return f"UPDATE {table.name} SET {values} FROM {given} WHERE {table.name}.{ident} = d.{ident}"
+
+
 def _unnested(table: Table, columns: tuple[str, ...]) -> str:
     return f"unnest({', '.join(f'%s::{_type(table, c)}[]' for c in columns)})"
 
@@ -635,22 +656,34 @@ def _times(table: Table, columns: tuple[str, ...]) -> dict[int, Utc]:
     return {n: kind for n, c in enumerate(columns) if isinstance(kind := table.c[c].type, Utc)}
 
 
+@cache
+def _documents(table: Table, columns: tuple[str, ...]) -> list[int]:
+    return [n for n, c in enumerate(columns) if isinstance(table.c[c].type, JSON)]
+
+
 def _bound(dialect: Dialect, one: Rows) -> Rows:
     """The rows as the database keeps them: a time goes the way of its type, which refuses a naive one."""
-    times = _times(one.table, one.columns)
-    if not times:
+    times, documents = _times(one.table, one.columns), _documents(one.table, one.columns)
+    if not times and not documents:
         return one
     columns: list[Sequence[Any]] = list(zip(*one.rows, strict=True))
     for n, kind in times.items():
-        columns[n] = [kind.process_bind_param(value, dialect) for value in columns[n]]
+        bound = {value: kind.process_bind_param(value, dialect) for value in set(columns[n])}
+        columns[n] = [bound[value] for value in columns[n]]
+    for n in documents:
+        columns[n] = [json.dumps(value) for value in columns[n]]
     return one._replace(rows=list(zip(*columns, strict=True)))
 
 
-def add_up(conn: Connection, table: Table, keys: dict[str, Any], column: str, n: int) -> None:
-    """Add n to a counter row, making it when it is not there."""
-    kind: Any = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    statement = kind(table).values({**keys, column: n})
-    conn.execute(statement.on_conflict_do_update(index_elements=list(keys), set_={column: table.c[column] + n}))
+def add_up(conn: Connection, table: Table, column: str, *counted: tuple[Mapping[str, Any], int]) -> None:
+    """Add to counter rows (their keys, and how many), making those that are not there."""
+    if counted:
+        kind: Any = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
+        statement, keys = kind(table), list(counted[0][0])
+        more = statement.on_conflict_do_update(
+            index_elements=keys, set_={column: table.c[column] + statement.excluded[column]}
+        )
+        conn.execute(more, [{**key, column: n} for key, n in counted])
 
 
 def chunks(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:

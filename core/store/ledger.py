@@ -5,7 +5,6 @@ Accounts of a cell: free, reserved, held, transit, inbound (guarded ≥ 0), susp
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -223,7 +222,7 @@ class Ledger:
         if self._rights:
             self.book(f"rights:{self._tx.ids.new()}", "rights", f"contract:{self._rights[0].contract_id}", [])
         tx, moved = self._tx, [self._moved[i] for i in sorted(self._moved)]
-        marks = [(tx.ids.new(), json.dumps(sorted(self._marks)))] if self._marks else []
+        marks = [(tx.ids.new(), sorted(self._marks))] if self._marks else []
         inserts = (
             Rows(t.journals, JOURNAL, self._journals),
             Rows(t.entries, ENTRY, self._entries),

@@ -108,4 +108,4 @@ def _book(tx: Transaction, journal_id: int, cell_id: int, lot: str, units: int) 
     if units:
         where = {"cell_id": cell_id, "lot": lot}
         tx.add(t.lot_entries, [{"journal_id": journal_id, **where, "units": units}])
-        add_up(tx.conn, t.lot_on_hand, where, "units", units)
+        add_up(tx.conn, t.lot_on_hand, "units", (where, units))

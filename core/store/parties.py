@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
@@ -12,27 +13,44 @@ from core.store import tables as t
 from core.store.store import Transaction
 
 
-def keep_party(tx: Transaction, merchant_id: int, order: Order, known: int | None) -> int | None:
-    """Seal who an order goes to, with the buyer's name and note; returns the row's id (a known one is renewed)."""
-    if order.party is None:
-        return known
-    party = order.party
+class Told(NamedTuple):
+    """What an order says of whom it goes to. known: the row that was made of what it said before."""
+
+    merchant_id: int
+    order: Order
+    known: int | None
+
+
+def keep_parties(tx: Transaction, told: Sequence[Told]) -> list[int | None]:
+    """Seal whom orders go to, with buyers' names and notes; returns each one's row (a known one is renewed)."""
+    kept: list[int | None] = []
+    new: list[dict[str, Any]] = []
+    for merchant_id, order, known in told:
+        if order.party is None:
+            kept.append(known)
+            continue
+        row = _sealed(tx, merchant_id, order, order.party)
+        if known is not None:
+            tx.set(t.parties, known, **row)
+        else:
+            new.append({"id": tx.ids.new(), "merchant_id": merchant_id or None, **row})
+        kept.append(known if known is not None else new[-1]["id"])
+    tx.add(t.parties, new)
+    return kept
+
+
+def _sealed(tx: Transaction, merchant_id: int, order: Order, party: Party) -> dict[str, Any]:
     private = {"party": party.model_dump(), "buyer": order.buyer, "note": order.note}
     key_id = tx.vault.key(tx, merchant_id)
-    row: dict[str, Any] = {"key_id": key_id, "sealed": tx.vault.seal(tx, key_id, json.dumps(private).encode())}
-    row |= {
+    return {
+        "key_id": key_id,
+        "sealed": tx.vault.seal(tx, key_id, json.dumps(private).encode()),
         "kind": party.kind,
         "country": party.country,
         "province": party.province,
         "city": party.city,
         "district": party.district,
     }
-    if known is not None:
-        tx.set(t.parties, known, **row)
-        return known
-    ident = tx.ids.new()
-    tx.add(t.parties, [{"id": ident, "merchant_id": merchant_id or None, **row}])
-    return ident
 
 
 def open_party(tx: Transaction, ident: int | None) -> tuple[Party, str, str]:

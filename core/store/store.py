@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Executable, Table, bindparam, insert, select, update
+from sqlalchemy import Connection, Executable, Table, insert, select, update
 
 from core.store import tables as t
-from core.store.database import BEGUN, Database, add_up, lock_ledger
+from core.store.database import BEGUN, Database, add_up, change_rows, lock_ledger
 from core.store.recall import Recall
 from core.store.trips import nothing
 from core.store.vault import Vault
@@ -116,14 +116,13 @@ class Transaction:
     def set_each(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Change several rows, each by its id; all of them the same columns."""
         if rows:
-            change: dict[str, Any] = {name: bindparam(f"new_{name}") for name in rows[0] if name != "id"}
-            given = [{f"new_{name}": value for name, value in row.items()} for row in rows]
-            self.conn.execute(update(table).where(table.c.id == bindparam("new_id")).values(change), given)
+            columns = ("id", *(name for name in rows[0] if name != "id"))
+            change_rows(self.conn, table, columns, [tuple(row[name] for name in columns) for row in rows])
 
     def tally(self, name: str, n: int = 1) -> None:
         """Add to a counter that must not be lost."""
         if n:
-            add_up(self.conn, t.tallies, {"name": name}, "n", n)
+            add_up(self.conn, t.tallies, "n", ({"name": name}, n))
 
     def lock_ledger(self) -> None:
         """Be the only ledger writer until the commit."""

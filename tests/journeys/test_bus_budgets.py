@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select, update
@@ -12,6 +13,7 @@ from sqlalchemy import select, update
 from core.store import budgets, outbox
 from core.store import tables as t
 from core.store.scope import HUB
+from hub import wiring
 from hub.onboard.connections import set_state
 from hub.parked import parked, press
 from tests.towns import Town, connection, town
@@ -27,10 +29,14 @@ def place(tmp_path: Path) -> Iterator[Town]:
 
 def no_budget(place: Town, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on the account has no call left."""
-    mine = connection(place, code)["id"]
-    lease = budgets.lease
-    monkeypatch.setattr(budgets, "lease", lambda tx, a, n, **k: 0 if a == str(mine) else lease(tx, a, n, **k))
+    mine = str(connection(place, code)["id"])
+    real = budgets.lease
+    monkeypatch.setattr(budgets, "lease", lambda tx, asks: {**real(tx, asks), **({mine: 0} if mine in asks else {})})
     place.hub._purse._left.clear()
+
+
+def lease(place: Town, ask: budgets.Ask) -> int:
+    return place.store.write(lambda tx: budgets.lease(tx, {"x": ask}))["x"]
 
 
 def test_call_over_budget_waits_in_its_row_and_nobody_sleeps(place: Town, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,21 +86,34 @@ def test_stock_keeps_a_share_of_the_budget_to_itself(place: Town) -> None:
         shop = place.hub.wired(tx, connection(place, "tmall")["id"])
     share = shop.connector.manifest.budget
     given = []
-    while place.store.write(
-        lambda tx: budgets.lease(tx, "x", 1, per_s=share.per_s * (1 - share.share_for_stock), per_day=None)
-    ):
+    while lease(place, budgets.Ask(1, share.per_s * (1 - share.share_for_stock), None)):
         given.append(1)
-    kept = [place.store.write(lambda tx: budgets.lease(tx, "x", 1, per_s=share.per_s, per_day=None)) for _ in range(9)]
+    kept = [lease(place, budgets.Ask(1, share.per_s, None)) for _ in range(9)]
     assert (len(given), sum(kept)) == (14, 6)
 
 
 def test_daily_budget_opens_again_the_next_day(place: Town) -> None:
-    def lease() -> int:
-        return place.store.write(lambda tx: budgets.lease(tx, "x", 5, per_s=10, per_day=3))
-
-    assert [lease(), lease()] == [3, 0]
+    a_day = budgets.Ask(5, per_s=10, per_day=3)
+    assert [lease(place, a_day), lease(place, a_day)] == [3, 0]
     place.clock.wait(86_400)
-    assert lease() == 3
+    assert lease(place, a_day) == 3
+
+
+def test_calls_of_one_round_are_leased_together_and_none_beyond_the_budget(
+    place: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "time", SimpleNamespace(time=lambda: 1000.0))
+    with place.store.read() as tx:
+        shop, courier = (place.hub.wired(tx, connection(place, code)["id"]) for code in ("tmall", "courier"))
+    purse, before = wiring.Purse(place.store), place.store.db.commits
+    purse.fill([shop] * 9 + [courier] * 2, stock=True)
+    assert place.store.db.commits == before + 1
+    assert [purse.spend(shop, stock=True) for _ in range(9)] == [True] * 9
+    assert [purse.spend(courier, stock=True) for _ in range(2)] == [True] * 2
+    assert place.store.db.commits == before + 1
+    purse.fill([shop] * 40 + [courier] * 40, stock=True)
+    more = [purse.spend(shop, stock=True) for _ in range(40)]
+    assert sum(more) == shop.connector.manifest.budget.per_s - 9
 
 
 def test_paused_connection_is_not_called_and_goes_on_when_it_is_active_again(place: Town) -> None:
