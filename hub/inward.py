@@ -8,8 +8,8 @@ from typing import Any
 from core.errors import Later, YipanError
 from core.flow.hear import Spoken
 from core.store import inbox
-from core.store.database import chunks
 from core.store.inbox import Heard
+from core.store.rows import chunks
 from core.store.store import Transaction
 from hub.unread import UNREAD, read_again
 from hub.wiring import Hub, Wired, links_to_ours, meaning

@@ -12,7 +12,7 @@ from core.flow import settle_residual
 from core.flow.compare_stock import ACCEPTED
 from core.store import inbox
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.scope import Scope
 from core.store.store import Transaction
 from hub.onboard.form import find

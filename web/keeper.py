@@ -13,8 +13,8 @@ from core.errors import YipanError
 from core.model import Document
 from core.store import inbox
 from core.store import tables as t
-from core.store.database import insert_or_skip
 from core.store.inbox import Delivery
+from core.store.rows import insert_or_skip
 from core.store.store import Store, Transaction
 
 CAP = 200

@@ -17,7 +17,7 @@ from core.rules import buffers
 from core.rules.buffers import Lag, Sale, Story
 from core.store import policies
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.scope import Scope
 from core.store.store import Transaction, one
 

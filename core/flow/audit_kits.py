@@ -10,7 +10,7 @@ from sqlalchemy import select
 from core.flow import sell_kits
 from core.rules import kits
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.store import Transaction, many
 
 

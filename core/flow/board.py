@@ -19,8 +19,8 @@ from core.rules import channels
 from core.rules.channels import Policy
 from core.store import contracts, policies
 from core.store import tables as t
-from core.store.database import any_of
 from core.store.locks import open_locks
+from core.store.rows import any_of
 from core.store.store import Transaction
 
 Column = npt.NDArray[np.int64]

@@ -16,7 +16,7 @@ from core.errors import Refused, Unfit
 from core.flow import saleable
 from core.store import policies, shelves
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.store import Transaction, many, one
 
 Row = Mapping[str, Any]

@@ -17,8 +17,8 @@ from core.model import Snapshot
 from core.rules import snapshots
 from core.store import inbox
 from core.store import tables as t
-from core.store.database import any_of
 from core.store.ledger import Ledger
+from core.store.rows import any_of
 from core.store.store import Transaction, many
 
 ACCEPTED = "accepted"

@@ -13,10 +13,10 @@ from sqlalchemy import Select, func, select, update
 from core.rules.decide import Part, Want, together
 from core.store import tables as t
 from core.store.claims import missing, of_order
-from core.store.database import add_up
 from core.store.ledger import Cell, Entry, Ledger
 from core.store.locks import Kept, open_locks
 from core.store.pools import pools
+from core.store.rows import add_up
 from core.store.store import Transaction, many, one
 
 if TYPE_CHECKING:

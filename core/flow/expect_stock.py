@@ -14,8 +14,8 @@ from core.flow.link_items import packs, sold_by
 from core.model.stock import Condition
 from core.rules.snapshots import Expected, Limits
 from core.store import tables as t
-from core.store.database import any_of
 from core.store.ledger import ON_HAND, CellKey, Ledger
+from core.store.rows import any_of
 from core.store.store import Transaction, one
 
 TOLD = ("released", "accepted", "working", "ready", "part_shipped", "cancelling", "cannot_stop")

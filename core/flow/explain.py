@@ -13,8 +13,9 @@ from core.errors import Refused, Unmatched
 from core.store import cells, facts
 from core.store import tables as t
 from core.store.causes import Cause, resolve
-from core.store.database import Id, any_of
+from core.store.database import Id
 from core.store.locks import KINDS
+from core.store.rows import any_of
 from core.store.scope import Scope
 from core.store.store import Transaction, many, one
 

@@ -23,6 +23,7 @@ from core.errors import Broken, Unavailable, YipanError
 from core.flow.hear import Spoken
 from core.flow.journeys import decide, writes_ledger
 from core.store.recall import Recall
+from core.store.rows import glance
 from core.store.store import Store
 from core.store.trips import nothing
 
@@ -47,7 +48,7 @@ class Funnel:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
-        self._recall = None if store.db.is_sqlite else Recall(store.db.glance)
+        self._recall = None if store.db.is_sqlite else Recall(partial(glance, store.db))
         self._door, self._taking = threading.Lock(), threading.Lock()
         self._turn = threading.Lock()
         self._closed = False

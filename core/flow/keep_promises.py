@@ -18,10 +18,10 @@ from core.store import contracts
 from core.store import tables as t
 from core.store.claims import missing
 from core.store.contracts import AT_RESERVE
-from core.store.database import any_of
 from core.store.ledger import Cell, CellKey, Ledger
 from core.store.locks import KINDS, Kept, open_locks
 from core.store.pools import pools
+from core.store.rows import any_of
 from core.store.store import Transaction, many, one
 
 ASK, RESOURCE = "ask", "resource"

@@ -12,7 +12,7 @@ from core.flow.hear import Spoken, fresh
 from core.model import Catalogue
 from core.store import inbox
 from core.store import tables as t
-from core.store.database import insert_or_skip
+from core.store.rows import insert_or_skip
 from core.store.store import Transaction
 
 

@@ -17,8 +17,8 @@ from core.flow import keep_promises, sell_kits
 from core.flow.reserve_stock import UNITS_MAX
 from core.store import shelves
 from core.store import tables as t
-from core.store.database import any_of
 from core.store.ledger import Ledger, Right
+from core.store.rows import any_of
 from core.store.store import Transaction, many, one
 
 Row = Mapping[str, Any]

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import delete
 
 from core.store import tables as t
-from core.store.database import add_up
+from core.store.rows import add_up
 from core.store.store import Transaction, made_at
 
 BUCKETS_MS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000, 3_600_000, 86_400_000)

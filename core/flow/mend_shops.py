@@ -12,7 +12,7 @@ from core.flow.board import Board
 from core.flow.tell import ask_person, settle
 from core.store import shelves
 from core.store import tables as t
-from core.store.database import any_of, upsert
+from core.store.rows import any_of, upsert
 from core.store.scope import HUB
 from core.store.store import Transaction, one
 

@@ -13,7 +13,7 @@ from core.rules.decide import Part, Want
 from core.rules.oversold import Evidence, causes
 from core.store import outbox, shelves
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.store import Transaction, many, since
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from core.flow.tell import ask_person
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.store import Transaction
 
 TWICE = (

@@ -19,9 +19,9 @@ from core.rules.decide import Part
 from core.store import contracts
 from core.store import tables as t
 from core.store.claims import of_order
-from core.store.database import any_of
 from core.store.ledger import CellKey, Ledger
 from core.store.pools import pools
+from core.store.rows import any_of
 from core.store.store import Transaction, many, one
 
 if TYPE_CHECKING:

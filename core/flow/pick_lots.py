@@ -10,9 +10,9 @@ from sqlalchemy import select, update
 from core.flow.tell import ask_person
 from core.rules.fefo import Lot, pick
 from core.store import tables as t
-from core.store.database import any_of
 from core.store.ledger import Cell, LotMove
 from core.store.lots import UNNAMED, keeping, spoken_for
+from core.store.rows import any_of
 from core.store.store import Transaction, many
 
 Row = Mapping[str, Any]

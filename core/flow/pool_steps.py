@@ -15,8 +15,8 @@ from core.rules import kits
 from core.rules.buffers import Step
 from core.store import contracts
 from core.store import tables as t
-from core.store.database import any_of
 from core.store.pools import pools
+from core.store.rows import any_of
 from core.store.store import Transaction, many, since
 
 Row = Mapping[str, Any]

@@ -21,8 +21,8 @@ from core.rules import levels
 from core.rules.levels import Shelf
 from core.store import outbox, shelves
 from core.store import tables as t
-from core.store.database import any_of, upsert
 from core.store.outbox import Intent
+from core.store.rows import any_of, upsert
 from core.store.store import Transaction, many
 
 MARKS_AT_ONCE, KEY = 2000, "level:"

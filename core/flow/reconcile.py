@@ -11,7 +11,7 @@ from core.flow import saleable, stale_sources, unsettled
 from core.flow.expect_stock import Goods
 from core.store import policies, shelves
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.scope import Scope
 from core.store.store import Transaction
 

@@ -11,7 +11,7 @@ from core.flow import pick_lots, sell_kits
 from core.flow.tell import Happened, settle, tell
 from core.store import inbox
 from core.store import tables as t
-from core.store.database import insert_or_skip
+from core.store.rows import insert_or_skip
 from core.store.store import Transaction, many, one
 
 Row = Mapping[str, Any]

@@ -18,8 +18,8 @@ from core.flow import fill_claim, keep_promises, use_rights
 from core.flow.fill_claim import Journal
 from core.rules.decide import Left, Part, Request, Rights, Want, decide
 from core.store import tables as t
-from core.store.database import Rows, any_of
 from core.store.ledger import Cell, CellKey, Entry, Ledger
+from core.store.rows import Rows, any_of
 from core.store.store import Transaction
 
 UNITS_MAX = 10**12

@@ -17,8 +17,8 @@ from core.flow.tell import settle as settle_task
 from core.rules import snapshots
 from core.rules.snapshots import OPEN, Before, Expected, State
 from core.store import tables as t
-from core.store.database import any_of
 from core.store.ledger import CellKey, Ledger
+from core.store.rows import any_of
 from core.store.store import Transaction, many, one
 
 TASK = "stock.residual"

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from core.store import shelves
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.store import Transaction
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 from core.rules.routes import Route, routes
 from core.store import outbox
 from core.store import tables as t
-from core.store.database import any_of, insert_or_skip
 from core.store.outbox import Intent
+from core.store.rows import any_of, insert_or_skip
 from core.store.store import Transaction, many
 
 

@@ -14,7 +14,7 @@ from core.model import TrackedRow, Tracking
 from core.rules.tracking import Fact, milestone
 from core.store import inbox
 from core.store import tables as t
-from core.store.database import chunks, insert_or_skip
+from core.store.rows import chunks, insert_or_skip
 from core.store.store import Transaction, many
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import and_, or_, select, text
 
 from core.flow.expect_stock import TOLD, Goods, authority_of
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.store import Transaction, many
 
 is_open = text("(inbox.state = 'waiting' or inbox.state = 'parked')")

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from core.errors import Unmatched
 from core.store import tables as t
-from core.store.database import insert_or_skip
+from core.store.rows import insert_or_skip
 from core.store.store import Transaction
 
 

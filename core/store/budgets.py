@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from core.store import tables as t
-from core.store.database import change_rows, insert_or_skip
+from core.store.rows import change_rows, insert_or_skip
 from core.store.store import Transaction
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Table, or_, select
 
 from core.store import tables as t
-from core.store.database import any_of
 from core.store.locks import KINDS
+from core.store.rows import any_of
 from core.store.scope import Scope
 from core.store.store import Transaction
 

@@ -11,7 +11,7 @@ from sqlalchemy import and_, func, or_, select, update
 from core.errors import Broken
 from core.rules.decide import Rights, Share, Source
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.store import Transaction
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 from core.errors import YipanError
 from core.model import Document
 from core.store import tables as t
-from core.store.database import given, insert_or_skip
+from core.store.rows import given, insert_or_skip
 from core.store.store import Transaction
 
 Subject = tuple[int, str, str]

@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, func, select, update
 from core.errors import Broken
 from core.store import contracts, lots
 from core.store import tables as t
-from core.store.database import Look, Rows, Sums, insert_or_skip, look, must_lack, must_stand, write_rows
 from core.store.recall import Recall, Row
+from core.store.rows import Look, Rows, Sums, insert_or_skip, look, must_lack, must_stand, write_rows
 from core.store.store import Transaction
 
 GUARDED = ("free", "reserved", "held", "transit", "inbound")

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.store import Transaction
 
 KINDS = ("campaign", "exclusive")

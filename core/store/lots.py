@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, func, select, update
 
 from core.store import tables as t
-from core.store.database import add_up, any_of, insert_or_skip
+from core.store.rows import add_up, any_of, insert_or_skip
 from core.store.store import Transaction
 
 UNNAMED = "?"

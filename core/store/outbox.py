@@ -17,7 +17,8 @@ from sqlalchemy import and_, exists, or_, select, update
 
 from core.errors import InDoubt, YipanError
 from core.store import tables as t
-from core.store.database import given, insert_or_skip, lock_claims, skip_locked
+from core.store.database import lock_claims, skip_locked
+from core.store.rows import given, insert_or_skip
 from core.store.store import Transaction
 
 OPEN = ("waiting", "sending", "in_doubt", "parked")

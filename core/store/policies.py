@@ -9,7 +9,7 @@ from sqlalchemy import and_, or_, select
 
 from core.rules.channels import Claimed, Policy
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.store import Transaction
 
 Row = Mapping[str, Any]

@@ -1,6 +1,6 @@
 """What this process remembers of rows it has read or written, so that it need not read them again before it goes on.
 
-Whoever builds on it says so with what it writes (`database.must_stand`, `database.Sums.were`): where a row is no longer
+Whoever builds on it says so with what it writes (`rows.must_stand`, `rows.Sums.were`): where a row is no longer
 so, nothing is written, and all of it is decided again from rows that are read.
 """
 

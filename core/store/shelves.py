@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.store import Transaction
 
 

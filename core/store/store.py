@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Executable, Table, insert, select, update
 
 from core.store import tables as t
-from core.store.database import BEGUN, Database, add_up, change_rows, lock_ledger
+from core.store.database import BEGUN, Database, lock_ledger
 from core.store.recall import Recall
+from core.store.rows import add_up, change_rows
 from core.store.trips import nothing
 from core.store.vault import Vault
 

@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from core.errors import Misconfigured, Refused
 from core.store import tables as t
-from core.store.database import insert_or_skip
+from core.store.rows import insert_or_skip
 
 if TYPE_CHECKING:
     from core.store.store import Transaction

@@ -12,7 +12,7 @@ from sqlalchemy import Table, select
 from core.errors import Unfit, Unmatched
 from core.store import lots, pools
 from core.store import tables as t
-from core.store.database import any_of, chunks
+from core.store.rows import any_of, chunks
 from core.store.scope import Scope
 from core.store.store import Transaction, many
 from hub.onboard.form import Code, Form, Name, Ref, find, note

@@ -10,7 +10,7 @@ from sqlalchemy import and_, case, func, select
 
 from core.errors import Unfit, Unmatched
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.store import Transaction, one
 from hub.simulate.scenario import FORMS, Arrival, Sale, Scenario, Ways
 

@@ -17,6 +17,7 @@ from core.flow.journeys import decide
 from core.flow.reserve_stock import Answer, Command, Release, Subject
 from core.store import ledger as ledgers
 from core.store.recall import AT_MOST, WARY_S, Recall
+from core.store.rows import glance
 from tests.services import test_store_postgres
 from tests.unit.test_reserve_stock import reserve, states
 from tests.worlds import World, opened
@@ -34,7 +35,7 @@ hub = test_store_postgres.hub
 
 
 def recalling(hub: World) -> Recall:
-    return Recall(hub.store.db.glance)
+    return Recall(partial(glance, hub.store.db))
 
 
 def said(hub: World, recall: Recall, *commands: Command) -> list[Answer]:

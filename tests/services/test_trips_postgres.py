@@ -12,7 +12,8 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from core.store import tables as t
-from core.store.database import Database, Look, Rows, Sums, look, write_rows
+from core.store.database import Database
+from core.store.rows import Look, Rows, Sums, look, write_rows
 from core.store.schema import prepare
 
 JOURNAL = ("id", "key", "kind", "cause", "recorded_at")

@@ -11,7 +11,7 @@ from core.errors import Unmatched
 from core.rules.decide import units_of
 from core.store import contracts as store
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.scope import Scope
 from core.store.store import Transaction
 from hub.transfers import owner_of

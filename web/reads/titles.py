@@ -9,7 +9,7 @@ from sqlalchemy import Select, case, or_, select
 
 from core.errors import Unmatched
 from core.store import tables as t
-from core.store.database import any_of
+from core.store.rows import any_of
 from core.store.scope import Scope
 from core.store.store import Transaction
 from hub.transfers import owner_of
