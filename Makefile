@@ -6,7 +6,7 @@ ARGS ?=
 STAMP := $(VENV)/.installed
 PYTEST := $(VENV)/bin/python -m pytest
 EMBEDDED := tests/simulation tests/journeys tests/unit tests/contract
-SIDE_BY_SIDE := -n 2 --dist loadfile
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo run test check test-services test-peers test-long bench
 .DELETE_ON_ERROR:

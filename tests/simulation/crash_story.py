@@ -168,10 +168,11 @@ def die_at(stop: str) -> None:
     where, _, nth = stop.partition(":")
     real, count = Database.write, [0]
 
-    def write(self: Database, work: Callable[[Any], Any]) -> Any:
+    def write(self: Database, work: Callable[[Any], Any], *sent: Any) -> Any:
         count[0] += 1
         last = count[0] == int(nth)
-        result = real(self, (lambda conn: kill((work(conn), settle(conn)))) if last and where == "inside" else work)
+        dies = last and where == "inside"
+        result = real(self, (lambda conn: kill((work(conn), settle(conn)))) if dies else work, *sent)
         return kill(result) if last else result
 
     Database.write = write  # type: ignore[method-assign]

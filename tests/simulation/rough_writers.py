@@ -41,19 +41,19 @@ class RoughWriters:
         """What it writes is written once more, as a restarted process does, where it died at first."""
         write = store.write
 
-        def mortal(work: Callable[[Transaction], Any], ledger: bool = False) -> Any:
+        def mortal(work: Callable[[Transaction], Any], *how: Any, **more: Any) -> Any:
             if self.dies_after is None:
-                return write(work, ledger)
+                return write(work, *how, **more)
             before = self._booked()
             moments = self.dies_after
             try:
-                return write(lambda tx: _killed_after(tx, moments, work), ledger)
+                return write(lambda tx: _killed_after(tx, moments, work), *how, **more)
             except Exception as error:
                 if "interrupted" not in str(error):
                     raise
             assert self._booked() == before
             self.dies_after, self.deaths = None, self.deaths + 1
-            return write(work, ledger)
+            return write(work, *how, **more)
 
         store.write = mortal  # type: ignore[method-assign]
 
