@@ -41,6 +41,8 @@ class Order(Model):
     version: sorts with time; an older one never overwrites a newer one.
     counterpart_ref: the number of the other order of the same purchase, at whatever shop (a distributor's order at its
     supplier and the shopper's order it is for); the two claim stock once.
+    distributor: who resells what is bought here, by its name at this shop; resale: on whose account, agency (代销: the
+    supplier's until the shopper has it) or dealer (经销: the distributor buys). Both "" for a shopper's own order.
     """
 
     ref: Ref
@@ -58,6 +60,8 @@ class Order(Model):
     buyer: str = ""
     note: str = ""
     counterpart_ref: str = ""
+    distributor: str = ""
+    resale: Literal["", "agency", "dealer"] = ""
     party: Party | None = None
     lines: tuple[OrderLine, ...]
 
