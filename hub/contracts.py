@@ -14,12 +14,13 @@ from core.store.scope import Scope
 from core.store.store import Transaction, one
 from hub.answers import given
 from hub.locks import Moment
-from hub.onboard.form import Code, Form, Ref, note
+from hub.onboard.form import PRINTED, Code, Form, Ref, note
 from hub.onboard.goods import item_id
 from hub.transfers import LINES, Number, owner_of
 
 Units = Annotated[StrictInt, Field(ge=1, le=10**9)]
 Percent = Annotated[StrictInt, Field(ge=1, le=100)]
+PRINTED_OR_NOTHING = PRINTED.replace("+", "*")
 Price = Annotated[StrictInt, Field(ge=0, le=10**9)]
 
 
@@ -42,7 +43,9 @@ class NewContract(Form):
     owner: where the key does not say. quota: open (what was shipped may be sold again) or lifetime. title_passes:
     at_ship (the merchant owes the price of what it ships), at_reserve (that of what backs its orders, where a warehouse
     knows both by one keeper code) or never (it gets a fee). returns_to: owner (what comes back is owed for no more) or
-    beneficiary (it keeps it, and owes). from: null is now; until: null is until somebody ends it.
+    beneficiary (it keeps it, and owes). known_as: the beneficiary's name where it buys of the owner as a distributor
+    (Tmall: distributor_username); its purchases there are made under this contract. from: null is now; until: null is
+    until somebody ends it.
     """
 
     ref: Number
@@ -51,6 +54,7 @@ class NewContract(Form):
     quota: Literal["open", "lifetime"] = "open"
     title_passes: Literal["at_ship", "at_reserve", "never"] = "at_ship"
     returns_to: Literal["owner", "beneficiary"] = "owner"
+    known_as: Annotated[str, Field(max_length=200, pattern=PRINTED_OR_NOTHING)] = ""
     currency: Currency
     items: Annotated[tuple[SharedItem, ...], Field(min_length=1, max_length=LINES)]
     from_: Annotated[Moment | None, Field(alias="from")] = None
@@ -76,7 +80,7 @@ def asked(tx: Transaction, scope: Scope, new: NewContract) -> Asked:
         Shared(item_id(tx, scope, owner["code"], item.sku), item.units, item.percent, item.price_minor)
         for item in new.items
     )
-    terms = (new.currency, scope.actor, new.quota, new.title_passes, new.returns_to)
+    terms = (new.currency, scope.actor, new.quota, new.title_passes, new.returns_to, new.known_as)
     command = MakeContract(owner["id"], new.ref, to["id"], items, *terms, new.from_, new.until)
     return Asked(command, new.beneficiary)
 

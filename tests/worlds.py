@@ -385,7 +385,7 @@ def share(
 ) -> int:
     """A contract by which `to` may sell these of the owner's items: percent or units, and price_minor, of each."""
     ident = tx.ids.new()
-    terms = {"quota": "open", "title_passes": "at_ship", "returns_to": "owner", "currency": "CNY"}
+    terms = {"quota": "open", "title_passes": "at_ship", "returns_to": "owner", "known_as": "", "currency": "CNY"}
     times = {"valid_from": MONDAY - timedelta(days=400)}
     head = {"id": ident, "owner_id": owner, "beneficiary_id": to, "ref": ref, "who": "test", "created_at": tx.now}
     tx.add(t.contracts, [{**head, **terms, **times, **more}])

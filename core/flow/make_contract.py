@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from core.errors import Refused, Unfit, Unmatched, YipanError
-from core.flow import keep_promises, sell_kits
+from core.flow import keep_promises, resell, sell_kits
 from core.flow.reserve_stock import UNITS_MAX
 from core.store import shelves
 from core.store import tables as t
@@ -24,7 +24,7 @@ from core.store.store import Transaction, many, one
 Row = Mapping[str, Any]
 QUOTAS, TITLES = ("open", "lifetime"), ("at_ship", "at_reserve", "never")
 RETURNS = ("owner", "beneficiary")
-TERMS = ("quota", "title_passes", "returns_to")
+TERMS = ("quota", "title_passes", "returns_to", "known_as")
 NEVER_ITS = "where title never passes, what comes back is its owner's: returns_to is owner"
 
 
@@ -44,7 +44,8 @@ class MakeContract:
     quota: open (what was shipped may be sold again) or lifetime. title_passes: at_ship, and the merchant owes the
     price of what it ships; at_reserve, and it owes that of what backs its orders, where one keeper code knows both;
     never, and it gets a fee. returns_to: whose goods are that come back: the owner's, and no more is owed for them, or
-    the beneficiary's. begins: None is now; ends: None is when it is ended.
+    the beneficiary's. known_as: the beneficiary's name where it buys of the owner as its distributor: what it buys
+    there is sold under this contract. begins: None is now; ends: None is when it is ended.
     """
 
     owner_id: int
@@ -56,6 +57,7 @@ class MakeContract:
     quota: str = "open"
     title_passes: str = "at_ship"
     returns_to: str = "owner"
+    known_as: str = ""
     begins: datetime | None = None
     ends: datetime | None = None
 
@@ -100,6 +102,8 @@ def _make(tx: Transaction, ledger: Ledger, command: MakeContract) -> Answer:
         return Unfit(f"{command.ref}: {faults}")
     if any(item["is_kit"] for item in many(tx, t.items, "id", [shared.item_id for shared in command.items])):
         return Unfit(f"{command.ref}: a virtual kit has no stock of its own: name its parts")
+    if other := _other_name(tx, command):
+        return Refused(f"{command.ref}: {other}")
     if circle := _circle(tx, command):
         return Refused(f"{command.ref}: {circle}")
     begins = command.begins or tx.now
@@ -113,6 +117,7 @@ def _make(tx: Transaction, ledger: Ledger, command: MakeContract) -> Answer:
     ledger.use(_granted(ident, command.items))
     ledger.book(f"contract:{ident}", "contract", f"contract:{ident}", [])
     _look_again(tx, ledger, [ident])
+    resell.known(tx, command.owner_id, command.known_as)
     return Contract(ident, command.ref)
 
 
@@ -162,14 +167,27 @@ def _unfit(shared: Shared) -> str:
     return "" if 0 <= shared.price_minor <= UNITS_MAX else "a price is 0 or more minor units"
 
 
+def _other_name(tx: Transaction, command: MakeContract) -> str:
+    """Why a distributor's name would mean two merchants; "" where it does not."""
+    c = t.contracts.c
+    its = and_(c.owner_id == command.owner_id, c.known_as == command.known_as, c.known_as != "")
+    row = tx.row(select(c.ref).where(its, c.beneficiary_id != command.beneficiary_id, _lasting(tx)).limit(1))
+    return f"{command.known_as} is who sells under {row['ref']}: end that first, or name its merchant" if row else ""
+
+
+def _lasting(tx: Transaction) -> ColumnElement[bool]:
+    """Contracts that stand or will."""
+    c = t.contracts.c
+    return and_(c.ended_at.is_(None), or_(c.valid_until.is_(None), c.valid_until > tx.now))
+
+
 def _circle(tx: Transaction, command: MakeContract) -> str:
     """Why the goods would come back to their owner by contracts that stand or will; "" where they would not."""
     c, ci = t.contracts.c, t.contract_items.c
     query = select(c.owner_id, c.beneficiary_id, c.ref).join(t.contract_items, ci.contract_id == c.id)
-    lasting = and_(c.ended_at.is_(None), or_(c.valid_until.is_(None), c.valid_until > tx.now))
     named = any_of(tx.conn, ci.item_id, sorted(shared.item_id for shared in command.items))
     lets: dict[int, dict[int, str]] = {}
-    for row in tx.rows(query.where(lasting, named)):
+    for row in tx.rows(query.where(_lasting(tx), named)):
         lets.setdefault(row["owner_id"], {})[row["beneficiary_id"]] = row["ref"]
     seen, reach = {command.beneficiary_id}, [command.beneficiary_id]
     while reach:

@@ -61,9 +61,9 @@ def _decided(tx: Transaction, ledger: Ledger, claims: Sequence[Row], pool: Seque
         )
     order = one(tx, t.orders, id=claims[0]["order_id"])
     assert order is not None
-    who = order["merchant_id"]
-    named = contracts.sources(tx, [who], {item for _, item, _ in units})
-    wants = [Want(line, who, item, n, kit, named.get((who, item), ())) for (line, item, kit), n in units.items()]
+    ident, who = order["id"], order["merchant_id"]
+    named = contracts.of_orders(tx, [order], {item for _, item, _ in units})
+    wants = [Want(line, who, item, n, kit, named.get((ident, item), ())) for (line, item, kit), n in units.items()]
     ledger.load(CellKey(owner, w.item_id, h) for w in wants for owner in w.owners for h in pool)
     request = Request(wants, pool, may_part=may_part)
     return decide(_balances(tx, ledger, claims, wants, pool), [request], _rights(tx, ledger, claims, wants))[0]

@@ -23,6 +23,7 @@ from core.flow import (
     note_oversold,
     pair_orders,
     release_order,
+    resell,
     sell_kits,
     use_rights,
 )
@@ -136,6 +137,7 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     made = []
     for draft, parts in zip(drafts, decide(balances, requests, _rights(tx, ledger, requests)), strict=True):
         draft.short = note_oversold.short_units(parts)
+        resell.ask(tx, draft.row, parts)
         soft = not draft.order.may_ship
         places = [(part, _cell(ledger, part)) for part in parts]
         seats = [(part, cell, fill_claim.seat(tx, ledger, cell, part.contract_id)) for part, cell in places]
@@ -153,10 +155,9 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
 
 def _name_sources(tx: Transaction, drafts: Sequence[Draft]) -> None:
     """Whose goods each wish may be backed by: the merchant's own first, then others' under its contracts."""
-    wanted = [(d.row["merchant_id"], w.item_id) for d in drafts for w in d.wants]
-    found = contracts.sources(tx, {who for who, _ in wanted}, {item for _, item in wanted})
+    found = contracts.of_orders(tx, [d.row for d in drafts], {w.item_id for d in drafts for w in d.wants})
     for draft in drafts if found else ():
-        draft.wants = [w._replace(others=found.get((draft.row["merchant_id"], w.item_id), ())) for w in draft.wants]
+        draft.wants = [w._replace(others=found.get((draft.row["id"], w.item_id), ())) for w in draft.wants]
 
 
 def _rights(tx: Transaction, ledger: Ledger, requests: Sequence[Request]) -> Rights:
@@ -261,6 +262,8 @@ def _draft(
         "holds": list(order.holds),
         "counterpart_ref": order.counterpart_ref or (before["counterpart_ref"] if before else ""),
         "counterpart_of": before["counterpart_of"] if before else None,
+        "distributor": order.distributor,
+        "resale": order.resale,
         "placed_at": order.placed_at,
         "paid_at": order.paid_at,
         "currency": order.currency,

@@ -13,7 +13,7 @@ from core.rules.kits import Need
 
 
 class Source(NamedTuple):
-    """Whose goods a wish may be backed by besides the first owner's, and the contract that allows it.
+    """Whose goods a wish may be backed by, and the contract that allows it; the first owner's own come first so.
 
     warehouses: where alone its title can pass, for a contract by which it passes when an order is backed.
     """
@@ -49,6 +49,12 @@ class Want(NamedTuple):
     def sources(self, warehouse_id: int) -> tuple[Source, ...]:
         """Those of the others whose goods there may back it."""
         return tuple(source for source in self.others if source.serves(warehouse_id))
+
+    def givers(self, warehouse_id: int) -> list[tuple[int, int | None]]:
+        """(owner, contract) of what may back it there: its owner's by contract, its owner's, others' by contract."""
+        named = [(source.owner_id, source.contract_id) for source in self.sources(warehouse_id)]
+        resold: list[tuple[int, int | None]] = [it for it in named if it[0] == self.owner_id]
+        return [*resold, (self.owner_id, None), *(it for it in named if it[0] != self.owner_id)]
 
     def places(self, owner_id: int, warehouses: Iterable[int]) -> list[int]:
         """Those of these warehouses where that owner's goods may back it."""
@@ -133,9 +139,10 @@ class Left(NamedTuple):
     def sources(self, want: Want, warehouse_id: int) -> list[tuple[int, int | None, int]]:
         """(owner, contract, units) of what may back a wish there; a unit that two contracts allow is named once."""
         left = {owner: max(0, self.units.get((owner, want.item_id, warehouse_id), 0)) for owner in want.owners}
-        found: list[tuple[int, int | None, int]] = [(want.owner_id, None, left[want.owner_id])]
-        for owner, contract, _ in want.sources(warehouse_id):
-            units = min(left[owner], units_of(self.rights.get((contract, want.item_id), 0)))
+        found: list[tuple[int, int | None, int]] = []
+        for owner, contract in want.givers(warehouse_id):
+            may = left[owner] if contract is None else units_of(self.rights.get((contract, want.item_id), 0))
+            units = min(left[owner], may)
             left[owner] -= units
             found.append((owner, contract, units))
         return found

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from core.errors import Broken
 from core.rules.decide import Rights, Share, Source
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 AT_RESERVE = "at_reserve"
-"""Title passes when an order is backed; else at_ship, or never."""
+NEVER = "never"
+"""Title passes when an order is backed, or not at all; else when it ships."""
 
 
 def sources(
@@ -32,17 +33,62 @@ def sources(
     who, what = sorted(set(merchants)), sorted(set(items))
     if not who or not what:
         return {}
-    c, ci = t.contracts.c, t.contract_items.c
-    query = select(c.id, c.owner_id, c.beneficiary_id, c.title_passes, ci.item_id).join(
-        t.contract_items, ci.contract_id == c.id
-    )
-    query = query.where(stands(tx), any_of(tx.conn, c.beneficiary_id, who), any_of(tx.conn, ci.item_id, what))
     found: dict[tuple[int, int], tuple[Source, ...]] = {}
-    for row in tx.rows(query.order_by(c.id)):
+    for row in _standing(tx, what, any_of(tx.conn, t.contracts.c.beneficiary_id, who)):
         key = (row["beneficiary_id"], row["item_id"])
-        where = together(tx, row["owner_id"], row["beneficiary_id"]) if row["title_passes"] == AT_RESERVE else None
-        found[key] = (*found.get(key, ()), Source(row["owner_id"], row["id"], where))
+        found[key] = (*found.get(key, ()), _source(tx, row))
     return found
+
+
+def of_orders(
+    tx: Transaction, orders: Sequence[Row], items: Iterable[int]
+) -> dict[tuple[int, int], tuple[Source, ...]]:
+    """(order, item) → whose goods may back it by contract: its merchant's own, to a distributor, before others'."""
+    what = sorted(set(items))
+    named = sources(tx, {order["merchant_id"] for order in orders}, what)
+    resold = resales(tx, orders, what)
+    both = {
+        (order["id"], item): (*resold.get((order["id"], item), ()), *named.get((order["merchant_id"], item), ()))
+        for order in orders
+        for item in what
+    }
+    return {key: some for key, some in both.items() if some}
+
+
+def resales(tx: Transaction, orders: Sequence[Row], items: Sequence[int]) -> dict[tuple[int, int], tuple[Source, ...]]:
+    """(order, item) → its merchant's goods by the contracts that stand with the distributor who bought it to resell."""
+    bought = [order for order in orders if order["distributor"]]
+    if not bought or not items:
+        return {}
+    names = sorted({order["distributor"] for order in bought})
+    rows = _standing(tx, items, any_of(tx.conn, t.contracts.c.known_as, names))
+    found: dict[tuple[int, int], tuple[Source, ...]] = {}
+    for order, row in ((order, row) for order in bought for row in rows if _resells(order, row)):
+        key = (order["id"], row["item_id"])
+        found[key] = (*found.get(key, ()), _source(tx, row))
+    return found
+
+
+def _resells(order: Row, contract: Row) -> bool:
+    """Whether the order's distributor bought by this contract; an agency (代销) by one that passes no title, a dealer
+    (经销) by one that does.
+    """
+    theirs = (contract["owner_id"], contract["known_as"]) == (order["merchant_id"], order["distributor"])
+    never = contract["title_passes"] == NEVER
+    return theirs and {"agency": never, "dealer": not never}.get(order["resale"], True)
+
+
+def _standing(tx: Transaction, items: Sequence[int], which: ColumnElement[bool]) -> list[Row]:
+    """A row for each of these items of such contracts as stand now, oldest first."""
+    c, ci = t.contracts.c, t.contract_items.c
+    query = select(c.id, c.owner_id, c.beneficiary_id, c.title_passes, c.known_as, ci.item_id)
+    query = query.join(t.contract_items, ci.contract_id == c.id)
+    return tx.rows(query.where(stands(tx), which, any_of(tx.conn, ci.item_id, items)).order_by(c.id))
+
+
+def _source(tx: Transaction, row: Row) -> Source:
+    where = together(tx, row["owner_id"], row["beneficiary_id"]) if row["title_passes"] == AT_RESERVE else None
+    return Source(row["owner_id"], row["id"], where)
 
 
 def together(tx: Transaction, owner_id: int, other_id: int) -> frozenset[int]:

@@ -354,6 +354,7 @@ contracts = _table(
     _text("quota", size=10),
     _text("title_passes", size=10),
     _text("returns_to", size=11),
+    _text("known_as", default=""),
     _text("currency", size=3),
     _when("valid_from"),
     _when("valid_until", null=True),
@@ -369,6 +370,7 @@ contracts = _table(
 
 title_passes: at_ship (the merchant buys what it ships), at_reserve (what backs its orders) or never (it gets a fee).
 returns_to: owner (what comes back is owed for no more) or beneficiary. due_at: when it next begins or ends.
+known_as: the beneficiary's name where it buys of the owner as its distributor; "" where it does not.
 """
 contract_items = _table(
     "contract_items",
@@ -511,6 +513,8 @@ orders = _table(
     _flag("closed"),
     Column("holds", Json, nullable=False),
     _text("counterpart_ref", default=""),
+    _text("distributor", default=""),
+    _text("resale", size=10, default=""),
     _to("orders", "counterpart_of", null=True),
     _when("placed_at"),
     _when("paid_at", null=True),
@@ -525,7 +529,10 @@ orders = _table(
     Index("ix_orders_counterpart_ref", "counterpart_ref", **only_where("counterpart_ref <> ''")),
     Index("ix_orders_counterpart_of", "counterpart_of", **only_where("counterpart_of is not null")),
 )
-"""What shops sold. counterpart_of: the order of the same purchase that claims the stock of both; null for that one."""
+"""What shops sold. counterpart_of: the order of the same purchase that claims the stock of both; null for that one.
+
+distributor, resale: who bought it to sell it on, by its name at the shop, and on whose account (see `Order`).
+"""
 order_lines = _table(
     "order_lines",
     _id(),

@@ -39,6 +39,7 @@ def make(
     quota: Said = "open",
     title_passes: Said = "at_ship",
     returns_to: Said = "owner",
+    known_as: Said = "",
     currency: Said = "CNY",
     sku: Said = "",
     amount: Said = "",
@@ -49,7 +50,7 @@ def make(
 ) -> Response:
     item = {"sku": sku.strip(), "percent" if unit == "percent" else "units": whole(amount), "price_minor": whole(price)}
     parties = {"ref": ref.strip(), "owner": owner.strip() or None, "beneficiary": beneficiary.strip()}
-    passing = {"title_passes": title_passes, "returns_to": returns_to}
+    passing = {"title_passes": title_passes, "returns_to": returns_to, "known_as": known_as.strip()}
     terms = {"quota": quota, **passing, "currency": currency.strip()}
     times = {"from": moment(begins), "until": moment(ends)}
     wanted = ask.read(work.asked, filled(NewContract, {**parties, **terms, **times, "items": [item]}))

@@ -54,8 +54,9 @@ def settlements(tx: Transaction, scope: Scope, first: str = "", last: str = "") 
     when = days(first, last, tx.now)
     s, c, i, o = t.settlement_lines.c, t.contracts.c, t.items.c, t.orders.c
     names = (c.ref.label("contract"), giver.c.code.label("owner"), seller.c.code.label("beneficiary"), i.sku)
+    mine = or_(scope.sees(c.beneficiary_id), scope.sees(o.merchant_id)).label("mine")
     sums = (s.units, s.price_minor, s.amount_minor, s.currency, s.recorded_at)
-    query = select(*names, scope.sees(c.beneficiary_id).label("mine"), o.ref.label("order"), *sums)
+    query = select(*names, mine, o.ref.label("order"), *sums)
     query = query.join(t.contracts, c.id == s.contract_id).join(giver, giver.c.id == c.owner_id)
     query = query.join(seller, seller.c.id == c.beneficiary_id).join(t.items, i.id == s.item_id)
     query = query.join(t.orders, o.id == s.order_id, isouter=True)
@@ -65,7 +66,7 @@ def settlements(tx: Transaction, scope: Scope, first: str = "", last: str = "") 
 
 
 def _line(row: Row) -> dict[str, Any]:
-    """The owner does not see which order of the merchant's it was."""
+    """The owner does not see which order it was, unless it was made at its own shop."""
     day = day_of(row["recorded_at"]).isoformat()
     shown = {**row, "day": day, "order": row["order"] if row["mine"] else None}
     return {name: shown[name] for name in COLUMNS}
@@ -75,7 +76,8 @@ def _contracts(tx: Transaction, scope: Scope) -> Select[Any]:
     c = t.contracts.c
     over = or_(c.ended_at.is_not(None), c.valid_until <= tx.now)
     state = case((over, "ended"), (c.valid_from > tx.now, "planned"), else_="open").label("state")
-    names = (giver.c.code.label("owner"), seller.c.code.label("beneficiary"), c.quota, c.title_passes, c.returns_to)
+    names = (giver.c.code.label("owner"), seller.c.code.label("beneficiary"))
+    terms = (c.quota, c.title_passes, c.returns_to, c.known_as)
     times = (
         c.currency,
         c.valid_from.label("from"),
@@ -85,7 +87,7 @@ def _contracts(tx: Transaction, scope: Scope) -> Select[Any]:
         c.ended_at,
         c.ended_by,
     )
-    query = select(c.id, c.ref, state, *names, *times).join(giver, giver.c.id == c.owner_id)
+    query = select(c.id, c.ref, state, *names, *terms, *times).join(giver, giver.c.id == c.owner_id)
     query = query.join(seller, seller.c.id == c.beneficiary_id)
     return query.where(or_(scope.sees(c.owner_id), scope.sees(c.beneficiary_id)))
 

@@ -1,0 +1,125 @@
+"""What distributors buy at their supplier's shop, by the contracts that know them: agency (代销) and dealer (经销)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from core.errors import Refused
+from core.store import tables as t
+from tests.unit.test_contracts import bare, ends, lets, owed, rights
+from tests.worlds import Clock, World, closed, order, store, world
+
+XIAOWU = "小五的店"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[World]:
+    """Ten of alpha's pens lie in the east; beta buys of alpha as 小五的店."""
+    with store(tmp_path, clock=(clock := Clock())) as it:
+        yield bare(world(it, clock))
+
+
+def bought(hub: World, ref: str, units: int, resale: str = "agency", make: Any = order, **more: Any) -> None:
+    """alpha's shop tells what 小五的店 bought there."""
+    told = make(ref, ("pen", units), **more).model_copy(update={"distributor": XIAOWU, "resale": resale})
+    assert hub.takes(told) == ["done"]
+
+
+def under(hub: World) -> list[tuple[int, bool]]:
+    """(units backed, by contract) of every open claim."""
+    c = t.claims.c
+    return [(r["backed"], r["contract_id"] is not None) for r in hub.rows(select(t.claims).where(c.open.is_(True)))]
+
+
+def asked(hub: World) -> list[str]:
+    """Why people were asked about distributors."""
+    w = t.worklist.c
+    kinds = ("distributor.unknown", "order.beyond_contract")
+    return [r["reason"] for r in hub.rows(select(t.worklist).where(w.kind.in_(kinds), w.done_at.is_(None)))]
+
+
+@pytest.mark.parametrize(("resale", "title"), [("agency", "never"), ("dealer", "at_ship")])
+def test_a_purchase_is_sold_under_the_contract_that_knows_its_distributor(hub: World, resale: str, title: str) -> None:
+    lets(hub, known_as=XIAOWU, title_passes=title)
+    bought(hub, "FX1", 4, resale)
+    assert (under(hub), rights(hub), hub.cell(hub.pen)) == ([(4, True)], (2, 4), {"free": 6, "reserved": 4})
+    hub.confirms(hub.releases("FX1"), ("pen", 4))
+    assert (owed(hub), rights(hub), asked(hub)) == ([(4, 1200)], (6, 0), [])
+    assert hub.audit() == []
+
+
+def test_called_off_it_gives_back_what_it_used_though_the_contract_is_over(hub: World) -> None:
+    lets(hub, known_as=XIAOWU, title_passes="never")
+    bought(hub, "FX1", 4)
+    ends(hub)
+    bought(hub, "FX1", 4, make=closed)
+    assert (under(hub), rights(hub), hub.cell(hub.pen)) == ([], (6, 0), {"free": 10})
+    assert hub.audit() == []
+
+
+@pytest.mark.parametrize(("resale", "title"), [("agency", "at_ship"), ("dealer", "never")])
+def test_a_contract_of_other_terms_is_not_the_one_it_was_bought_by(hub: World, resale: str, title: str) -> None:
+    lets(hub, known_as=XIAOWU, title_passes=title)
+    bought(hub, "FX1", 4, resale)
+    assert (under(hub), rights(hub)) == ([(4, False)], (6, 0))
+    assert [words in asked(hub)[0] for words in (XIAOWU, "FX1", "known_as")] == [True, True, True]
+
+
+def test_what_a_contract_does_not_cover_is_promised_all_the_same_and_a_person_hears_of_it(hub: World) -> None:
+    lets(hub, known_as=XIAOWU, title_passes="never")
+    bought(hub, "FX1", 9)
+    assert (under(hub), rights(hub), hub.cell(hub.pen)) == ([(6, True), (3, False)], (0, 6), {"free": 1, "reserved": 9})
+    assert "3 units in order FX1 beyond" in asked(hub)[0]
+    hub.confirms(hub.releases("FX1"), ("pen", 9))
+    assert (owed(hub), rights(hub)) == ([(6, 1800)], (6, 0))
+    assert hub.audit() == []
+
+
+def test_who_waits_for_goods_gets_them_under_the_contract(hub: World) -> None:
+    hub.decides("wait")
+    lets(hub, known_as=XIAOWU, title_passes="never")
+    hub.counts("pen", -10)
+    bought(hub, "FX1", 4)
+    assert under(hub) == [(0, True)]
+    hub.counts("pen", 4)
+    assert (under(hub), rights(hub)) == ([(4, True)], (2, 4))
+    assert hub.audit() == []
+
+
+def test_a_distributor_nobody_knows_is_asked_about_once_and_not_after_a_contract_knows_it(hub: World) -> None:
+    bought(hub, "FX1", 1)
+    assert asked(hub) == []
+    lets(hub, "C7", known_as="another", title_passes="never")
+    bought(hub, "FX2", 1)
+    bought(hub, "FX3", 1)
+    assert len(asked(hub)) == 1
+    ends(hub, "C7")
+    lets(hub, "C8", known_as=XIAOWU, title_passes="never")
+    assert asked(hub) == []
+    ends(hub, "C8")
+    bought(hub, "FX4", 1)
+    assert (asked(hub), under(hub)) == ([], [(1, False)] * 4)
+
+
+def test_a_name_means_one_merchant(hub: World) -> None:
+    gamma = {"id": 9, "code": "gamma", "name": "gamma", "created_at": hub.clock()}
+    hub.store.write(lambda tx: tx.add(t.merchants, [gamma]))
+    lets(hub, "C7", known_as=XIAOWU)
+    refused = lets(hub, "C8", known_as=XIAOWU, beneficiary_id=9)
+    assert isinstance(refused, Refused)
+    assert "小五的店 is who sells under C7" in str(refused)
+
+
+def test_moved_to_another_warehouse_it_stays_under_the_contract(hub: World) -> None:
+    hub.decides("resource")
+    lets(hub, known_as=XIAOWU, title_passes="never")
+    hub.counts("pen", -10)
+    bought(hub, "FX1", 4)
+    hub.counts("pen", 4, warehouse="west")
+    assert (under(hub), rights(hub)) == ([(4, True)], (2, 4))
+    assert hub.audit() == []
