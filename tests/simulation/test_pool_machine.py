@@ -18,7 +18,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from core.errors import OutOfStock, Refused
 from core.flow import audit_ledger, follow_reservation, keep_promises, reserve_stock
@@ -41,6 +41,7 @@ from tests.unit.test_kits import kit
 from tests.worlds import Clock, closed, order, store, unpaid, world
 
 SKUS = ("pen", "ink")
+BETA = "beta, buying at alpha's shop"
 POLICIES = ("ask", "wait", "resource", "part_ship")
 SHOPS = ("tmall", "vendure", "beta_shop")
 MEMORY = Path("/dev/shm")
@@ -73,12 +74,14 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
         self.steps = 0
         self.orders: dict[str, tuple[str, int, list[tuple[str, int]]]] = {}
         self.closed: set[str] = set()
+        self.resold: set[str] = set()
         self.refs: list[Subject] = []
         self.asns: list[tuple[str, str, int]] = []
         self.said: list[tuple[str, str, int, bool, str]] = []
         self.lines: list[tuple[str, ...]] = []
         self.returned: list[tuple[str, str, int, str, str, str]] = []
         self.hub.store.write(self.ink_may_be_sent_for_pens)
+        self.hub.store.write(lambda tx: tx.conn.execute(update(t.contracts).values(known_as=BETA)))
         self.hub.store.write(shown_stock.set_limits)
         kit(self.hub)
         self.begin_lots()
@@ -101,16 +104,20 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
     def tell(self, ref: str, paid: bool = True, called: bool = True) -> None:
         shop, version, lines = self.orders[ref]
         make = closed if ref in self.closed else order if paid else unpaid
-        self.takes(shop, make(ref, *lines, version=f"{version:04}"))
+        told = make(ref, *lines, version=f"{version:04}")
+        self.takes(shop, told.model_copy(update={"distributor": BETA}) if ref in self.resold else told)
         if called:
             self.call()
 
     def takes(self, shop: str, *told: object) -> None:
         assert set(self.hub.takes(*told, at=getattr(self.hub, shop))) == {"done"}
 
-    @rule(shop=st.sampled_from(SHOPS), pens=few, inks=st.integers(0, 3), state=st.integers(0, 3))
-    def a_shop_sells(self, shop: str, pens: int, inks: int, state: int) -> None:
+    @rule(shop=st.sampled_from(SHOPS), pens=few, inks=st.integers(0, 3), state=st.integers(0, 3), resold=chance)
+    def a_shop_sells(self, shop: str, pens: int, inks: int, state: int, resold: bool) -> None:
+        """To a shopper, or to beta, which buys alpha's pens as its distributor."""
         ref = f"O{len(self.orders)}"
+        if resold and shop == "tmall":
+            self.resold.add(ref)
         lines = [("pen", pens), ("ink", inks)] if inks and shop == "tmall" else [("pen", pens)]
         self.orders[ref] = (shop, 1, lines)
         self.tell(ref, paid=state != 3, called=state < 2)

@@ -37,6 +37,10 @@ def hub(tmp_path: Path) -> Iterator[World]:
         yield bare(world(it, clock))
 
 
+BETA = "小五的店"
+"""beta, where it buys of alpha."""
+
+
 def bare(hub: World) -> World:
     """Ten of alpha's pens lie in the east; no contract lets beta sell them."""
     hub.store.write(lambda tx: [tx.conn.execute(delete(table)) for table in (t.contract_items, t.contracts)])
@@ -59,6 +63,12 @@ def ends(hub: World, ref: str = "C9") -> Any:
 def sells(hub: World, ref: str, units: int, make: Any = order, **more: Any) -> None:
     """beta's shop tells an order of alpha's pens."""
     assert hub.takes(make(ref, ("pen", units), **more), at=hub.beta_shop) == ["done"]
+
+
+def buys(hub: World, ref: str, units: int, make: Any = order, resale: str = "") -> None:
+    """alpha's shop tells what beta bought there, as the distributor it is known as."""
+    told = make(ref, ("pen", units)).model_copy(update={"distributor": BETA, "resale": resale})
+    assert hub.takes(told) == ["done"]
 
 
 def rights(hub: World) -> tuple[int, int]:
@@ -378,7 +388,8 @@ def lent_out(hub: World) -> int:
 
 
 acts = st.tuples(
-    st.sampled_from(["sell", "cancel", "ship", "return", "alpha", "count", "give", "end", "new"]), st.integers(1, 6)
+    st.sampled_from(["sell", "buy", "cancel", "ship", "return", "alpha", "count", "give", "end", "new"]),
+    st.integers(1, 6),
 )
 
 
@@ -399,18 +410,18 @@ def test_whatever_happens_goods_rights_and_debts_add_up(
     policy: str,
 ) -> None:
     terms: dict[str, Any] = {"percent": 60} if quota == "percent" else {"units": 7, "quota": quota}
-    terms |= {"title_passes": title, "returns_to": back}
+    terms |= {"title_passes": title, "returns_to": back, "known_as": BETA}
     with store(tmp_path_factory.mktemp("hub"), clock=Clock()) as it:
         hub = bare(world(it, Clock(), policy))
         shares_code(hub)
         hub.decides(policy, unback="newest")
         lets(hub, **terms)
-        there, sold = 10, 0
+        there, made = 10, []
         for n, (act, units) in enumerate(story):
-            refs = [f"B{k}" for k in range(sold)]
-            if act == "sell":
-                sells(hub, f"B{sold}", units)
-                sold += 1
+            refs = [f"B{k}" for k in range(len(made))]
+            if act in ("sell", "buy"):
+                made.append(sells if act == "sell" else buys)
+                made[-1](hub, f"B{len(refs)}", units)
             elif act == "alpha":
                 hub.takes(unpaid(f"A{n}", ("pen", units)))
             elif act == "count":
@@ -423,7 +434,7 @@ def test_whatever_happens_goods_rights_and_debts_add_up(
             elif act == "new":
                 lets(hub, f"N{n}", **terms)
             elif refs and act == "cancel":
-                sells(hub, refs[units % sold], 1, closed)
+                made[units % len(made)](hub, refs[units % len(made)], 1, closed)
             elif refs and act == "ship":
                 told = [f for ref in refs for f in hub.fulfilments(ref)]
                 for fulfilment in told[:1]:

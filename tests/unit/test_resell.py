@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from core.errors import Refused
 from core.store import tables as t
-from tests.unit.test_contracts import bare, ends, lets, owed, rights
-from tests.worlds import Clock, World, closed, order, store, world
-
-XIAOWU = "小五的店"
+from tests.unit.test_contracts import BETA, bare, buys, ends, lets, owed, rights
+from tests.worlds import Clock, World, closed, store, world
 
 
 @pytest.fixture
@@ -22,12 +19,6 @@ def hub(tmp_path: Path) -> Iterator[World]:
     """Ten of alpha's pens lie in the east; beta buys of alpha as 小五的店."""
     with store(tmp_path, clock=(clock := Clock())) as it:
         yield bare(world(it, clock))
-
-
-def bought(hub: World, ref: str, units: int, resale: str = "agency", make: Any = order, **more: Any) -> None:
-    """alpha's shop tells what 小五的店 bought there."""
-    told = make(ref, ("pen", units), **more).model_copy(update={"distributor": XIAOWU, "resale": resale})
-    assert hub.takes(told) == ["done"]
 
 
 def under(hub: World) -> list[tuple[int, bool]]:
@@ -45,8 +36,8 @@ def asked(hub: World) -> list[str]:
 
 @pytest.mark.parametrize(("resale", "title"), [("agency", "never"), ("dealer", "at_ship")])
 def test_a_purchase_is_sold_under_the_contract_that_knows_its_distributor(hub: World, resale: str, title: str) -> None:
-    lets(hub, known_as=XIAOWU, title_passes=title)
-    bought(hub, "FX1", 4, resale)
+    lets(hub, known_as=BETA, title_passes=title)
+    buys(hub, "FX1", 4, resale=resale)
     assert (under(hub), rights(hub), hub.cell(hub.pen)) == ([(4, True)], (2, 4), {"free": 6, "reserved": 4})
     hub.confirms(hub.releases("FX1"), ("pen", 4))
     assert (owed(hub), rights(hub), asked(hub)) == ([(4, 1200)], (6, 0), [])
@@ -54,25 +45,25 @@ def test_a_purchase_is_sold_under_the_contract_that_knows_its_distributor(hub: W
 
 
 def test_called_off_it_gives_back_what_it_used_though_the_contract_is_over(hub: World) -> None:
-    lets(hub, known_as=XIAOWU, title_passes="never")
-    bought(hub, "FX1", 4)
+    lets(hub, known_as=BETA, title_passes="never")
+    buys(hub, "FX1", 4, resale="agency")
     ends(hub)
-    bought(hub, "FX1", 4, make=closed)
+    buys(hub, "FX1", 4, closed, "agency")
     assert (under(hub), rights(hub), hub.cell(hub.pen)) == ([], (6, 0), {"free": 10})
     assert hub.audit() == []
 
 
 @pytest.mark.parametrize(("resale", "title"), [("agency", "at_ship"), ("dealer", "never")])
 def test_a_contract_of_other_terms_is_not_the_one_it_was_bought_by(hub: World, resale: str, title: str) -> None:
-    lets(hub, known_as=XIAOWU, title_passes=title)
-    bought(hub, "FX1", 4, resale)
+    lets(hub, known_as=BETA, title_passes=title)
+    buys(hub, "FX1", 4, resale=resale)
     assert (under(hub), rights(hub)) == ([(4, False)], (6, 0))
-    assert [words in asked(hub)[0] for words in (XIAOWU, "FX1", "known_as")] == [True, True, True]
+    assert [words in asked(hub)[0] for words in (BETA, "FX1", "known_as")] == [True, True, True]
 
 
 def test_what_a_contract_does_not_cover_is_promised_all_the_same_and_a_person_hears_of_it(hub: World) -> None:
-    lets(hub, known_as=XIAOWU, title_passes="never")
-    bought(hub, "FX1", 9)
+    lets(hub, known_as=BETA, title_passes="never")
+    buys(hub, "FX1", 9, resale="agency")
     assert (under(hub), rights(hub), hub.cell(hub.pen)) == ([(6, True), (3, False)], (0, 6), {"free": 1, "reserved": 9})
     assert "3 units in order FX1 beyond" in asked(hub)[0]
     hub.confirms(hub.releases("FX1"), ("pen", 9))
@@ -82,9 +73,9 @@ def test_what_a_contract_does_not_cover_is_promised_all_the_same_and_a_person_he
 
 def test_who_waits_for_goods_gets_them_under_the_contract(hub: World) -> None:
     hub.decides("wait")
-    lets(hub, known_as=XIAOWU, title_passes="never")
+    lets(hub, known_as=BETA, title_passes="never")
     hub.counts("pen", -10)
-    bought(hub, "FX1", 4)
+    buys(hub, "FX1", 4, resale="agency")
     assert under(hub) == [(0, True)]
     hub.counts("pen", 4)
     assert (under(hub), rights(hub)) == ([(4, True)], (2, 4))
@@ -92,34 +83,34 @@ def test_who_waits_for_goods_gets_them_under_the_contract(hub: World) -> None:
 
 
 def test_a_distributor_nobody_knows_is_asked_about_once_and_not_after_a_contract_knows_it(hub: World) -> None:
-    bought(hub, "FX1", 1)
+    buys(hub, "FX1", 1, resale="agency")
     assert asked(hub) == []
     lets(hub, "C7", known_as="another", title_passes="never")
-    bought(hub, "FX2", 1)
-    bought(hub, "FX3", 1)
+    buys(hub, "FX2", 1, resale="agency")
+    buys(hub, "FX3", 1, resale="agency")
     assert len(asked(hub)) == 1
     ends(hub, "C7")
-    lets(hub, "C8", known_as=XIAOWU, title_passes="never")
+    lets(hub, "C8", known_as=BETA, title_passes="never")
     assert asked(hub) == []
     ends(hub, "C8")
-    bought(hub, "FX4", 1)
+    buys(hub, "FX4", 1, resale="agency")
     assert (asked(hub), under(hub)) == ([], [(1, False)] * 4)
 
 
 def test_a_name_means_one_merchant(hub: World) -> None:
     gamma = {"id": 9, "code": "gamma", "name": "gamma", "created_at": hub.clock()}
     hub.store.write(lambda tx: tx.add(t.merchants, [gamma]))
-    lets(hub, "C7", known_as=XIAOWU)
-    refused = lets(hub, "C8", known_as=XIAOWU, beneficiary_id=9)
+    lets(hub, "C7", known_as=BETA)
+    refused = lets(hub, "C8", known_as=BETA, beneficiary_id=9)
     assert isinstance(refused, Refused)
     assert "小五的店 is who sells under C7" in str(refused)
 
 
 def test_moved_to_another_warehouse_it_stays_under_the_contract(hub: World) -> None:
     hub.decides("resource")
-    lets(hub, known_as=XIAOWU, title_passes="never")
+    lets(hub, known_as=BETA, title_passes="never")
     hub.counts("pen", -10)
-    bought(hub, "FX1", 4)
+    buys(hub, "FX1", 4, resale="agency")
     hub.counts("pen", 4, warehouse="west")
     assert (under(hub), rights(hub)) == ([(4, True)], (2, 4))
     assert hub.audit() == []
