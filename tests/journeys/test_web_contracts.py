@@ -62,6 +62,7 @@ def test_made_once_it_lets_beta_sell_three_of_alphas_and_ended_none(five: Any) -
         ({"priced_in": "USD"}, 422, "say one currency"),
         ({"until": "2020-01-01T00:00:00Z"}, 422, "turn the days round"),
         ({"owner": "beta"}, 404, ""),
+        ({"known_as": "x\ny"}, 422, ""),
     ],
 )
 def test_what_is_no_contract_is_said_in_words(five: Any, more: dict[str, Any], status: int, said: str) -> None:
@@ -118,10 +119,10 @@ def test_a_person_makes_and_ends_one_by_the_console(five: Any, page: Any) -> Non
     token = re.search(r'name="csrf" value="([^"]+)"', page("/contracts").text)
     assert token
     said = {"ref": "C1", "owner": "alpha", "beneficiary": "beta", "sku": SKU, "amount": "60", "unit": "percent"}
-    said |= {"title_passes": "at_reserve", "returns_to": "beneficiary"}
+    said |= {"title_passes": "at_reserve", "returns_to": "beneficiary", "known_as": "小五的店"}
     sent = five.door.post("/contracts", data={**said, "price": "250", "csrf": token[1]}, follow_redirects=False)
     assert (sent.status_code, sent.headers["location"]) == (303, "/contracts")
-    assert "60 %" in page("/contracts").text
+    assert all(words in page("/contracts").text for words in ("60 %", "小五的店"))
     assert "60 %" in page("/contracts", by="bob").text
     (made,) = five.did("GET", "/contracts")["rows"]
     assert (made["title_passes"], made["returns_to"]) == ("at_reserve", "beneficiary")

@@ -10,8 +10,10 @@ from sqlalchemy import select
 
 from core.errors import Refused
 from core.store import tables as t
-from tests.unit.test_contracts import BETA, bare, buys, ends, lets, owed, rights
+from core.store.scope import Scope
+from tests.unit.test_contracts import BETA, bare, buys, ends, lets, owed, rights, sells
 from tests.worlds import Clock, World, closed, store, world
+from web.reads import contracts as reads
 
 
 @pytest.fixture
@@ -114,3 +116,14 @@ def test_moved_to_another_warehouse_it_stays_under_the_contract(hub: World) -> N
     hub.counts("pen", 4, warehouse="west")
     assert (under(hub), rights(hub)) == ([(4, True)], (2, 4))
     assert hub.audit() == []
+
+
+def test_the_supplier_sees_which_order_at_its_own_shop_it_is_owed_for_and_no_other(hub: World) -> None:
+    lets(hub, known_as=BETA)
+    buys(hub, "FX1", 2)
+    sells(hub, "B1", 1)
+    for ref, units in (("FX1", 2), ("B1", 1)):
+        hub.confirms(hub.releases(ref), ("pen", units))
+    with hub.store.read() as tx:
+        seen = [reads.settlements(tx, Scope("merchant", who))["rows"] for who in (hub.alpha, hub.beta)]
+    assert [[row["order"] for row in rows] for rows in seen] == [["FX1", None], ["FX1", "B1"]]
