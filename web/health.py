@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +15,9 @@ from starlette.responses import JSONResponse, Response
 from core.flow import measure_lag
 from core.store import tables as t
 from core.store.outbox import OPEN
+from core.store.scope import HUB
 from core.store.store import Store, Transaction
+from web.reads.publishing import overlap, standings
 
 ROLES = ("web", "worker", "clock")
 STALE_S = 10
@@ -77,6 +79,7 @@ def _families(tx: Transaction) -> list[GaugeMetricFamily]:
             {row["cause"]: int(row["n"]) for row in tx.rows(_oversold())},
         ),
         *_lags(tx),
+        *_shown(tx),
         _gauge("yipan_marks", "What moved and shops have not been told of", "", {"": rows_in(tx, t.marks)}),
         _gauge(
             "yipan_worklist_open",
@@ -104,6 +107,18 @@ def _lags(tx: Transaction) -> list[GaugeMetricFamily]:
     return [family]
 
 
+def _shown(tx: Transaction) -> list[GaugeMetricFamily]:
+    shops = standings(tx, HUB)
+    title = "Listings told of, in doubt, held, and showing what they should not"
+    family = GaugeMetricFamily("yipan_shop_figures", title, labels=["shop", "state"])
+    for shop in shops:
+        for state in ("told", "in_doubt", "held", "off"):
+            family.add_metric([shop["connection"], state], shop[state])
+    times = overlap(tx, HUB, shops)
+    often = "Units shops show for each that is free"
+    return [family, _gauge("yipan_published_overlap", often, "", {} if times is None else {"": times})]
+
+
 def _oversold() -> Select[Any]:
     k = t.oversold.c
     return select(k.cause, func.sum(k.units).label("n")).group_by(k.cause)
@@ -125,7 +140,7 @@ def rows_in(tx: Transaction, table: Table, *where: Any) -> int:
     return int(tx.conn.execute(select(func.count()).select_from(table).where(*where)).scalar_one())
 
 
-def _gauge(name: str, title: str, label: str, values: dict[str, int]) -> GaugeMetricFamily:
+def _gauge(name: str, title: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, title, labels=[label] if label else None)
     for value, n in values.items():
         family.add_metric([value] if label else [], n)

@@ -21,7 +21,8 @@ from core.store import tables as t
 from core.store.scope import HUB, Scope
 from hub import outward
 from hub.parked import parked, press
-from tests.worlds import Clock, World, store, world
+from tests.worlds import Clock, World, order, store, world
+from web.health import metrics
 from web.reads.publishing import publishing
 
 STOP = Stop(percent=30, listings=5)
@@ -160,6 +161,26 @@ def test_lags_are_measured_from_what_moved_to_the_call(hub: World) -> None:
     assert len(shop["hours"]) == 24
 
 
+def test_how_often_a_free_unit_is_shown_is_what_all_shops_show_by_what_is_free(hub: World) -> None:
+    """20 items of 10 at tmall; vendure was told of 3 packs of 4 of the first, and sold one."""
+    with hub.store.read() as tx:
+        before, mine = publishing(tx, HUB), publishing(tx, Scope("merchant", hub.beta))
+    assert (before["published_overlap"], mine["published_overlap"]) == (1.0, None)
+
+    def shown(tx: Any) -> None:
+        (listing,) = tx.rows(select(t.listings).where(t.listings.c.ref == "s0"))
+        row = {**listing, "id": tx.ids.new(), "connection_id": hub.vendure, "pack": 4}
+        tx.add(t.listings, [row])
+        tx.add(t.shelves, [{"listing_id": row["id"], "told": 3, "seen_base": 0, "doubt": False, "told_at": tx.now}])
+
+    hub.store.write(shown)
+    hub.takes(order("V1", ("s0", 1)), at=hub.vendure)
+    with hub.store.read() as tx:
+        after = publishing(tx, HUB)
+    assert {row["connection"]: row["shown"] for row in after["rows"]} == {"tmall": 200, "vendure": 8, "beta_shop": 0}
+    assert after["published_overlap"] == round(208 / 196, 2) == 1.06
+
+
 def test_what_the_shop_shows_otherwise_is_counted(hub: World) -> None:
     assert hub.clock
     hub.clock.wait(5)
@@ -178,6 +199,9 @@ def test_what_the_shop_shows_otherwise_is_counted(hub: World) -> None:
         (shop,) = [row for row in publishing(tx, HUB)["rows"] if row["connection"] == "tmall"]
         assert publishing(tx, Scope("merchant", hub.beta))["rows"][0]["connection"] == "beta_shop"
     assert (shop["off"], shop["in_doubt"]) == (1, 0)
+    text = bytes(metrics(hub.store).body).decode()
+    assert 'yipan_shop_figures{shop="tmall",state="off"} 1.0' in text
+    assert "yipan_published_overlap 1.0" in text
 
 
 def test_old_counts_are_forgotten(hub: World) -> None:

@@ -24,12 +24,32 @@ def publishing(tx: Transaction, scope: Scope) -> dict[str, Any]:
     """Per shop: listings, those in doubt, held and off, open calls, calls of the last 24 hours and lags in ms.
 
     A lag is the upper end of a bucket. stale: the source for which its figures do not rise, orders or stock. off: what
-    was read after the last write is not what should have stood there.
+    was read after the last write is not what should have stood there. shown: base units it should show now, and
+    published_overlap: how often all shops show a unit that is free (kits apart); of a merchant, its shops and goods.
     """
-    shops = _shops(tx, scope)
+    shops = standings(tx, scope)
     lags = _lags(tx, [shop["id"] for shop in shops], tx.now - DAY)
     rows = [{**shop, **_measured(lags.get(shop["id"], []), tx.now)} for shop in shops]
-    return {"rows": [{k: v for k, v in row.items() if k != "id"} for row in rows], "as_of": tx.now.isoformat()}
+    return {
+        "rows": [{k: v for k, v in row.items() if k != "id"} for row in rows],
+        "published_overlap": overlap(tx, scope, shops),
+        "as_of": tx.now.isoformat(),
+    }
+
+
+def overlap(tx: Transaction, scope: Scope, shops: Sequence[Row]) -> float | None:
+    """Units these shops show for each unit that is free; None where none is."""
+    free = _free(tx, scope)
+    return round(sum(shop["shown"] for shop in shops) / free, 2) if free else None
+
+
+def _free(tx: Transaction, scope: Scope) -> int:
+    """Units that may be promised of what shops list."""
+    ce, li = t.cells.c, t.listings.c
+    there = ce.free + case((ce.suspense < 0, ce.suspense), else_=0)
+    query = select(func.coalesce(func.sum(case((there > 0, there), else_=0)), 0))
+    query = query.where(ce.condition == "ZP", ce.item_id.in_(select(li.item_id)), scope.sees(ce.owner_id))
+    return int(tx.conn.execute(query).scalar_one())
 
 
 def _measured(rows: Sequence[Row], now: datetime) -> dict[str, Any]:
@@ -52,13 +72,16 @@ def _lags(tx: Transaction, connections: Sequence[int], since: datetime) -> dict[
     return found
 
 
-def _shops(tx: Transaction, scope: Scope) -> list[dict[str, Any]]:
-    c, li, s, w, h, o, se = (
-        x.c for x in (t.connections, t.listings, t.shelves, t.showings, t.held_levels, t.outbox, t.seen)
+def standings(tx: Transaction, scope: Scope) -> list[dict[str, Any]]:
+    """Per shop: how its figures stand, and the calls that wait."""
+    c, li, i, s, w, h, o, se = (
+        x.c for x in (t.connections, t.listings, t.items, t.shelves, t.showings, t.held_levels, t.outbox, t.seen)
     )
     applied = select(se.listing_id, func.sum(se.units).label("n")).group_by(se.listing_id).subquery().c
     expected = s.told - (func.coalesce(applied.n, 0) - s.seen_base)
     off = and_(w.read_at >= s.told_at, s.doubt.is_(False), w.shown != expected)
+
+    stands = case((and_(s.told.is_not(None), expected > 0, i.is_kit.is_(False)), expected * li.pack), else_=0)
 
     def count(condition: Any) -> Any:
         return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
@@ -69,9 +92,11 @@ def _shops(tx: Transaction, scope: Scope) -> list[dict[str, Any]]:
         count(s.doubt.is_(True)).label("in_doubt"),
         count(h.listing_id.is_not(None)).label("held"),
         count(off).label("off"),
+        func.coalesce(func.sum(stands), 0).label("shown"),
         func.max(w.read_at).label("read_at"),
     )
     query = select(c.id, c.code.label("connection"), c.state, *figures).join(t.listings, li.connection_id == c.id)
+    query = query.join(t.items, i.id == li.item_id)
     for table, column in ((t.shelves, s), (t.showings, w), (t.held_levels, h)):
         query = query.join(table, column.listing_id == li.id, isouter=True)
     query = query.join(applied.n.table, applied.listing_id == li.id, isouter=True)
@@ -84,7 +109,7 @@ def _shops(tx: Transaction, scope: Scope) -> list[dict[str, Any]]:
 
 
 def _plain(row: Row, waiting: int) -> dict[str, Any]:
-    counts = {name: int(row[name]) for name in ("listings", "told", "in_doubt", "held", "off")}
+    counts = {name: int(row[name]) for name in ("listings", "told", "in_doubt", "held", "off", "shown")}
     at = row["read_at"].isoformat() if row["read_at"] else None
     return {
         "id": row["id"],
