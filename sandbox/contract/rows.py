@@ -8,7 +8,7 @@ from sandbox.contract.row import Row, calls, claimed, hears, hears_signed, probe
 ROWS = (
     Row("manifest_is_complete", manifest_rows.manifest_is_complete, whole),
     Row("settings_draw_the_form", manifest_rows.settings_draw_the_form, whole),
-    Row("required_abilities_are_claimed", manifest_rows.required_abilities_are_claimed, whole),
+    Row("required_abilities_are_claimed", manifest_rows.required_abilities_are_claimed, whole, required=False),
     Row("twin_uses_the_settings", manifest_rows.twin_uses_the_settings, whole),
     Row("client_only_speaks_the_wire", manifest_rows.client_only_speaks_the_wire, whole),
     Row("client_has_the_ability", manifest_rows.client_has_the_ability, claimed),

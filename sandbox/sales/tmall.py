@@ -9,16 +9,14 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from connectors.wire.signing import same, top_sign
+from sandbox.sales import top_gate
+from sandbox.sales.top_gate import Gate, Wrong, invalid, needed, number, said, time, whole
 from sandbox.twin import Answer, Call, Faults
 
-BEIJING = timezone(timedelta(hours=8))
-CLOCK = "%Y-%m-%d %H:%M:%S"
-SKEW_S = 600
 WINDOW_MAX = timedelta(days=1)
 SKUS_MAX = 20
 DEFAULT_TYPES = "guarantee_trade,auto_delivery,ec,cod,step"
@@ -34,13 +32,12 @@ ABILITIES = {
 }
 RECEIVER = {"name": "张三", "state": "浙江省", "city": "杭州市", "district": "西湖区", "zip": "310000"}
 SETTINGS: dict[str, Any] = {
-    "app_key": "12345678",
-    "sign_method": "hmac-sha256",
+    **top_gate.SETTINGS,
     "types": DEFAULT_TYPES,
     "page_size": 20,
     "first_days": 0,
 }
-SECRETS = {"app_secret": "helloworld", "session": "test"}
+SECRETS = top_gate.SECRETS
 PRODUCTS: list[dict[str, Any]] = [
     {
         "num_iid": "600000000001",
@@ -52,22 +49,6 @@ PRODUCTS: list[dict[str, Any]] = [
     },
     {"num_iid": "600000000002", "title": "保温杯", "outer_id": "CUP-500", "price": "129.90", "quantity": 100},
 ]
-
-
-class Wrong(Exception):
-    """The call is refused in TOP's words: code, message, sub code, sub message."""
-
-    def __init__(self, code: int, msg: str, sub_code: str = "", sub_msg: str = ""):
-        super().__init__(msg)
-        self.words = {"code": code, "msg": msg, "sub_code": sub_code, "sub_msg": sub_msg or sub_code}
-
-
-def missing(name: str) -> Wrong:
-    return Wrong(40, "Missing required arguments", f"isv.missing-parameter:{name}", f"缺少必要参数 {name}")
-
-
-def invalid(name: str, why: str) -> Wrong:
-    return Wrong(41, "Invalid arguments", f"isv.invalid-parameter:{name}", why)
 
 
 @dataclass
@@ -114,8 +95,7 @@ class Shop:
     write_abilities = ("send_stock", "send_shipment")
 
     def __init__(self, faults: Faults, now: Callable[[], datetime]) -> None:
-        self.faults, self._clock, self._lock = faults, now, threading.RLock()
-        self.app_key, self.app_secret, self.session = SETTINGS["app_key"], SECRETS["app_secret"], SECRETS["session"]
+        self.faults, self._gate, self._lock = faults, Gate(ABILITIES, now), threading.RLock()
         self.products: dict[str, dict[str, Any]] = {}
         self.listings: dict[str, dict[str, Any]] = {}
         self.trades: dict[int, Trade] = {}
@@ -132,21 +112,13 @@ class Shop:
         return ABILITIES.get(call.form.get("method", ""), "unknown")
 
     def throttled(self, call: Call) -> Answer:
-        """Flow control answers 200, like every error of TOP."""
-        words = "This ban will last for 1 more seconds"
-        return _refusal(Wrong(7, "App Call Limited", "accesscontrol.limited-by-app-api-access-count", words))
+        """Flow control's words."""
+        return self._gate.throttled()
 
     def answer(self, call: Call) -> Answer:
-        """Authenticate, do it, and wrap the result as the method's name says (§1.1)."""
-        form = call.form
-        try:
-            with self._lock:
-                self._authenticate(form)
-                result = getattr(self, f"_{ABILITIES[form['method']]}")(form)
-        except Wrong as wrong:
-            return _refusal(wrong)
-        name = form["method"].removeprefix("taobao.").replace(".", "_") + "_response"
-        return Answer(json.dumps({name: {**result, "request_id": "0ba2887315178178017221014"}}, ensure_ascii=False))
+        """One of the five calls, once the gate let it through."""
+        with self._lock:
+            return self._gate.answer(call, lambda form: getattr(self, f"_{ABILITIES[form['method']]}")(form))
 
     def control(self, action: str, body: Any) -> Any:
         """What the demo and the tests ask."""
@@ -156,8 +128,8 @@ class Shop:
     # What shoppers and the demo do
 
     def on_setup(self, body: dict[str, Any]) -> dict[str, Any]:
-        self.app_key, self.app_secret = body.get("app_key", self.app_key), body.get("app_secret", self.app_secret)
-        self.session, self.moving_pages = body.get("session", self.session), body.get("moving_pages", self.moving_pages)
+        self._gate.setup(body)
+        self.moving_pages = body.get("moving_pages", self.moving_pages)
         if "products" in body:
             self.set_products(body["products"])
         return {"listings": sorted(self.listings)}
@@ -173,7 +145,7 @@ class Shop:
 
     def on_buy(self, body: dict[str, Any]) -> dict[str, str]:
         """A shopper orders; the shop takes its stock at once and sells below zero too, since it hears of stock late."""
-        now = self._now() - timedelta(seconds=body.get("ago_s", 0))
+        now = self._gate.now - timedelta(seconds=body.get("ago_s", 0))
         tid = int(body.get("tid", 0)) or self.last_tid + 100
         self.last_tid = max(self.last_tid, tid)
         wanted = body["lines"]
@@ -253,47 +225,18 @@ class Shop:
         oids = [oid for shipment in self.shipments for oid in shipment["lines"]]
         return len(oids) - len(set(oids))
 
-    def _now(self) -> datetime:
-        return self._clock().astimezone(BEIJING).replace(microsecond=0)
-
     def _touch(self, trade: Trade) -> datetime:
-        trade.modified = max(trade.modified, self._now())
+        trade.modified = max(trade.modified, self._gate.now)
         return trade.modified
-
-    # What TOP checks before it does anything
-
-    def _authenticate(self, form: dict[str, str]) -> None:
-        checks: list[tuple[bool, int, str]] = [
-            ("method" in form, 21, "Missing Method"),
-            (form.get("method") in ABILITIES, 22, "Invalid Method"),
-            (form.get("format") == "json", 23, "Invalid Format"),
-            ("app_key" in form, 28, "Missing App Key"),
-            (form.get("app_key") == self.app_key, 29, "Invalid App Key"),
-            ("timestamp" in form, 30, "Missing Timestamp"),
-            (self._on_time(form.get("timestamp", "")), 31, "Invalid Timestamp"),
-            (form.get("v") == "2.0", 33, "Invalid Version"),
-            ("sign" in form, 24, "Missing Signature"),
-            (same(form.get("sign", ""), top_sign(self.app_secret, form)), 25, "Invalid Signature"),
-            ("session" in form, 26, "Missing Session"),
-        ]
-        for fine, code, msg in checks:
-            if not fine:
-                raise Wrong(code, msg)
-        if form["session"] != self.session:
-            raise Wrong(27, "Invalid Session", "session-expired", "授权已过期，请重新授权")
-
-    def _on_time(self, text: str) -> bool:
-        moment = _moment(text)
-        return moment is not None and abs((moment - self._now()).total_seconds()) <= SKEW_S
 
     # The five calls
 
     def _fetch_orders(self, form: dict[str, str]) -> dict[str, Any]:
         """Newest first, only part of what a trade is (TOPMETA tbtrade/taobao_trades_sold_increment_get)."""
-        fields, since, until = _fields(form), _time(form, "start_modified"), _time(form, "end_modified")
+        fields, since, until = _fields(form), time(form, "start_modified"), time(form, "end_modified")
         if until - since > WINDOW_MAX or until < since:
             raise invalid("end_modified", "时间跨度不能超过一天")
-        page, size = _number(form, "page_no", 1, 10**6, 1), _number(form, "page_size", 1, 100, 40)
+        page, size = number(form, "page_no", 1, 10**6, 1), number(form, "page_size", 1, 100, 40)
         types = (form.get("type") or DEFAULT_TYPES).split(",")
         found = sorted(
             (t for t in self.trades.values() if since <= t.modified <= until and t.type in types),
@@ -319,7 +262,7 @@ class Shop:
             self.faults.note("moving_pages/fetch_orders")
 
     def _fetch_one(self, form: dict[str, str]) -> dict[str, Any]:
-        fields, tid = _fields(form), _number(form, "tid", 1, 2**63)
+        fields, tid = _fields(form), number(form, "tid", 1, 2**63)
         return {"trade": self._show(self._trade(tid), fields)}
 
     def _trade(self, tid: int) -> Trade:
@@ -328,11 +271,11 @@ class Shop:
         return self.trades[tid]
 
     def _fetch_stock(self, form: dict[str, str]) -> dict[str, Any]:
-        fields, num_iid = _fields(form), _needed(form, "num_iid")
+        fields, num_iid = _fields(form), needed(form, "num_iid")
         product = self._product(num_iid)
         skus = [sku for sku in self.listings.values() if sku["num_iid"] == num_iid and sku["sku_id"]]
         num = sum(sku["quantity"] for sku in skus) if skus else self.listings[num_iid]["quantity"]
-        item = {"num_iid": int(num_iid), "title": product["title"], "num": num, "modified": _said(self._now())}
+        item = {"num_iid": int(num_iid), "title": product["title"], "num": num, "modified": said(self._gate.now)}
         item = {name: value for name, value in item.items() if name in fields}
         if "sku" in fields and skus:
             item["skus"] = {"sku": [_sku(sku) for sku in skus]}
@@ -344,7 +287,7 @@ class Shop:
         return self.products[num_iid]
 
     def _send_stock(self, form: dict[str, str]) -> dict[str, Any]:
-        item_id = _needed(form, "item_id")
+        item_id = needed(form, "item_id")
         self._product(item_id)
         options = _json(form, "options", {})
         kind, key = int(options.get("type", 1)), str(options.get("outer_biz_key", ""))
@@ -369,7 +312,7 @@ class Shop:
             listing = self.listings.get(ref)
             if listing is None or listing["num_iid"] != item_id:
                 raise invalid("sku_quantities", f"商品下没有该SKU: {ref}")
-            if not _whole(quantity) or (kind == 1 and int(quantity) < 0):
+            if not whole(quantity) or (kind == 1 and int(quantity) < 0):
                 raise invalid("quantity", "库存数不正确")
             yield listing, int(quantity)
 
@@ -383,10 +326,10 @@ class Shop:
         return heard
 
     def _send_shipment(self, form: dict[str, str]) -> dict[str, Any]:
-        trade = self._trade(_number(form, "tid", 1, 2**63))
-        company, waybill = _needed(form, "company_code"), _needed(form, "out_sid")
+        trade = self._trade(number(form, "tid", 1, 2**63))
+        company, waybill = needed(form, "company_code"), needed(form, "out_sid")
         split = form.get("is_split", "0") == "1"
-        wanted = {int(oid) for oid in _needed(form, "sub_tid").split(",")} if split else {x.oid for x in trade.lines}
+        wanted = {int(oid) for oid in needed(form, "sub_tid").split(",")} if split else {x.oid for x in trade.lines}
         lines = [line for line in trade.lines if line.oid in wanted]
         if len(lines) != len(wanted) or trade.status not in (PAID, PART) or any(line.waybill for line in lines):
             words = "订单状态不对，该物流订单已经发货或者已关闭，不能重复发货"
@@ -425,10 +368,10 @@ class Shop:
             "tid": trade.tid,
             "status": trade.status,
             "type": trade.type,
-            "created": _said(trade.created),
-            "modified": _said(trade.modified),
-            "pay_time": trade.paid_at and _said(trade.paid_at),
-            "consign_time": trade.sent_at and _said(trade.sent_at),
+            "created": said(trade.created),
+            "modified": said(trade.modified),
+            "pay_time": trade.paid_at and said(trade.paid_at),
+            "consign_time": trade.sent_at and said(trade.sent_at),
             "payment": f"{total:.2f}",
             "total_fee": f"{total:.2f}",
             "post_fee": "0.00",
@@ -480,47 +423,8 @@ def _sku(sku: dict[str, Any]) -> dict[str, Any]:
     return shown | {"price": f"{Decimal(sku.get('price', '0.00')):.2f}"}
 
 
-def _refusal(wrong: Wrong) -> Answer:
-    return Answer(json.dumps({"error_response": {**wrong.words, "request_id": "0ba2887315178178017221015"}}))
-
-
-def _said(moment: datetime) -> str:
-    return moment.strftime(CLOCK)
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.strptime(text, CLOCK).replace(tzinfo=BEIJING)
-    except ValueError:
-        return None
-
-
-def _needed(form: dict[str, str], name: str) -> str:
-    if not form.get(name):
-        raise missing(name)
-    return form[name]
-
-
 def _fields(form: dict[str, str]) -> set[str]:
-    return set(_needed(form, "fields").split(","))
-
-
-def _time(form: dict[str, str], name: str) -> datetime:
-    moment = _moment(_needed(form, name))
-    if moment is None:
-        raise invalid(name, "日期格式应为 yyyy-MM-dd HH:mm:ss")
-    return moment
-
-
-def _number(form: dict[str, str], name: str, least: int, most: int, default: int | None = None) -> int:
-    text = form.get(name) or (str(default) if default is not None else _needed(form, name))
-    if not (_whole(text) and least <= int(text) <= most):
-        raise invalid(name, "数值不正确")
-    return int(text)
-
-
-def _whole(value: Any) -> bool:
-    return str(value).removeprefix("-").isdecimal()
+    return set(needed(form, "fields").split(","))
 
 
 def _json(form: dict[str, str], name: str, default: Any) -> Any:

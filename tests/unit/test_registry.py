@@ -14,7 +14,7 @@ from core.errors import Misconfigured
 def test_every_folder_with_a_manifest_is_a_connector() -> None:
     found = {f"{path.parent.parent.name}/{path.parent.name}" for path in registry.HERE.glob("*/*/connector.yaml")}
     assert set(connectors()) == found
-    assert {"sales/tmall", "sales/vendure", "wms/qimen", "courier/sf", "erp/tryton"} <= found
+    assert {"sales/fenxiao", "sales/tmall", "sales/vendure", "wms/qimen", "courier/sf", "erp/tryton"} <= found
 
 
 def test_three_rooms_of_one_connector_share_its_path() -> None:

@@ -574,7 +574,7 @@ def test_wrong_credentials_are_not_authorised_and_never_shown(shop: Shop, secret
 
 def test_a_clock_ten_minutes_off_is_refused(shop: Shop) -> None:
     client = shop.client()
-    client._now = lambda: shop.clock() + timedelta(minutes=11)
+    client._top._now = lambda: shop.clock() + timedelta(minutes=11)
     with pytest.raises(Refused, match="Invalid Timestamp"):
         client.fetch_stock([SHIRT])
 

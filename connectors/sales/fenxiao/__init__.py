@@ -1,0 +1,1 @@
+"""The wire of a supplier at Taobao's distribution platform."""
