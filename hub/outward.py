@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import select
 
 from connectors.spi import Outcome, Outgoing
-from core.errors import Broken, InDoubt, Later, Throttled, Unfit, YipanError
+from core.errors import Broken, InDoubt, Later, Refused, Throttled, Unfit, YipanError
 from core.flow import (
     cancel_order,
     keep_promises,
@@ -20,6 +20,7 @@ from core.flow import (
     move_stock,
     publish_stock,
     release_order,
+    tell_counterparts,
     tell_fulfilment,
     tell_shipment,
     transfer_stock,
@@ -149,12 +150,18 @@ def _shipment(tx: Transaction, row: Row) -> Model | None:
     """What is said of a shipment stays the same over its steps and repeats, whatever leaves meanwhile."""
     if "said" in row["reached"]:
         return Shipment(**row["reached"]["said"])
-    value = tell_shipment.shipment(tx, row["payload"]["fulfilment"])
+    left = row["payload"]["fulfilment"]
+    value = tell_counterparts.shipment(tx, row) if _follows(row) else tell_shipment.shipment(tx, left)
     if value:
         row["reached"]["said"] = value.model_dump(mode="json")
-        row["reached"]["fulfilled"] = tell_shipment.fulfilled_with(tx, row["payload"]["fulfilment"], value)
+        row["reached"]["fulfilled"] = {} if _follows(row) else tell_shipment.fulfilled_with(tx, left, value)
         outbox.note(tx, row, reached=row["reached"])
     return value
+
+
+def _follows(row: Row) -> bool:
+    """Whether a shipment is told of an order that claims nothing: another of its purchase does."""
+    return str(row["subject"]).startswith("order:")
 
 
 def _value(tx: Transaction, row: Row) -> Model | None:
@@ -323,6 +330,10 @@ def _after_call(hub: Hub, tx: Transaction, job: Job, outcome: Outcome) -> None:
         and error.fix == "retry"
     ):
         _finish(tx, job, "", stopped=False)
+    elif row["ability"] == "send_shipment" and job.ability.probe and isinstance(error, Refused):
+        # Somebody may have told it there, or the platform did, when the other order of its purchase was shipped.
+        reached = {**row["reached"], "refused": str(error)}
+        outbox.doubt(tx, row, job.ability.settle_s * hub.options.patience, error, reached=reached)
     else:
         outbox.park(tx, row, error or Broken("the connector gave no outcome"))
 
@@ -344,11 +355,17 @@ def _without_said(row: Row) -> dict[str, Any]:
 
 
 def _after_probe(hub: Hub, tx: Transaction, job: Job, outcome: Outcome) -> None:
-    """done: it had arrived. Absent twice: one resend under the same key. Anything else: ask again later."""
+    """done: it had arrived. Absent twice: one resend under the same key. Anything else: ask again later.
+
+    What was refused and is not there is a person's.
+    """
     row = job.row
     settle_s = job.ability.settle_s * hub.options.patience
     if outcome.state == "done":
         _reached(hub, tx, job, outcome.ref)
+    elif "refused" in row["reached"] and not isinstance(outcome.error, (Later, InDoubt)):
+        outbox.note(tx, row, reached={k: v for k, v in row["reached"].items() if k != "refused"})
+        outbox.park(tx, row, Refused(row["reached"]["refused"]))
     elif outcome.state == "absent" and row["absent"] + 1 < ABSENT_TWICE:
         outbox.doubt(tx, row, settle_s, InDoubt("looked for it once, it is not there"), absent=row["absent"] + 1)
     elif outcome.state == "absent" and row["resends"] < RESENDS:
@@ -390,6 +407,8 @@ def _first_step(tx: Transaction, job: Job) -> None:
 
 def _told_shop(tx: Transaction, job: Job) -> None:
     assert isinstance(job.value, Shipment)
+    if _follows(job.row):
+        return
     fulfilled = job.row["reached"].get("fulfilled")
     tell_shipment.told_shop(tx, job.row["payload"]["fulfilment"], job.value, job.ability.whole_lines, fulfilled)
 

@@ -49,9 +49,15 @@ CONNECTORS = {
     "tmall": ("sales/tmall", "alpha"),
     "vendure": ("sales/vendure", "alpha"),
     "beta_shop": ("sales/tmall", "beta"),
+    "fenxiao": ("sales/fenxiao", "alpha"),
     "erp": ("erp/tryton", "alpha"),
 }
-LISTINGS = {"tmall": {"11": "pen", "12": "ink"}, "vendure": {"1": "pen", "2": "ink"}, "beta_shop": {"21": "pen"}}
+LISTINGS = {
+    "tmall": {"11": "pen", "12": "ink"},
+    "vendure": {"1": "pen", "2": "ink"},
+    "beta_shop": {"21": "pen"},
+    "fenxiao": {"31": "pen", "32": "ink"},
+}
 SENDER = Party(name="李四", phone="13800000000", country="CN", province="上海", city="上海市", address="仓储路 1 号")
 
 
@@ -284,6 +290,9 @@ def _twin(code: str, faults: Aimed) -> Any:
             {"id": ref, "sku": sku, "name": sku, "price": 1000, "on_hand": 0} for ref, sku in LISTINGS[code].items()
         ]
         twin.control("setup", {"variants": rows})
+    elif code == "fenxiao":
+        skus = [{"sku_id": ref, "sku_outer_id": sku, "price": "8.00"} for ref, sku in LISTINGS[code].items()]
+        twin.control("setup", {"products": [{"item_id": "9", "title": "文具", "skus": skus}]})
     elif code in LISTINGS:
         skus = [
             {"sku_id": ref, "outer_id": sku, "price": "10.00", "quantity": 0} for ref, sku in LISTINGS[code].items()

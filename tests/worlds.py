@@ -139,6 +139,8 @@ class World:
     west: int
     pen: int
     ink: int
+    fenxiao: int = 0
+    """alpha's account at a distribution platform, in a town that has one."""
 
     def __post_init__(self) -> None:
         self._numbers = count(1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from core.flow import pick_lots, track_parcel
+from core.flow import pick_lots, tell_counterparts, track_parcel
 from core.flow.tell import Happened, tell
 from core.store import tables as t
 from core.store.store import Transaction, many, one
@@ -36,6 +36,8 @@ def finish(tx: Transaction, fulfilment: Mapping[str, Any], missing: int = 0, sto
     if missing:
         told.append(Happened("fulfilment.part_short", order["merchant_id"], ids, subject, shop, {"units": missing}))
     tell(tx, told)
+    if left:
+        tell_counterparts.shipped(tx, fulfilment)
 
 
 def tell_rest(tx: Transaction, fulfilment: Mapping[str, Any], cause: str) -> None:
@@ -45,6 +47,7 @@ def tell_rest(tx: Transaction, fulfilment: Mapping[str, Any], cause: str) -> Non
     ids, subject = {"fulfilment": fulfilment["id"], "order": order["id"]}, f"order:{order['id']}"
     shop, payload = {"shop": order["connection_id"]}, {"ref": fulfilment["ref"]}
     tell(tx, [Happened("fulfilment.shipped", order["merchant_id"], ids, subject, shop, payload, cause)])
+    tell_counterparts.shipped(tx, fulfilment, cause)
 
 
 def sum_up(tx: Transaction, order_id: int) -> None:

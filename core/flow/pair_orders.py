@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, or_, select
 
 from core.errors import Refused
-from core.flow import release_order, resource_order, sell_kits
+from core.flow import release_order, resource_order, sell_kits, tell_counterparts
 from core.flow.change_order import units_wanted
 from core.flow.tell import ask_person
 from core.rules.decide import Part
@@ -49,7 +49,7 @@ def link(tx: Transaction, drafts: Sequence[Draft]) -> None:
         theirs = told[other["id"]].lines.values() if other["id"] in told else _lines(tx, other["id"])
         if _goods(draft.lines.values()) == _goods(theirs):
             draft.row["counterpart_of"] = other["id"]
-            draft.wants = []
+            draft.wants, draft.follows = [], True
         elif draft.new:
             subject = f"order:{draft.row['id']}"
             ask_person(
@@ -86,6 +86,7 @@ def pair(tx: Transaction, order: Row, ref: str) -> bool:
     if other and _goods(_lines(tx, order["id"])) != _goods(_lines(tx, other["id"])):
         raise Refused(f"{ref} is of other goods than {order['ref']}: an order of the same goods is its counterpart")
     tx.set(t.orders, order["id"], counterpart_ref=ref, counterpart_of=other and other["id"])
+    tell_counterparts.began(tx, [{**order, "counterpart_of": other and other["id"]}])
     return other is not None
 
 

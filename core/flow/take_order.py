@@ -25,6 +25,7 @@ from core.flow import (
     release_order,
     resell,
     sell_kits,
+    tell_counterparts,
     use_rights,
 )
 from core.flow.fill_claim import Journal
@@ -60,6 +61,8 @@ class Draft:
     drawn: list[dict[str, Any]] = field(default_factory=list)
     """Those of its claims that are new and on units locks kept for its shop."""
     wants: list[Want] = field(default_factory=list)
+    follows: bool = False
+    """Another order of its purchase claims for it, from this version on."""
     short: dict[int, int] = field(default_factory=dict)
     """Line → units of it that nothing backed."""
 
@@ -98,6 +101,7 @@ def _book(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
         if not draft.new:
             tx.set(t.orders, draft.row["id"], **{k: v for k, v in draft.row.items() if k not in OURS})
     change_order.lay_lines(tx, drafts)
+    tell_counterparts.began(tx, [d.row for d in drafts if d.follows])
     _follow(tx, ledger, drafts)
     draw_locked.draw(tx, ledger, [d for d in drafts if d.wants])
     back(tx, ledger, [d for d in drafts if d.wants])

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from core.errors import Refused
-from core.flow import cancel_order, pair_orders
+from core.flow import cancel_order, pair_orders, tell_counterparts
 from core.flow.hear import Spoken
 from core.flow.journeys import decide
 from core.store import tables as t
@@ -242,3 +243,54 @@ def test_a_follower_and_its_leaders_end_in_one_batch(hub: World) -> None:
     hub.store.write(lambda tx: decide(tx, batch))
     assert (hub.claims("FX1"), hub.claims("TID"), free(hub)) == ([(3, 3)], [], 7)
     assert hub.audit() == []
+
+
+def said_of(hub: World, ref: str) -> list[tuple[str, tuple[tuple[str, int], ...]]]:
+    """(waybill, lines) of each shipment an order's shop is told of now though the order claims nothing."""
+    ident, o, told = hub.order(ref)["id"], t.outbox.c, []
+    wished = select(o.id).where(o.state == "waiting", o.subject.startswith(f"order:{ident}:fulfilment:"))
+    for row in hub.rows(wished.order_by(o.id)):
+
+        def say(tx: Any, row: Any = row) -> Any:
+            intent = one(tx, t.outbox, id=row["id"])
+            assert intent
+            value = tell_counterparts.shipment(tx, intent)
+            reached = {"said": value.model_dump(mode="json")} if value else {}
+            tx.set(t.outbox, row["id"], state="done", reached=reached)
+            return value and (value.waybill, tuple((line.ref, line.quantity) for line in value.lines))
+
+        told += [it for it in [hub.store.write(say)] if it]
+    return told
+
+
+def test_what_leaves_in_two_parcels_is_told_in_two_of_the_others_own_lines(hub: World) -> None:
+    """Five of one line leave as four and one; the other order has lines of three and two."""
+    hub.decides("part_ship", part_backing=True)
+    hub.counts("pen", -6)
+    shopped(hub, order, units=5)
+    made = order("FX1", ("pen", 3), ("pen", 2)).model_copy(update={"counterpart_ref": "TID"})
+    assert hub.takes(made) == ["done"]
+    hub.confirms(hub.releases("TID"), ("pen", 4))
+    assert [lines for _, lines in said_of(hub, "FX1")] == [(("1", 3), ("2", 1))]
+    hub.counts("pen", 1)
+    hub.labels("TID")
+    hub.sends("send_delivery_order")
+    hub.confirms(hub.fulfilments("TID")[-1]["ref"], ("pen", 1))
+    assert [lines for _, lines in said_of(hub, "FX1")] == [(("2", 1),)]
+    assert hub.claims("FX1") == [] and hub.audit() == []
+
+
+def test_who_follows_late_hears_of_what_has_left_and_who_is_gone_hears_nothing(hub: World) -> None:
+    shopped(hub, order)
+    hub.confirms(hub.releases("TID"), ("pen", 3))
+    supplied(hub, order)
+    supplied(hub, order, version="2")
+    assert [lines for _, lines in said_of(hub, "FX1")] == [(("1", 3),)]
+
+
+def test_an_order_called_off_meanwhile_is_told_nothing(hub: World) -> None:
+    shopped(hub, order)
+    supplied(hub, order)
+    hub.confirms(hub.releases("TID"), ("pen", 3))
+    supplied(hub, closed)
+    assert said_of(hub, "FX1") == []
