@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -116,6 +117,14 @@ def test_both_languages_know_the_same_words() -> None:
     en, zh = (yaml.safe_load((ROOM / "words" / f"{name}.yaml").read_text()) for name in ("en", "zh"))
     assert set(en) == set(zh)
     assert set(en["states"]) == set(zh["states"])
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_word_is_said_twice(language: str) -> None:
+    """The later of two would stand for both."""
+    lines = (ROOM / "words" / f"{language}.yaml").read_text().splitlines()
+    keys = [found[0] for line in lines if (found := re.match(r"[\w.-]+(?=:)", line))]
+    assert [key for key, n in Counter(keys).items() if n > 1] == []
 
 
 def test_every_word_a_template_uses_is_there() -> None:

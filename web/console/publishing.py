@@ -20,7 +20,7 @@ def publishing_page(request: Request, ask: Ask) -> Response:
     found = ask.read(reads.publishing)
     title = words(language_of(request, hall(request).language))["lag_p95"]
     charts = {
-        row["connection"]: line_chart([(h["hour"][11:13], h["p95_ms"] or 0) for h in row["hours"][-12:]], title)
+        row["connection"]: line_chart([(h["hour"][11:13], h["p95_ms"]) for h in row["hours"][-12:]], title)
         for row in found["rows"]
         if row["calls"]
     }
