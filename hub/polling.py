@@ -11,8 +11,9 @@ import structlog
 from sqlalchemy import or_, select, update
 
 from connectors.spi import Page
-from core.errors import Later, YipanError
+from core.errors import Later, Person, YipanError
 from core.flow import publish_stock, stale_sources
+from core.flow.tell import ask_person, settle
 from core.model import Document
 from core.store import inbox
 from core.store import tables as t
@@ -162,7 +163,33 @@ def _read_back(hub: Hub, connection_id: int, rows: Sequence[Row]) -> None:
         wired, read_at = hub.wired(tx, connection_id), tx.now
     try:
         shown = shown_by(wired, [r["product"] or r["ref"] for r in rows])
+    except Person as error:
+        _read_apart(hub, wired, rows, error)
     except YipanError as error:
         log.info("read_back_failed", connection=wired.row["code"], why=type(error).__name__)
+    else:
+        hub.store.write(lambda tx: _noted(tx, connection_id, rows, shown, read_at))
+
+
+def _read_apart(hub: Hub, wired: Wired, rows: Sequence[Row], error: Person) -> None:
+    """One product nobody can read keeps no other in doubt: each is read by itself, and a person hears of that one."""
+    products = {row["product"] or row["ref"] for row in rows}
+    if len(products) > 1:
+        for product in sorted(products):
+            _read_back(hub, wired.row["id"], [row for row in rows if (row["product"] or row["ref"]) == product])
         return
-    hub.store.write(lambda tx: publish_stock.note_shown(tx, connection_id, shown, read_at))
+    why = f"what stands there is unknown until it can be read: {wired.hide(error).message}"
+    hub.store.write(lambda tx: _unreadable(tx, wired, rows, why))
+
+
+def _unreadable(tx: Transaction, wired: Wired, rows: Sequence[Row], why: str) -> None:
+    publish_stock.read_later(tx, [row["id"] for row in rows])
+    for row in rows:
+        ask_person(tx, "shop.unreadable", f"shown:{row['id']}", wired.row["merchant_id"], why)
+
+
+def _noted(
+    tx: Transaction, connection_id: int, rows: Sequence[Row], shown: Mapping[str, int], read_at: datetime
+) -> None:
+    publish_stock.note_shown(tx, connection_id, shown, read_at)
+    settle(tx, *(f"shown:{row['id']}" for row in rows))

@@ -273,6 +273,13 @@ def note_shown(tx: Transaction, connection_id: int, shown: Mapping[str, int], re
         tx.conn.execute(update(t.shelves).where(mine).values(shown=shown[row["ref"]], shown_at=read_at))
 
 
+def read_later(tx: Transaction, listings: Sequence[int]) -> None:
+    """These could not be read: they wait as if they had been written just now."""
+    s = t.shelves.c
+    mine = any_of(tx.conn, s.listing_id, list(listings))
+    tx.conn.execute(update(t.shelves).where(mine, s.doubt.is_(True)).values(told_at=tx.now))
+
+
 def judge(tx: Transaction, margin_s: float) -> int:
     """Settle doubts: where nothing was sold around the read, what was shown then is what stands. Returns how many.
 

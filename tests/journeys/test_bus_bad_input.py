@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, update
 from typer.testing import CliRunner
 
 from connectors.registry import connector
@@ -24,6 +25,12 @@ from sandbox.wms.qimen_papers import Job, Line, confirm_of
 from tests.towns import HUB, Town, town
 from tests.worlds import MASTER_KEY
 from workers.cli import app
+
+LISTED = (
+    select(t.shelves.c.doubt, t.items.c.sku)
+    .join(t.listings, t.listings.c.id == t.shelves.c.listing_id)
+    .join(t.items, t.items.c.id == t.listings.c.item_id)
+)
 
 
 @pytest.fixture
@@ -199,3 +206,22 @@ def test_credentials_refused_show_on_the_cursor_and_are_tried_again(place: Town)
     place.clock.wait(300)
     place.live(2)
     assert place.world.row(t.cursors, ability="fetch_orders")["failures"] == 0
+
+
+def test_a_figure_nobody_can_have_is_a_persons_and_keeps_no_other_in_doubt(tmp_path: Path) -> None:
+    """Both levels' answers are lost; then one of the two reads as five milliards."""
+    with town(tmp_path, "vendure") as place:
+        place.stocks(pen=10, ink=10)
+        doubt = {"doubt": True, "shown": None, "shown_at": None}
+        place.store.write(lambda tx: tx.conn.execute(update(t.shelves).values(**doubt)))
+        variant = place.twins["vendure"].variants["1"]
+        right, variant.on_hand = variant.on_hand, 5 * 10**9
+        place.live(40)
+        shelves = {row["sku"]: row["doubt"] for row in place.world.rows(LISTED)}
+        (why,) = [row["reason"] for row in place.world.rows(select(t.worklist).where(t.worklist.c.done_at.is_(None)))]
+        assert (shelves, "vendure says that 5000000000 of 1 are there" in why) == ({"pen": True, "ink": False}, True)
+        assert place.world.cell(place.world.pen) == {"free": 10}
+        variant.on_hand = right
+        place.live(40)
+        assert [row["doubt"] for row in place.world.rows(LISTED)] == [False, False]
+        assert place.world.worklist() == []
