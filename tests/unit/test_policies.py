@@ -17,7 +17,7 @@ from core.flow import channel_policy, saleable
 from core.flow.channel_policy import Scope
 from core.flow.journeys import decide
 from core.flow.lock_stock import Line, Lock
-from core.rules.channels import Claimed, Policy, shown
+from core.rules.channels import Claimed, Policy, beside, shown
 from core.store import tables as t
 from tests.unit.test_kits import kit
 from tests.worlds import MONDAY, Clock, World, order, store, world
@@ -233,18 +233,18 @@ def test_no_listing_shows_more_than_there_is_and_more_goods_never_show_less(
 ) -> None:
     claimed = [Claimed(n, units, priority) for n, (units, priority) in enumerate(others, 2)]
     claimed.append(Claimed(1, policy.exclusive, policy.priority))
-    units = shown(there, policy, 0, 0, 1, claimed)
+    units = shown(beside(there, claimed, 1), policy)
     assert 0 <= units <= there
-    assert units <= shown(there + 1, policy, 0, 0, 1, claimed)
+    assert units <= shown(beside(there + 1, claimed, 1), policy)
     assert policy.cap is None or units <= policy.cap
 
 
 @given(there=st.integers(0, 40), others=claims)
 def test_each_has_its_exclusive_units_as_far_as_priorities_go(there: int, others: list[tuple[int, int]]) -> None:
-    claimed = [Claimed(n, units, priority) for n, (units, priority) in enumerate(others)]
+    claimed = [Claimed(n, units, priority) for n, (units, priority) in enumerate(others, 1)]
     left = there
     for one in sorted(claimed, key=lambda c: (-c.priority, c.listing_id)):
         granted = min(left, one.units)
         left -= granted
-        assert shown(there, Policy(), 0, 0, one.listing_id, claimed) >= granted
-    assert shown(there, Policy(), 0, 0, 99, claimed) == left
+        assert beside(there, claimed, one.listing_id) >= granted
+    assert beside(there, claimed, 99) == beside(there, claimed) == left
