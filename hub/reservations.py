@@ -106,9 +106,11 @@ def asked(tx: Transaction, scope: Scope, new: NewReservation) -> Asked:
     wants = _sourced(tx, holder_id, [want for line in lines for want in sell_kits.wants(*line)])
     until = tx.now + timedelta(seconds=new.keep_s) if new.keep_s else None
     subject = Subject(holder_id, new.kind, new.ref)
-    skus = {r["id"]: r["sku"] for r in many(tx, t.items, "id", [want.item_id for want in wants])}
-    bounds = policies.bounds(tx, holder_id, skus) if new.kind in ASKING else {}
-    return Asked(Reserve(subject, tuple(wants), tuple(warehouses), until, new.may_split, bounds), skus)
+    sold = many(tx, t.items, "id", [want.item_id for want in wants])
+    owners = {row["id"]: row["owner_id"] for row in sold}
+    bounds = policies.bounds(tx, holder_id, owners) if new.kind in ASKING else {}
+    command = Reserve(subject, tuple(wants), tuple(warehouses), until, new.may_split, bounds)
+    return Asked(command, {row["id"]: row["sku"] for row in sold})
 
 
 def _sourced(tx: Transaction, holder_id: int, wants: Sequence[Want]) -> list[Want]:

@@ -51,13 +51,18 @@ def standing(tx: Transaction, rows: Sequence[Row], instead: Sequence[Row] = ()) 
 def scopes(tx: Transaction, merchants: Iterable[int], listings: Sequence[int] | None) -> dict[Scope, Policy]:
     """Scope → the policy that stands for it now; of single listings, these, or all for None."""
     p = t.policies.c
-    active = and_(p.state == "active", or_(p.end_at.is_(None), p.end_at > tx.now))
     query = select(p.merchant_id, p.connection_id, p.listing_id, *(p[name] for name in TERMS))
-    query = query.where(active, any_of(tx.conn, p.merchant_id, sorted(set(merchants))))
+    query = query.where(_stands(tx), any_of(tx.conn, p.merchant_id, sorted(set(merchants))))
     if listings is not None:
         query = query.where(or_(p.listing_id.is_(None), any_of(tx.conn, p.listing_id, listings)))
     rows = tx.conn.execute(query).all()
     return {(who, shop, listing): _policy(terms) for who, shop, listing, *terms in rows}
+
+
+def _stands(tx: Transaction) -> ColumnElement[bool]:
+    """Whether a policy stands now."""
+    p = t.policies.c
+    return and_(p.state == "active", or_(p.end_at.is_(None), p.end_at > tx.now))
 
 
 def scope_of(row: Row) -> Scope:
@@ -65,15 +70,20 @@ def scope_of(row: Row) -> Scope:
     return row["merchant_id"], row["connection_id"], row["listing_id"]
 
 
-def bounds(tx: Transaction, merchant_id: int, items: Iterable[int]) -> dict[int, Bound]:
+def bounds(tx: Transaction, merchant_id: int, owners: Mapping[int, int]) -> dict[int, Bound]:
     """Item → what keeps units of it from a merchant's callers now; those of which nothing is kept are left out.
 
     A caller is no shop: what holds for it is the merchant's own policy, and what listings have for themselves.
+    owners: whose goods each of the items is.
     """
-    wanted = sorted(set(items))
-    policy = scopes(tx, [merchant_id], []).get((merchant_id, None, None), NONE)
-    claimed = exclusives(tx, wanted)
-    kept = {item: tuple(one for one in claimed.get(item, ()) if one.binds(merchant_id)) for item in wanted}
+    p = t.policies.c
+    theirs = any_of(tx.conn, p.merchant_id, sorted({merchant_id, *owners.values()}))
+    own = and_(p.merchant_id == merchant_id, p.connection_id.is_(None))
+    query = select(*(p[name] for name in TERMS)).where(_stands(tx), theirs, or_(own, p.exclusive > 0))
+    rows = tx.rows(query)
+    policy = next((policy_of(row) for row in rows if not row["exclusive"]), NONE)
+    claimed = exclusives(tx, owners) if any(row["exclusive"] for row in rows) else {}
+    kept = {item: tuple(one for one in claimed.get(item, ()) if one.binds(merchant_id)) for item in owners}
     return {item: Bound(policy, some) for item, some in kept.items() if some or policy != NONE}
 
 
@@ -94,24 +104,23 @@ def exclusives(tx: Transaction, items: Iterable[int], instead: Sequence[Row] = (
 
 def _exclusive(tx: Transaction, wanted: Collection[int]) -> list[Row]:
     """Exclusive units that stand, with what they are of: these items, or kits of them, a row for each part."""
-    p, li, k = t.policies.c, t.listings.c, t.kit_parts.c
-    query = _listed(p.listing_id, p.exclusive, p.priority, p.merchant_id).join(t.policies, p.listing_id == li.id)
-    query = query.join(t.connections, t.connections.c.id == p.connection_id).where(t.connections.c.state == "active")
-    query = query.where(p.state == "active", p.exclusive > 0, or_(p.end_at.is_(None), p.end_at > tx.now))
+    p, li, k, c = t.policies.c, t.listings.c, t.kit_parts.c, t.connections.c
+    query = select(p.listing_id, p.exclusive, p.priority, p.merchant_id).where(_stands(tx), p.exclusive > 0)
+    query = query.join(t.listings, li.id == p.listing_id).join(t.connections, c.id == p.connection_id)
     about = or_(any_of(tx.conn, li.item_id, sorted(wanted)), any_of(tx.conn, k.part_id, sorted(wanted)))
-    return tx.rows(query.where(about)) if wanted else []
+    return tx.rows(_with_parts(query).where(c.state == "active", about)) if wanted else []
 
 
 def _sold(tx: Transaction, listings: Collection[int]) -> list[Row]:
     """What these listings sell, a row for each part of a kit."""
     li = t.listings.c
-    query = _listed(li.id.label("listing_id"))
+    query = _with_parts(select(li.id.label("listing_id")))
     return tx.rows(query.where(any_of(tx.conn, li.id, sorted(listings)))) if listings else []
 
 
-def _listed(*columns: ColumnElement[Any]) -> Select[Any]:
-    """Columns about listings, with their items, whose those are, and the parts of those that are virtual kits."""
+def _with_parts(query: Select[Any]) -> Select[Any]:
+    """This of listings, with what they sell and whose it is, and of virtual kits with each part."""
     li, i, k = t.listings.c, t.items.c, t.kit_parts.c
-    query = select(*columns, li.item_id, i.owner_id, k.part_id, k.units.label("per_kit")).select_from(t.listings)
+    query = query.add_columns(li.item_id, i.owner_id, k.part_id, k.units.label("per_kit"))
     parts = and_(k.kit_id == i.id, i.is_kit.is_(True))
     return query.join(t.items, i.id == li.item_id).join(t.kit_parts, parts, isouter=True)

@@ -356,7 +356,7 @@ def test_whoever_sells_a_part_is_looked_at_when_what_is_exclusive_of_a_kit_chang
 def test_callers_are_bound_by_their_merchants_own_policy_and_by_what_is_exclusive(kits: World) -> None:
     def bounds(merchant: int) -> dict[int, Bound]:
         with kits.store.read() as tx:
-            return policies.bounds(tx, merchant, [kits.pen, kits.ink])
+            return policies.bounds(tx, merchant, {kits.pen: kits.alpha, kits.ink: kits.alpha})
 
     assert (bounds(kits.alpha), bounds(kits.beta)) == ({}, {})
     stands(kits, Scope(kits.alpha, kits.tmall), share=20)
