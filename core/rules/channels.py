@@ -16,7 +16,8 @@ class Policy(NamedTuple):
     """What one listing may show of what there is.
 
     share: per cent of it; floor: at least so many, as far as they are there; cap: at most so many; reserve: units kept
-    from being shown; buffer: in place of the listing's own; exclusive: units other listings of the item leave alone.
+    from being shown; buffer: in place of the listing's own; exclusive: units other listings of the item leave alone, of
+    a kit those of its parts too.
     """
 
     share: int = 100
