@@ -52,9 +52,9 @@ class Line(Form):
 class NewReservation(Form):
     """Units to keep, whole or not at all. ref: the caller's own number: asked again, nothing is kept twice.
 
-    kind: what for; each kind has its own numbers, and channel policies bound `api` and `cart`. merchant: who holds it, where the key does not say. connection: a
-    shop, whose pool it comes from; or warehouses, best first. keep_s: seconds until it is given back by itself; null
-    keeps it until it is released.
+    kind: what for; each kind has its own numbers, and channel policies bind `api` and `cart`. merchant: who holds it,
+    where the key does not say. connection: a shop, whose pool it comes from; or warehouses, best first. keep_s:
+    seconds until it is given back by itself; null keeps it until it is released.
     """
 
     ref: Number
