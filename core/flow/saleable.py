@@ -5,12 +5,13 @@ by contracts, of others', and what locks keep for it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
 from core.flow import sell_kits
+from core.flow.sell_kits import Recipe
 from core.rules import channels, kits, levels
 from core.rules.channels import Claimed
 from core.rules.decide import Source, units_of
@@ -32,7 +33,7 @@ class Room(NamedTuple):
 class Reach(NamedTuple):
     """Base units a listing's orders could take: of what anybody's may, and of what locks keep for it.
 
-    parts: of a kit, what there is of each part, in whichever warehouses.
+    parts: of a kit, what there is of each part that is looked at by itself, in whichever warehouses.
     """
 
     free: int
@@ -49,11 +50,10 @@ def targets(
     """
     shops = _shops(tx, rows)
     stands = policies.standing(tx, [{**row, "merchant_id": shops[row["connection_id"]]} for row in rows], instead)
-    reached = _reach(tx, rows, shops)
-    items = {row["item_id"] for row in rows} | {part.item_id for there in reached for part in there.parts}
-    claimed = policies.exclusives(tx, items, instead)
+    recipes = sell_kits.recipes(tx, {row["item_id"] for row in rows})
+    claimed = policies.exclusives(tx, _items(rows, recipes), instead)
     found = {}
-    for row, there in zip(rows, reached, strict=True):
+    for row, there in zip(rows, _reach(tx, rows, shops, recipes, claimed), strict=True):
         free = _beside(row, there, claimed, shops[row["connection_id"]])
         units = channels.shown(free, stands.get(row["id"], policies.NONE), row["buffer"], there.kept)
         found[row["id"]] = levels.target(units, row["pack"])
@@ -78,14 +78,24 @@ def _shops(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int]
 
 def reach(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> list[Reach]:
     """What the orders of each of these listings could take, whatever policies say."""
-    return _reach(tx, rows, _shops(tx, rows))
+    return _reach(tx, rows, _shops(tx, rows), sell_kits.recipes(tx, {row["item_id"] for row in rows}))
 
 
-def _reach(tx: Transaction, rows: Sequence[Mapping[str, Any]], shops: Mapping[int, int]) -> list[Reach]:
+def _items(rows: Sequence[Mapping[str, Any]], recipes: Mapping[int, Recipe]) -> list[int]:
+    """What these listings sell, and the parts of kits among it."""
+    return sorted({r["item_id"] for r in rows} | {int(part) for recipe in recipes.values() for part in recipe})
+
+
+def _reach(
+    tx: Transaction,
+    rows: Sequence[Mapping[str, Any]],
+    shops: Mapping[int, int],
+    recipes: Mapping[int, Recipe],
+    looked_at: Container[int] = (),
+) -> list[Reach]:
+    """looked_at: parts of kits that are to be looked at by themselves."""
     ce = t.cells.c
-    sold_from = pools(tx, shops)
-    recipes = sell_kits.recipes(tx, {r["item_id"] for r in rows})
-    items = sorted({r["item_id"] for r in rows} | {int(part) for recipe in recipes.values() for part in recipe})
+    sold_from, items = pools(tx, shops), _items(rows, recipes)
     named = (ce.owner_id, ce.item_id, ce.warehouse_id)
     cells = tx.rows(select(*named, ce.free, ce.suspense).where(ce.item_id.in_(items), ce.condition == "ZP"))
     free = {tuple(cell[c.name] for c in named): cell["free"] + min(0, cell["suspense"]) for cell in cells}
@@ -113,7 +123,8 @@ def _reach(tx: Transaction, rows: Sequence[Mapping[str, Any]], shops: Mapping[in
         recipe = recipes.get(listing["item_id"])
         if recipe is None:
             return made(listing, {str(listing["item_id"]): 1})
-        parts = (Room(int(part), made(listing, {part: 1}).free, per_kit) for part, per_kit in recipe.items())
+        alone = {part: per_kit for part, per_kit in recipe.items() if int(part) in looked_at}
+        parts = (Room(int(part), made(listing, {part: 1}).free, per_kit) for part, per_kit in alone.items())
         return made(listing, recipe)._replace(parts=tuple(parts))
 
     return [there(row) for row in rows]
