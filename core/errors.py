@@ -8,6 +8,7 @@ YipanError
 │   ├── NotAuthorised     credentials, signature or permission
 │   ├── Refused           the other side understood and said no
 │   │   ├── OutOfStock        the pool cannot back all a caller asks for (`missing`)
+│   │   │   └── Withheld          it could, but a channel policy keeps the rest
 │   │   └── Implausible       a snapshot that looks wrong as a whole
 │   ├── Unfit             the document cannot be read or written (`faults`)
 │   └── Unmatched         it names something we do not know (`kind`, `ref`)
@@ -18,6 +19,7 @@ YipanError
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -79,6 +81,24 @@ class OutOfStock(Refused):
     def __init__(self, message: str, missing: tuple[tuple[int, int, int], ...] = (), **names: str | None):
         super().__init__(message, **names)
         self.missing = missing
+
+    @classmethod
+    def words(cls, missing: Iterable[tuple[int, int, int]], names: Mapping[int, str]) -> str:
+        """What is missing, in words. names: of the items."""
+        return ", ".join(f"{n} of {names[item]} where there are {left}" for item, n, left in missing)
+
+
+class Withheld(OutOfStock):
+    """The channel policy keeps the rest from callers; nothing was reserved. Ask for less, or change the policy.
+
+    missing: (item id, units asked for, units that may be promised) of each item.
+    """
+
+    @classmethod
+    def words(cls, missing: Iterable[tuple[int, int, int]], names: Mapping[int, str]) -> str:
+        """What is missing and why, in words. names: of the items."""
+        some = ", ".join(f"{n} of {names[item]} where {left} may be promised" for item, n, left in missing)
+        return f"{some}: the channel policy keeps the rest: ask for less, or change the policy"
 
 
 class Implausible(Refused):

@@ -20,6 +20,5 @@ def given(answer: A | YipanError) -> A:
 def named(ref: str, answer: A | YipanError, skus: Mapping[int, str]) -> A:
     """What was asked for. Raises what was answered instead; what is out of stock in the asker's own words."""
     if isinstance(answer, OutOfStock) and answer.missing:
-        words = ", ".join(f"{n} of {skus[item]} where there are {left}" for item, n, left in answer.missing)
-        raise OutOfStock(f"{ref}: {words}", answer.missing)
+        raise type(answer)(f"{ref}: {answer.words(answer.missing, skus)}", answer.missing)
     return given(answer)

@@ -23,9 +23,10 @@ Units = Annotated[StrictInt, Field(ge=0, le=10**9)]
 class NewPolicy(Form):
     """What a listing of a shop, all of a shop's or all of a merchant's may show. In base units; share: per cent.
 
-    floor: at least so many of what is there; cap: at most; reserve: kept from being shown; buffer: in place of the
-    listing's own; exclusive: units other listings of the item leave alone (of one listing); priority: the higher the
-    sooner it gets its exclusive units; until: when it is over.
+    One for all of a merchant's also bounds what its callers may reserve. floor: at least so many of what is there;
+    cap: at most; reserve: kept from being shown; buffer: in place of the listing's own; exclusive: units other
+    listings of the item leave alone (of one listing; of a kit, its parts); priority: the higher the sooner it gets
+    its exclusive units; until: when it is over.
     """
 
     merchant: Code | None = None

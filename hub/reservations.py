@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -14,7 +14,7 @@ from core.flow import sell_kits
 from core.flow.follow_reservation import promise
 from core.flow.reserve_stock import Answer, Reservation, Reserve, Subject, standing
 from core.rules.decide import Want
-from core.store import contracts
+from core.store import contracts, policies
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction, many
@@ -25,6 +25,8 @@ LINES, DAYS = 200, 30
 KEPT_S = 900
 Kind = Literal["api", "cart", "jit"]
 """What the units are wanted for: an order the caller will make, a shopper's cart, goods a platform occupies (JIT)."""
+ASKING: Collection[Kind] = ("api", "cart")
+"""What callers ask for, and a channel policy bounds. What a platform occupied it took of what it was shown."""
 Number = Annotated[str, Field(max_length=120, pattern=PRINTED)]
 """The caller's own number of a reservation."""
 Found = dict[tuple[str | None, str], Row]
@@ -50,9 +52,9 @@ class Line(Form):
 class NewReservation(Form):
     """Units to keep, whole or not at all. ref: the caller's own number: asked again, nothing is kept twice.
 
-    kind: what for; each kind has its own numbers. merchant: who holds it, where the key does not say. connection: a
-    shop, whose pool it comes from; or warehouses, best first. keep_s: seconds until it is given back by itself; null
-    keeps it until it is released.
+    kind: what for; each kind has its own numbers, and channel policies bind `api` and `cart`. merchant: who holds it,
+    where the key does not say. connection: a shop, whose pool it comes from; or warehouses, best first. keep_s:
+    seconds until it is given back by itself; null keeps it until it is released.
     """
 
     ref: Number
@@ -104,8 +106,11 @@ def asked(tx: Transaction, scope: Scope, new: NewReservation) -> Asked:
     wants = _sourced(tx, holder_id, [want for line in lines for want in sell_kits.wants(*line)])
     until = tx.now + timedelta(seconds=new.keep_s) if new.keep_s else None
     subject = Subject(holder_id, new.kind, new.ref)
-    command = Reserve(subject, tuple(wants), tuple(warehouses), until, new.may_split)
-    return Asked(command, {r["id"]: r["sku"] for r in many(tx, t.items, "id", [want.item_id for want in wants])})
+    sold = many(tx, t.items, "id", [want.item_id for want in wants])
+    owners = {row["id"]: row["owner_id"] for row in sold}
+    bounds = policies.bounds(tx, holder_id, owners) if new.kind in ASKING else {}
+    command = Reserve(subject, tuple(wants), tuple(warehouses), until, new.may_split, bounds)
+    return Asked(command, {row["id"]: row["sku"] for row in sold})
 
 
 def _sourced(tx: Transaction, holder_id: int, wants: Sequence[Want]) -> list[Want]:

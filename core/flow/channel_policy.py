@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 
 from core.errors import Refused, Unfit
-from core.flow import saleable
+from core.flow import saleable, sell_kits
 from core.store import policies, shelves
 from core.store import tables as t
 from core.store.rows import any_of
@@ -97,18 +97,32 @@ def activate(tx: Transaction, ident: int, who: str) -> None:
 
 
 def _too_exclusive(tx: Transaction, row: Row) -> str:
-    """Why exclusive units of one item overlap; "" where there are as many."""
-    if not row["exclusive"]:
-        return ""
-    listing = one(tx, t.listings, id=row["listing_id"])
-    assert listing is not None
-    claimed = policies.exclusives(tx, [listing["item_id"]], [row])[listing["item_id"]]
+    """Why exclusive units of one item, or of a part of one kit, overlap; "" where there are as many."""
+    parts = _stocked(tx, row["listing_id"]) if row["exclusive"] else []
+    claimed = policies.exclusives(tx, parts, [row])
     ce = t.cells.c
-    units = select(func.coalesce(func.sum(ce.free), 0)).where(ce.item_id == listing["item_id"], ce.condition == "ZP")
-    there, wanted = int(tx.conn.execute(units).scalar_one()), sum(one.units for one in claimed)
-    if wanted <= there:
-        return ""
-    return f"{wanted} units would be exclusive to {len(claimed)} listings where {there} are free: ask for fewer"
+    units = select(ce.item_id, func.sum(ce.free)).where(any_of(tx.conn, ce.item_id, parts), ce.condition == "ZP")
+    free: dict[int, int] = {item: int(n) for item, n in tx.conn.execute(units.group_by(ce.item_id))} if parts else {}
+    for item in parts:
+        there, wanted = free.get(item, 0), sum(one.units for one in claimed[item])
+        if wanted > there:
+            why = f"{wanted} units would be exclusive to {len(claimed[item])} listings where {there} are free"
+            return f"{_sku(tx, item)}: {why}: ask for fewer"
+    return ""
+
+
+def _stocked(tx: Transaction, listing_id: int) -> list[int]:
+    """What a listing's orders take: its item, or the parts of its kit."""
+    listing = one(tx, t.listings, id=listing_id)
+    assert listing is not None
+    recipe = sell_kits.recipes(tx, [listing["item_id"]]).get(listing["item_id"])
+    return sorted(int(part) for part in recipe) if recipe else [listing["item_id"]]
+
+
+def _sku(tx: Transaction, item_id: int) -> str:
+    item = one(tx, t.items, id=item_id)
+    assert item is not None
+    return str(item["sku"])
 
 
 def withdraw(tx: Transaction, ident: int) -> None:
@@ -128,13 +142,13 @@ def mark(tx: Transaction, row: Row) -> None:
 
 
 def concerned(tx: Transaction, row: Row) -> list[Row]:
-    """The listings a policy is about, with their merchants; of one listing's, all listings of its item."""
+    """The listings a policy is about, with their merchants; of one listing's, all that take of the same goods."""
     li, c = t.listings.c, t.connections.c
     query = select(t.listings, c.merchant_id).join(t.connections, c.id == li.connection_id)
     query = query.where(c.kind == "sales").order_by(li.id)
     if row["listing_id"]:
-        item = select(li.item_id).where(li.id == row["listing_id"]).scalar_subquery()
-        return tx.rows(query.where(li.item_id == item))
+        items = sell_kits.selling(tx, _stocked(tx, row["listing_id"]))
+        return tx.rows(query.where(any_of(tx.conn, li.item_id, items)))
     if row["connection_id"]:
         return tx.rows(query.where(li.connection_id == row["connection_id"]))
     return tx.rows(query.where(c.merchant_id == row["merchant_id"]))

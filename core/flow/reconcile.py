@@ -128,7 +128,8 @@ def shops(tx: Transaction, scope: Scope, listings: Sequence[int] | None = None) 
     rows = tx.rows(query.where(scope.sees(c.merchant_id)).order_by(c.code, li.ref))
     if not rows:
         return []
-    pool = {row["id"]: sum(there) for row, there in zip(rows, saleable.reach(tx, rows), strict=True)}
+    reached = zip(rows, saleable.reach(tx, rows), strict=True)
+    pool = {row["id"]: there.free + there.kept for row, there in reached}
     stands = policies.standing(tx, rows)
     buffers = {ident: policy.buffer for ident, policy in stands.items() if policy.buffer is not None}
     rows = [{**row, "buffer": buffers.get(row["id"], row["buffer"])} for row in rows]

@@ -1,21 +1,23 @@
 """Units a caller asks for and can be told no: reserved whole or not at all, kept until a time, confirmed, released.
 
 A reservation is known by (holder, kind, ref): asked again it is answered as it stands, with other units it is refused.
+What a channel policy keeps from callers comes with the command, and is judged where the command is decided.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import select, update
 
-from core.errors import OutOfStock, Refused, Unfit, Unmatched, YipanError
+from core.errors import OutOfStock, Refused, Unfit, Unmatched, Withheld, YipanError
 from core.flow import fill_claim, keep_promises, use_rights
 from core.flow.fill_claim import Journal
+from core.rules.channels import Bound
 from core.rules.decide import Left, Part, Request, Rights, Want, decide
 from core.store import tables as t
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -39,13 +41,17 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Keep these units, whole or not at all, from these warehouses, best first; until: None is until it is released."""
+    """Keep these units, whole or not at all, from these warehouses, best first; until: None is until it is released.
+
+    bounds: item → what keeps units of it from the caller; without any it may have all there is.
+    """
 
     subject: Subject
     wants: tuple[Want, ...]
     warehouses: tuple[int, ...]
     until: datetime | None = None
     may_split: bool = True
+    bounds: Mapping[int, Bound] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ Answer = Reservation | YipanError
 def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> list[Answer]:
     """Decide these in order over one set of balances, and book what is backed; a refused one leaves no trace.
 
-    Answers Unfit (not a number of units), OutOfStock, or Refused (this ref stands for something else).
+    Answers Unfit (not a number of units), OutOfStock, Withheld, or Refused (this ref stands for something else).
     """
     answers: dict[int, Answer] = {n: Unfit(faults) for n, c in enumerate(commands) if (faults := _faults(c))}
     fit = {n: c for n, c in enumerate(commands) if n not in answers}
@@ -130,13 +136,17 @@ def _book(
     requests = [Request(c.wants, c.warehouses, c.may_split, refusable=True) for c in commands]
     shared = [w for c in commands for w in c.wants if w.others]
     rights = use_rights.left(tx, ledger, {s.contract_id for w in shared for s in w.others}, {w.item_id for w in shared})
-    decisions = decide({place: cell.promisable for place, cell in cells.items()}, requests, rights)
+    balances = {place: cell.promisable for place, cell in cells.items()}
+    if any(c.bounds for c in commands):
+        decisions, withheld = _decide_bound(Left(balances, dict(rights)), commands, requests)
+    else:
+        decisions, withheld = decide(balances, requests, rights), {}
     ids = iter(tx.ids.some(sum(map(len, decisions))))
     answers: list[Answer] = []
     claims: list[tuple[Any, ...]] = []
     for command, parts in zip(commands, decisions, strict=True):
         if not parts:
-            answers.append(_out_of_stock(cells, rights, command))
+            answers.append(withheld.get(command.subject) or _out_of_stock(cells, rights, command))
             continue
         subject, entries = command.subject, []
         holder, kind, ref = subject
@@ -160,25 +170,65 @@ def _kept(parts: Sequence[Part]) -> tuple[Kept, ...]:
     return tuple(Kept(p.owner_id, p.item_id, p.warehouse_id, p.backed) for p in parts)
 
 
+def _decide_bound(
+    left: Left, commands: Sequence[Reserve], requests: Sequence[Request]
+) -> tuple[list[list[Part]], dict[Subject, Withheld]]:
+    """As `decide`, one after the other: what each may have is judged of what those before it left.
+
+    Also why, for those that a policy and not the stock refuses.
+    """
+    decisions: list[list[Part]] = []
+    withheld = {}
+    for command, request in zip(commands, requests, strict=True):
+        if why := _withheld(left, command):
+            withheld[command.subject] = why
+            decisions.append([])
+            continue
+        decisions += decide(left.units, [request], left.rights)
+        for part in decisions[-1]:
+            left.take(part)
+    return decisions, withheld
+
+
+def _withheld(left: Left, command: Reserve) -> Withheld | None:
+    """Why a policy keeps what is asked for; None where it leaves as much, or only the stock is too small."""
+    missing, kept = [], False
+    for item, n, there in _needs(left, command) if command.bounds else ():
+        bound = command.bounds.get(item)
+        most = bound.units(there) if bound else there
+        if most < n:
+            missing.append((item, n, most))
+            kept = kept or most < there
+    return Withheld(_words(Withheld, command, missing), tuple(missing)) if kept else None
+
+
 def _out_of_stock(cells: Mapping[tuple[int, int, int], Cell], rights: Rights, command: Reserve) -> OutOfStock:
+    places = {(who, w.item_id, h) for w in command.wants for who in w.owners for h in command.warehouses}
+    left = Left({place: cells[place].promisable for place in places if place in cells}, rights)
+    missing = [(item, n, there) for item, n, there in _needs(left, command) if there < n]
+    if not missing:
+        return OutOfStock(f"{command.subject.ref}: no single warehouse has all of it: ask for less")
+    return OutOfStock(f"{_words(OutOfStock, command, missing)}: ask for less", tuple(missing))
+
+
+def _words(kind: type[OutOfStock], command: Reserve, missing: Sequence[tuple[int, int, int]]) -> str:
+    names = {item: f"item {item}" for item, _, _ in missing}
+    return f"{command.subject.ref}: {kind.words(missing, names)}"
+
+
+def _needs(left: Left, command: Reserve) -> Iterator[tuple[int, int, int]]:
+    """(item, units asked for, units there are in its warehouses together) of each item of a command."""
     needs = Counter[Want]()
     for want in command.wants:
         needs[want._replace(line=0, quantity=0, per_kit=None)] += want.quantity
-    missing = []
     for want, n in needs.items():
-        places = {owner: want.places(owner, command.warehouses) for owner in want.owners}
-        there = {(who, want.item_id, 0): _anywhere(cells, (who, want.item_id), where) for who, where in places.items()}
+        places = {owner: dict.fromkeys(want.places(owner, command.warehouses)) for owner in want.owners}
+        there = {
+            (who, want.item_id, 0): sum(left.units.get((who, want.item_id, h), 0) for h in where)
+            for who, where in places.items()
+        }
         anywhere = want._replace(others=tuple(source._replace(warehouses=None) for source in want.others))
-        if (units := sum(some for _, _, some in Left(there, rights).sources(anywhere, 0))) < n:
-            missing.append((want.item_id, n, units))
-    words = ", ".join(f"{n} of item {item} where there are {left}" for item, n, left in missing)
-    why = words or "no single warehouse has all of it"
-    return OutOfStock(f"{command.subject.ref}: {why}: ask for less", tuple(missing))
-
-
-def _anywhere(cells: Mapping[tuple[int, int, int], Cell], place: tuple[int, int], warehouses: Iterable[int]) -> int:
-    found = (cells.get((*place, h)) for h in dict.fromkeys(warehouses))
-    return sum(cell.promisable for cell in found if cell)
+        yield want.item_id, n, sum(some for _, _, some in Left(there, left.rights).sources(anywhere, 0))
 
 
 def _repeated(stands: Reservation, command: Reserve) -> Answer:

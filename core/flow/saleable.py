@@ -5,13 +5,15 @@ by contracts, of others', and what locks keep for it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
 from core.flow import sell_kits
+from core.flow.sell_kits import Recipe
 from core.rules import channels, kits, levels
+from core.rules.channels import Claimed
 from core.rules.decide import Source, units_of
 from core.store import contracts, policies
 from core.store import tables as t
@@ -20,11 +22,23 @@ from core.store.pools import pools
 from core.store.store import Transaction, many
 
 
+class Room(NamedTuple):
+    """Base units of a kit's part that a listing's orders could take by themselves."""
+
+    item_id: int
+    units: int
+    per_kit: int
+
+
 class Reach(NamedTuple):
-    """Base units a listing's orders could take: of what anybody's may, and of what locks keep for it."""
+    """Base units a listing's orders could take: of what anybody's may, and of what locks keep for it.
+
+    parts: of a kit, what there is of each part that is looked at by itself, in whichever warehouses.
+    """
 
     free: int
     kept: int
+    parts: tuple[Room, ...] = ()
 
 
 def targets(
@@ -36,16 +50,24 @@ def targets(
     """
     shops = _shops(tx, rows)
     stands = policies.standing(tx, [{**row, "merchant_id": shops[row["connection_id"]]} for row in rows], instead)
-    claimed = policies.exclusives(tx, {row["item_id"] for row in rows}, instead)
-    owners = {i["id"]: i["owner_id"] for i in many(tx, t.items, "id", sorted(claimed))}
+    recipes = sell_kits.recipes(tx, {row["item_id"] for row in rows})
+    claimed = policies.exclusives(tx, _items(rows, recipes), instead)
     found = {}
-    for row, there in zip(rows, _reach(tx, rows, shops), strict=True):
-        heeds = (shops[row["connection_id"]], owners.get(row["item_id"]))
-        mine = [one for one in claimed.get(row["item_id"], ()) if one.merchant_id in heeds]
-        policy = stands.get(row["id"], policies.NONE)
-        units = channels.shown(there.free, policy, row["buffer"], there.kept, row["id"], mine)
+    for row, there in zip(rows, _reach(tx, rows, shops, recipes, claimed), strict=True):
+        free = _beside(row, there, claimed, shops[row["connection_id"]])
+        units = channels.shown(free, stands.get(row["id"], policies.NONE), row["buffer"], there.kept)
         found[row["id"]] = levels.target(units, row["pack"])
     return found
+
+
+def _beside(row: Mapping[str, Any], there: Reach, claimed: Mapping[int, Sequence[Claimed]], merchant_id: int) -> int:
+    """Units that others' exclusive ones leave to a listing; of a kit, as many as they leave of every part."""
+
+    def left(item_id: int, units: int) -> int:
+        return channels.beside(units, (one for one in claimed.get(item_id, ()) if one.binds(merchant_id)), row["id"])
+
+    whole = (left(part.item_id, part.units) // part.per_kit for part in there.parts)
+    return min((left(row["item_id"], there.free), *whole))
 
 
 def _shops(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int]:
@@ -56,14 +78,24 @@ def _shops(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int]
 
 def reach(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> list[Reach]:
     """What the orders of each of these listings could take, whatever policies say."""
-    return _reach(tx, rows, _shops(tx, rows))
+    return _reach(tx, rows, _shops(tx, rows), sell_kits.recipes(tx, {row["item_id"] for row in rows}))
 
 
-def _reach(tx: Transaction, rows: Sequence[Mapping[str, Any]], shops: Mapping[int, int]) -> list[Reach]:
+def _items(rows: Sequence[Mapping[str, Any]], recipes: Mapping[int, Recipe]) -> list[int]:
+    """What these listings sell, and the parts of kits among it."""
+    return sorted({r["item_id"] for r in rows} | {int(part) for recipe in recipes.values() for part in recipe})
+
+
+def _reach(
+    tx: Transaction,
+    rows: Sequence[Mapping[str, Any]],
+    shops: Mapping[int, int],
+    recipes: Mapping[int, Recipe],
+    looked_at: Container[int] = (),
+) -> list[Reach]:
+    """looked_at: parts of kits that are to be looked at by themselves."""
     ce = t.cells.c
-    sold_from = pools(tx, shops)
-    recipes = sell_kits.recipes(tx, {r["item_id"] for r in rows})
-    items = sorted({r["item_id"] for r in rows} | {int(part) for recipe in recipes.values() for part in recipe})
+    sold_from, items = pools(tx, shops), _items(rows, recipes)
     named = (ce.owner_id, ce.item_id, ce.warehouse_id)
     cells = tx.rows(select(*named, ce.free, ce.suspense).where(ce.item_id.in_(items), ce.condition == "ZP"))
     free = {tuple(cell[c.name] for c in named): cell["free"] + min(0, cell["suspense"]) for cell in cells}
@@ -72,9 +104,8 @@ def _reach(tx: Transaction, rows: Sequence[Mapping[str, Any]], shops: Mapping[in
     stand = contracts.rights(tx, {s.contract_id for some in others.values() for s in some}, items)
     rights = {key: units_of(right) for key, right in stand.items()}
 
-    def there(listing: Mapping[str, Any]) -> Reach:
+    def made(listing: Mapping[str, Any], recipe: Mapping[str, int]) -> Reach:
         who, units, locked, left = shops[listing["connection_id"]], 0, 0, dict(rights)
-        recipe = recipes.get(listing["item_id"]) or {str(listing["item_id"]): 1}
         parts = [int(part) for part in recipe]
         for warehouse in sold_from.get(listing["connection_id"], ()):
             own = {part: free.get((who, part, warehouse), 0) for part in parts}
@@ -87,6 +118,14 @@ def _reach(tx: Transaction, rows: Sequence[Mapping[str, Any]], shops: Mapping[in
             units += whole
             locked += kits.whole(recipe, mine)
         return Reach(units, locked)
+
+    def there(listing: Mapping[str, Any]) -> Reach:
+        recipe = recipes.get(listing["item_id"])
+        if recipe is None:
+            return made(listing, {str(listing["item_id"]): 1})
+        alone = {part: per_kit for part, per_kit in recipe.items() if int(part) in looked_at}
+        parts = (Room(int(part), made(listing, {part: 1}).free, per_kit) for part, per_kit in alone.items())
+        return made(listing, recipe)._replace(parts=tuple(parts))
 
     return [there(row) for row in rows]
 

@@ -1,4 +1,7 @@
-"""How much of what a listing could show its channel's policy lets it show. Pure; base units throughout."""
+"""How much of what a listing could show its channel's policy lets it show, and of what a caller may be promised. Pure.
+
+Base units throughout.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ class Policy(NamedTuple):
     """What one listing may show of what there is.
 
     share: per cent of it; floor: at least so many, as far as they are there; cap: at most so many; reserve: units kept
-    from being shown; buffer: in place of the listing's own; exclusive: units other listings of the item leave alone.
+    from being shown; buffer: in place of the listing's own; exclusive: units other listings of the item leave alone, of
+    a kit those of its parts too.
     """
 
     share: int = 100
@@ -26,27 +30,52 @@ class Policy(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """Units one listing has for itself; the higher the priority the sooner it gets them. merchant_id: whose it is."""
+    """Units of an item that one listing has for itself; the higher the priority the sooner it gets them.
+
+    merchant_id: whose listing it is; owner_id: whose goods.
+    """
 
     listing_id: int
     units: int
     priority: int
     merchant_id: int = 0
+    owner_id: int = 0
+
+    def binds(self, merchant_id: int) -> bool:
+        """Whether that merchant leaves them alone: who sells another's goods keeps none from their owner."""
+        return self.merchant_id in (merchant_id, self.owner_id)
 
 
-def shown(
-    there: int, policy: Policy, buffer: int = 0, kept: int = 0, listing_id: int = 0, exclusives: Iterable[Claimed] = ()
-) -> int:
-    """Units a listing may show of those it could promise, never more than these and what locks keep for it.
+class Bound(NamedTuple):
+    """What keeps units of an item from callers: the terms that hold for them, and what listings have for themselves."""
 
-    buffer: where the policy says none; exclusives: those that hold for it, its own among them.
+    policy: Policy
+    exclusives: tuple[Claimed, ...] = ()
+
+    def units(self, there: int) -> int:
+        """Units a caller may be promised of those its pool could promise: what a shop would show."""
+        return shown(beside(there, self.exclusives), self.policy)
+
+
+def beside(there: int, exclusives: Iterable[Claimed], listing_id: int = 0) -> int:
+    """Units of those there are that others' exclusive units leave to a listing, or to a caller (0).
+
+    exclusives: those that bind it, its own among them.
     """
     left, others = there, 0
     for one in sorted(exclusives, key=lambda e: (-e.priority, e.listing_id)):
         granted = min(left, one.units)
         left -= granted
         others += granted if one.listing_id != listing_id else 0
-    room = max(0, there - others - policy.reserve)
+    return there - others
+
+
+def shown(there: int, policy: Policy, buffer: int = 0, kept: int = 0) -> int:
+    """Units a listing may show of those others leave it, never more than these and what locks keep for it.
+
+    buffer: where the policy says none.
+    """
+    room = max(0, there - policy.reserve)
     less = buffer if policy.buffer is None else policy.buffer
     part = max(0, room * policy.share // 100 + kept - less)
     units = max(part, min(policy.floor, room + kept))

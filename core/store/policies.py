@@ -1,13 +1,13 @@
-"""Which channel policy stands for which listing: its own, else its shop's, else its merchant's."""
+"""Which channel policy stands for a listing: its own, else its shop's, else its merchant's. Callers have the last."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 
-from core.rules.channels import Claimed, Policy
+from core.rules.channels import Bound, Claimed, Policy
 from core.store import tables as t
 from core.store.rows import any_of
 from core.store.store import Transaction
@@ -51,13 +51,18 @@ def standing(tx: Transaction, rows: Sequence[Row], instead: Sequence[Row] = ()) 
 def scopes(tx: Transaction, merchants: Iterable[int], listings: Sequence[int] | None) -> dict[Scope, Policy]:
     """Scope → the policy that stands for it now; of single listings, these, or all for None."""
     p = t.policies.c
-    active = and_(p.state == "active", or_(p.end_at.is_(None), p.end_at > tx.now))
     query = select(p.merchant_id, p.connection_id, p.listing_id, *(p[name] for name in TERMS))
-    query = query.where(active, any_of(tx.conn, p.merchant_id, sorted(set(merchants))))
+    query = query.where(_stands(tx), any_of(tx.conn, p.merchant_id, sorted(set(merchants))))
     if listings is not None:
         query = query.where(or_(p.listing_id.is_(None), any_of(tx.conn, p.listing_id, listings)))
     rows = tx.conn.execute(query).all()
     return {(who, shop, listing): _policy(terms) for who, shop, listing, *terms in rows}
+
+
+def _stands(tx: Transaction) -> ColumnElement[bool]:
+    """Whether a policy stands now."""
+    p = t.policies.c
+    return and_(p.state == "active", or_(p.end_at.is_(None), p.end_at > tx.now))
 
 
 def scope_of(row: Row) -> Scope:
@@ -65,22 +70,57 @@ def scope_of(row: Row) -> Scope:
     return row["merchant_id"], row["connection_id"], row["listing_id"]
 
 
+def bounds(tx: Transaction, merchant_id: int, owners: Mapping[int, int]) -> dict[int, Bound]:
+    """Item → what keeps units of it from a merchant's callers now; those of which nothing is kept are left out.
+
+    A caller is no shop: what holds for it is the merchant's own policy, and what listings have for themselves.
+    owners: whose goods each of the items is.
+    """
+    p = t.policies.c
+    theirs = any_of(tx.conn, p.merchant_id, sorted({merchant_id, *owners.values()}))
+    own = and_(p.merchant_id == merchant_id, p.connection_id.is_(None))
+    query = select(*(p[name] for name in TERMS)).where(_stands(tx), theirs, or_(own, p.exclusive > 0))
+    rows = tx.rows(query)
+    policy = next((policy_of(row) for row in rows if not row["exclusive"]), NONE)
+    claimed = exclusives(tx, owners) if any(row["exclusive"] for row in rows) else {}
+    kept = {item: tuple(one for one in claimed.get(item, ()) if one.binds(merchant_id)) for item in owners}
+    return {item: Bound(policy, some) for item, some in kept.items() if some or policy != NONE}
+
+
 def exclusives(tx: Transaction, items: Iterable[int], instead: Sequence[Row] = ()) -> dict[int, list[Claimed]]:
-    """Item → units its listings have for themselves."""
-    p, li = t.policies.c, t.listings.c
-    wanted = sorted(set(items))
-    query = select(t.policies, li.item_id).join(t.listings, li.id == p.listing_id)
-    query = query.join(t.connections, t.connections.c.id == p.connection_id).where(t.connections.c.state == "active")
-    active = (p.state == "active", p.exclusive > 0, or_(p.end_at.is_(None), p.end_at > tx.now))
-    rows = {row["listing_id"]: row for row in tx.rows(query.where(*active, any_of(tx.conn, li.item_id, wanted)))}
-    sold = {row["listing_id"] for row in instead if row["listing_id"]}
-    if sold:
-        places = tx.rows(select(li.id, li.item_id).where(any_of(tx.conn, li.id, sorted(sold))))
-        item = {row["id"]: row["item_id"] for row in places}
-        rows |= {row["listing_id"]: {**row, "item_id": item[row["listing_id"]]} for row in instead if row["listing_id"]}
-    found: dict[int, list[Claimed]] = {}
-    for row in rows.values():
-        if row["exclusive"] and row["item_id"] in wanted:
-            one = Claimed(row["listing_id"], row["exclusive"], row["priority"] or 0, row["merchant_id"])
-            found.setdefault(row["item_id"], []).append(one)
-    return found
+    """Item → units its listings have for themselves, and of a part those that listings of kits have of it."""
+    wanted, drafts = set(items), {row["listing_id"]: row for row in instead if row["listing_id"]}
+    rows = [row for row in _exclusive(tx, wanted) if row["listing_id"] not in drafts]
+    rows += [{**row, **drafts[row["listing_id"]]} for row in _sold(tx, drafts)]
+    found: dict[int, dict[int, Claimed]] = {}
+    for row in rows:
+        for item, per_kit in ((row["item_id"], 1), (row["part_id"], row["per_kit"])):
+            if row["exclusive"] and item in wanted:
+                ident, units = row["listing_id"], row["exclusive"] * per_kit
+                one = Claimed(ident, units, row["priority"] or 0, row["merchant_id"], row["owner_id"])
+                found.setdefault(item, {})[ident] = one
+    return {item: list(claims.values()) for item, claims in found.items()}
+
+
+def _exclusive(tx: Transaction, wanted: Collection[int]) -> list[Row]:
+    """Exclusive units that stand, with what they are of: these items, or kits of them, a row for each part."""
+    p, li, k, c = t.policies.c, t.listings.c, t.kit_parts.c, t.connections.c
+    query = select(p.listing_id, p.exclusive, p.priority, p.merchant_id).where(_stands(tx), p.exclusive > 0)
+    query = query.join(t.listings, li.id == p.listing_id).join(t.connections, c.id == p.connection_id)
+    about = or_(any_of(tx.conn, li.item_id, sorted(wanted)), any_of(tx.conn, k.part_id, sorted(wanted)))
+    return tx.rows(_with_parts(query).where(c.state == "active", about)) if wanted else []
+
+
+def _sold(tx: Transaction, listings: Collection[int]) -> list[Row]:
+    """What these listings sell, a row for each part of a kit."""
+    li = t.listings.c
+    query = _with_parts(select(li.id.label("listing_id")))
+    return tx.rows(query.where(any_of(tx.conn, li.id, sorted(listings)))) if listings else []
+
+
+def _with_parts(query: Select[Any]) -> Select[Any]:
+    """This of listings, with what they sell and whose it is, and of virtual kits with each part."""
+    li, i, k = t.listings.c, t.items.c, t.kit_parts.c
+    query = query.add_columns(li.item_id, i.owner_id, k.part_id, k.units.label("per_kit"))
+    parts = and_(k.kit_id == i.id, i.is_kit.is_(True))
+    return query.join(t.items, i.id == li.item_id).join(t.kit_parts, parts, isouter=True)

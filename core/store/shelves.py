@@ -20,9 +20,11 @@ def mark(tx: Transaction, items: Iterable[int]) -> None:
 
 
 def mark_shops(tx: Transaction, shops: Any) -> None:
-    """The same of all that these shops sell; shops: ids, or a query for them."""
-    li = t.listings.c
-    mark(tx, tx.conn.execute(select(li.item_id).where(li.connection_id.in_(shops)).distinct()).scalars())
+    """The same of all that these shops sell, and of the parts of kits among it; shops: ids, or a query for them."""
+    li, k = t.listings.c, t.kit_parts.c
+    sold = select(li.item_id).where(li.connection_id.in_(shops))
+    parts = select(k.part_id).where(k.kit_id.in_(sold))
+    mark(tx, tx.conn.execute(sold.union(parts)).scalars())
 
 
 def applied(tx: Transaction, listings: Iterable[int]) -> dict[int, int]:

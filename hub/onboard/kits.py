@@ -8,6 +8,7 @@ from pydantic import Field, StrictInt
 from sqlalchemy import delete, exists, or_, select
 
 from core.errors import Refused, Unfit
+from core.store import shelves
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction
@@ -41,11 +42,11 @@ def set_parts(tx: Transaction, scope: Scope, sku: str, new: Recipe) -> dict[str,
         _refuse_nested(tx, ident, sku, made_of)
     if made_of and not new.stocked:
         _refuse_stock(tx, ident, sku)
+    former = tx.conn.execute(select(t.kit_parts.c.part_id).where(t.kit_parts.c.kit_id == ident)).scalars().all()
     tx.conn.execute(delete(t.kit_parts).where(t.kit_parts.c.kit_id == ident))
     tx.add(t.kit_parts, [{"kit_id": ident, "part_id": part, "units": units} for part, units in made_of.items()])
     tx.set(t.items, ident, is_kit=bool(made_of) and not new.stocked)
-    tx.add(t.marks, [{"id": tx.ids.new(), "items": [ident]}])
-    tx.lanes.add("stock")
+    shelves.mark(tx, {ident, *former, *made_of})  # who sells a part heeds what is exclusive of the kit
     note(tx, scope, "kit parts set", sku, owner=new.owner, parts=dict(new.parts))
     return parts(tx, scope, sku, new.owner)
 

@@ -253,6 +253,81 @@ def test_the_clock_gives_back_what_ran_out(five: Any) -> None:
     assert breaches(five) == []
 
 
+@pytest.fixture
+def ten(web_pool: Any) -> Any:
+    """Ten of alpha's goods lie in HZ."""
+    web_pool.stock_up("alpha", SKU, 10)
+    return web_pool
+
+
+def stands(stage: Any, by: str = "alpha", **terms: Any) -> str:
+    """A channel policy of this merchant's is proposed and activated; its id."""
+    ident: str = stage.did("POST", "/policies", terms, by=by)["id"]
+    stage.did("POST", f"/policies/{ident}/activate", by=by)
+    return ident
+
+
+def test_what_the_merchants_own_policy_keeps_is_refused_and_the_policy_named(ten: Any) -> None:
+    """Half of ten is five, and of the five left two; what a platform occupied it took of what it was shown."""
+    ident = stands(ten, share=50)
+    refused = asks(ten, "R1", (SKU, 6))
+    assert (refused.status_code, refused.headers["content-type"]) == (409, "application/problem+json")
+    assert refused.json() == {
+        "type": "urn:yipan:Withheld",
+        "title": "Kept by the channel policy",
+        "status": 409,
+        "detail": f"R1: 6 of {SKU} where 5 may be promised: the channel policy keeps the rest: ask for less, "
+        "or change the policy",
+        "fix": "Ask for less, or change the channel policy",
+    }
+    assert accounts(ten) == (10, 0)
+    assert ten.call("GET", "/reservations/R1", by="alpha").status_code == 404
+    assert asks(ten, "R1", (SKU, 5)).status_code == 201
+    assert asks(ten, "R1", (SKU, 5)).status_code == 200
+    assert asks(ten, "R2", (SKU, 3), kind="cart").json()["type"] == "urn:yipan:Withheld"
+    assert asks(ten, "R2", (SKU, 3), by="operator", merchant="alpha").status_code == 409
+    assert asks(ten, "R2", (SKU, 3), kind="jit").status_code == 201
+    ten.did("POST", f"/policies/{ident}/withdraw", by="alpha")
+    assert asks(ten, "R3", (SKU, 2)).status_code == 201
+    assert (accounts(ten), breaches(ten)) == ((0, 10), [])
+
+
+def test_more_than_there_is_is_out_of_stock_whatever_the_policy(ten: Any) -> None:
+    stands(ten, cap=20)
+    assert asks(ten, "R1", (SKU, 11)).json()["detail"] == f"R1: 11 of {SKU} where there are 10"
+
+
+def test_a_shops_policy_binds_no_caller_and_what_is_exclusive_to_a_listing_does(ten: Any) -> None:
+    stands(ten, connection="tmall-alpha", share=10)
+    stands(ten, by="beta", share=10)
+    assert asks(ten, "R1", (SKU, 2)).status_code == 201
+    stands(ten, connection="tmall-alpha", listing="L-alpha-1", exclusive=5)
+    assert "where 3 may be promised" in asks(ten, "R2", (SKU, 4)).json()["detail"]
+    assert asks(ten, "R2", (SKU, 3)).status_code == 201
+    assert "where 0 may be promised" in asks(ten, "R3", (SKU, 1)).json()["detail"]
+
+
+def test_of_a_kit_the_policy_bounds_each_part(ten: Any) -> None:
+    """Eight of ten may be promised, three of four inks: three kits of two and one."""
+    goods = [{"sku": "INK", "name": "墨水"}, {"sku": "SET", "name": "套装"}]
+    ten.did("POST", "/items", {"owner": "alpha", "items": goods})
+    ten.did("PUT", "/items/SET/parts", {"owner": "alpha", "parts": {SKU: 2, "INK": 1}})
+    ten.stock_up("alpha", "INK", 4)
+    stands(ten, share=80)
+    detail = asks(ten, "R1", ("SET", 4)).json()["detail"]
+    assert detail.startswith("R1: 4 of INK where 3 may be promised: the channel policy keeps the rest")
+    assert asks(ten, "R1", ("SET", 3), (SKU, 3)).json()["detail"].startswith(f"R1: 9 of {SKU} where 8 may be promised")
+    assert asks(ten, "R1", ("SET", 3), (SKU, 2)).status_code == 201
+
+
+def test_of_64_racers_as_many_win_as_the_policy_leaves(web_pool: Any) -> None:
+    web_pool.stock_up("alpha", SKU, 20)
+    stands(web_pool, reserve=9)
+    stands(web_pool, connection="tmall-alpha", listing="L-alpha-1", exclusive=4)
+    assert race(lambda n: asks(web_pool, f"R{n}", (SKU, 1))) == {201: 7, 409: RACERS - 7}
+    assert (accounts(web_pool), breaches(web_pool)) == ((13, 7), [])
+
+
 def race(call: Callable[[int], Any]) -> Counter[int]:
     """The statuses of 64 callers at the same moment."""
     ready, found = threading.Barrier(RACERS), [0] * RACERS

@@ -102,7 +102,7 @@ moves = st.one_of(
         st.just("count"), st.sampled_from(["pen", "ink"]), st.integers(-9, 12), st.sampled_from(["east", "west"])
     ),
     st.tuples(st.just("policy"), policy, st.sampled_from(["merchant", "shop", "listing"])),
-    st.tuples(st.just("exclusive"), st.integers(1, 3)),
+    st.tuples(st.just("exclusive"), st.integers(1, 3), st.sampled_from(["pen", "set", "box"]), st.integers(0, 2)),
     st.tuples(st.just("lock"), st.integers(1, 4)),
     st.tuples(st.just("contract"), st.integers(1, 6)),
     st.tuples(st.just("kit"), st.integers(1, 3)),
@@ -131,10 +131,14 @@ def moved(hub: World, kind: str, *said: Any) -> None:
         case "policy", terms, width:
             one = listing(hub, hub.tmall) if width == "listing" else None
             stands(hub, Scope(hub.alpha, None if width == "merchant" else hub.tmall, one), terms)
-        case "exclusive", units:
-            hub.counts("pen", 3 * units)
+        case "exclusive", units, ref, priority:
+            shop = hub.tmall if ref == "set" else hub.vendure
+            if ref != "pen":
+                hub.store.write(lambda tx: kitted(tx, units))
+            hub.counts("pen", 6 * units)
+            hub.counts("ink", 2 * units)
             with suppress(Refused):  # where as many are missing
-                stands(hub, Scope(hub.alpha, hub.vendure, listing(hub, hub.vendure)), {"exclusive": units})
+                stands(hub, Scope(hub.alpha, shop, listing(hub, shop, ref)), {"exclusive": units, "priority": priority})
         case "lock", units:
             hub.counts("ink", units)
             lines = (Line(hub.ink, hub.east, units),)
@@ -155,11 +159,12 @@ def moved(hub: World, kind: str, *said: Any) -> None:
 
 
 def kitted(tx: Any, units: int) -> None:
-    """tmall sells a set of pens and an ink."""
-    add_items(tx, HUB, NewItems(owner="alpha", items=(NewItem(sku="set", name="set"),)))
-    set_parts(tx, HUB, "set", Recipe(owner="alpha", parts={"pen": units, "ink": 1}))
-    new = NewListing(ref="set", item="set", owner="alpha", product="P2")
-    add_listings(tx, HUB, NewListings(connection="tmall", listings=(new,)))
+    """tmall sells a set of pens and an ink, vendure a box of two pens."""
+    for sku, shop, parts in (("set", "tmall", {"pen": units, "ink": 1}), ("box", "vendure", {"pen": 2})):
+        add_items(tx, HUB, NewItems(owner="alpha", items=(NewItem(sku=sku, name=sku),)))
+        set_parts(tx, HUB, sku, Recipe(owner="alpha", parts=parts))
+        new = NewListing(ref=sku, item=sku, owner="alpha", product=f"P{sku}")
+        add_listings(tx, HUB, NewListings(connection=shop, listings=(new,)))
 
 
 @given(story=st.lists(moves, min_size=1, max_size=8))
@@ -170,6 +175,19 @@ def test_a_board_that_is_kept_says_what_the_rule_says_whatever_changes(story: li
         for move in story:
             moved(hub, *move)
             assert by_board(hub, board) == by_rule(hub), move
+
+
+@given(story=st.lists(moves, min_size=1, max_size=6), sku=st.sampled_from(["pen", "ink"]), units=st.integers(1, 9))
+def test_more_goods_never_show_less(story: list[tuple[Any, ...]], sku: str, units: int) -> None:
+    clock = Clock()
+    with TemporaryDirectory() as folder, store(Path(folder), clock=clock) as it:
+        hub = world(it, clock)
+        for move in story:
+            moved(hub, *move)
+        before = by_rule(hub)
+        hub.counts(sku, units)
+        after = by_rule(hub)
+    assert {ident: (n, after[ident]) for ident, n in before.items() if after[ident] < n} == {}
 
 
 def test_a_shops_own_sale_makes_no_write(hub: World) -> None:

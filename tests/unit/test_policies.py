@@ -17,9 +17,11 @@ from core.flow import channel_policy, saleable
 from core.flow.channel_policy import Scope
 from core.flow.journeys import decide
 from core.flow.lock_stock import Line, Lock
-from core.rules.channels import Claimed, Policy, shown
+from core.rules.channels import Bound, Claimed, Policy, beside, shown
+from core.store import policies, shelves
 from core.store import tables as t
-from tests.unit.test_kits import kit
+from core.store.store import Transaction
+from tests.unit.test_kits import kit, made_of
 from tests.worlds import MONDAY, Clock, World, order, store, world
 
 
@@ -213,6 +215,162 @@ def test_more_exclusive_units_than_there_are_overlap_and_are_refused(hub: World)
     assert hub.row(t.policies, id=ident)["state"] == "draft"
 
 
+@pytest.fixture
+def kits(hub: World) -> World:
+    """Five inks lie beside the ten pens; tmall sells `set`, two pens and an ink, and vendure `box`, three pens."""
+    kit(hub)
+    hub.counts("ink", 5)
+    hub.store.write(lambda tx: _boxed(tx, hub))
+    made_of(hub, "box", pen=3)
+    return hub
+
+
+def _boxed(tx: Transaction, hub: World) -> None:
+    ident, sold = tx.ids.new(), tx.ids.new()
+    tx.add(t.items, [{"id": ident, "owner_id": hub.alpha, "sku": "box", "name": "box", "created_at": tx.now}])
+    row = {"id": sold, "connection_id": hub.vendure, "ref": "box", "product": "P2", "sku": "box", "pack": 1}
+    tx.add(t.listings, [{**row, "item_id": ident, "created_at": tx.now}])
+
+
+def sold_as(hub: World, ref: str) -> Scope:
+    """A policy for the one listing of that name."""
+    row = hub.row(t.listings, ref=ref, connection_id=hub.vendure if ref == "box" else hub.tmall)
+    return Scope(hub.alpha, row["connection_id"], row["id"])
+
+
+def all_show(hub: World) -> dict[str, int]:
+    """What every listing may show: single pens by their shop, the others by their name."""
+    names = {hub.tmall: "tmall", hub.vendure: "vendure", hub.beta_shop: "beta_shop"}
+    with hub.store.read() as tx:
+        rows = tx.rows(select(t.listings).where(t.listings.c.pack == 1))
+        found = saleable.targets(tx, rows)
+    return {names[r["connection_id"]] if r["ref"] == "pen" else r["ref"]: found[r["id"]] for r in rows}
+
+
+LOOSE = {"tmall": 10, "vendure": 10, "beta_shop": 10, "ink": 5, "set": 5, "box": 3}
+
+
+def test_what_is_exclusive_of_a_kit_is_kept_of_its_parts(kits: World) -> None:
+    """Two sets are four pens and two inks: (10 - 4) // 3 boxes are left of the pens."""
+    assert all_show(kits) == LOOSE
+    stands(kits, sold_as(kits, "set"), exclusive=2)
+    assert all_show(kits) == LOOSE | {"tmall": 6, "vendure": 6, "beta_shop": 6, "ink": 3, "box": 2}
+    stands(kits, sold_as(kits, "box"), exclusive=1)
+    assert all_show(kits) == {"tmall": 3, "vendure": 3, "beta_shop": 3, "ink": 3, "set": 3, "box": 2}
+
+
+def test_a_kit_heeds_what_is_exclusive_of_its_parts(kits: World) -> None:
+    """(10 - 5) // 2 sets, (10 - 5) // 3 boxes."""
+    stands(kits, of(kits, "vendure"), exclusive=5)
+    assert all_show(kits) == LOOSE | {"tmall": 5, "beta_shop": 5, "set": 2, "box": 1}
+
+
+@pytest.mark.parametrize(
+    ("priorities", "figures"),
+    [
+        ((1, 0), {"tmall": 0, "vendure": 1, "beta_shop": 0, "ink": 2, "set": 3, "box": 0}),
+        ((0, 1), {"tmall": 0, "vendure": 4, "beta_shop": 0, "ink": 2, "set": 1, "box": 0}),
+    ],
+)
+def test_of_a_kit_and_its_part_the_higher_priority_gets_its_units_first(
+    kits: World, priorities: tuple[int, int], figures: dict[str, int]
+) -> None:
+    """Of seven pens three sets want six and vendure four: 6 and 1 are granted, else 4 and 3."""
+    stands(kits, sold_as(kits, "set"), exclusive=3, priority=priorities[0])
+    stands(kits, of(kits, "vendure"), exclusive=4, priority=priorities[1])
+    kits.counts("pen", -3)
+    assert all_show(kits) == figures
+
+
+def test_what_is_exclusive_of_a_kit_does_not_wait_for_its_other_part(kits: World) -> None:
+    """Without inks no set can be made, and four pens are kept for two all the same: more inks show no fewer pens."""
+    stands(kits, sold_as(kits, "set"), exclusive=2)
+    kits.counts("ink", -5)
+    assert all_show(kits) == {"tmall": 6, "vendure": 6, "beta_shop": 6, "ink": 0, "set": 0, "box": 2}
+
+
+def test_whole_kits_of_each_warehouse_are_the_most_that_is_shown(kits: World) -> None:
+    """Pens for five sets lie in the east and for four in the west, one ink there; two pens of 18 are exclusive."""
+    kits.counts("pen", 8, "west")
+    kits.counts("ink", 1, "west")
+    assert all_show(kits)["set"] == 5 + 1
+    stands(kits, of(kits, "vendure"), exclusive=2)
+    assert all_show(kits)["set"] == 5 + 1
+    stands(kits, of(kits, "vendure"), exclusive=8)
+    assert all_show(kits)["set"] == (18 - 8) // 2
+
+
+def test_other_listings_of_a_kit_leave_alone_whole_kits(kits: World) -> None:
+    """Three sets can be made in the east, for want of inks none in the west: two are another listing's."""
+    kits.counts("pen", -4)
+    kits.counts("pen", 10, "west")
+    stands(kits, sold_as(kits, "set"), exclusive=2)
+    row = dict(kits.row(t.listings, ref="set"))
+    again = {**row, "id": row["id"] + 1, "ref": "set again"}
+    kits.store.write(lambda tx: tx.add(t.listings, [again]))
+    assert (all_show(kits)["set"], all_show(kits)["set again"]) == (3, 1)
+
+
+def test_who_sells_a_kit_of_anothers_goods_keeps_no_part_from_their_owner(kits: World) -> None:
+    row = dict(kits.row(t.listings, ref="set"))
+    theirs = {**row, "id": row["id"] + 1, "connection_id": kits.beta_shop}
+    kits.store.write(lambda tx: tx.add(t.listings, [theirs]))
+    stands(kits, Scope(kits.beta, kits.beta_shop, theirs["id"]), exclusive=2)
+    shown_now = all_show(kits)
+    assert (shown_now["tmall"], shown_now["vendure"], shown_now["beta_shop"], shown_now["box"]) == (10, 10, 6, 3)
+
+
+def test_exclusive_units_of_a_kit_that_overlap_are_refused_by_the_part(kits: World) -> None:
+    """Six sets want 12 of ten pens; five want all of them, and one more is too many."""
+    ident = proposes(kits, sold_as(kits, "set"), exclusive=6)
+    with pytest.raises(Refused, match="pen: 12 units would be exclusive to 1 listings where 10 are free"):
+        kits.store.write(lambda tx: channel_policy.activate(tx, ident, "anna"))
+    stands(kits, sold_as(kits, "set"), exclusive=5)
+    ident = proposes(kits, of(kits, "vendure"), exclusive=1)
+    with pytest.raises(Refused, match="pen: 11 units would be exclusive to 2 listings where 10 are free"):
+        kits.store.write(lambda tx: channel_policy.activate(tx, ident, "anna"))
+
+
+def test_a_preview_of_a_kits_policy_names_who_sells_its_parts(kits: World) -> None:
+    ident = proposes(kits, sold_as(kits, "set"), exclusive=2)
+    with kits.store.read() as tx:
+        changes = channel_policy.preview(tx, kits.row(t.policies, id=ident))
+    found = {(one["connection_id"], one["ref"]): (one["now"], one["then"]) for one in changes}
+    pens = {(shop, "pen"): (10, 6) for shop in (kits.tmall, kits.vendure, kits.beta_shop)}
+    assert found == pens | {(kits.tmall, "ink"): (5, 3), (kits.vendure, "box"): (3, 2)}
+
+
+def test_whoever_sells_a_part_is_looked_at_when_what_is_exclusive_of_a_kit_changes(kits: World) -> None:
+    def marked(work: Any) -> set[int]:
+        kits.store.write(lambda tx: tx.conn.execute(delete(t.marks)))
+        work()
+        return {item for row in kits.rows(select(t.marks)) for item in row["items"]}
+
+    sold, parts = sold_as(kits, "set"), {kits.pen, kits.ink}
+    assert parts <= marked(lambda: stands(kits, sold, exclusive=2))
+    kits.store.write(lambda tx: tx.conn.execute(delete(t.listings).where(t.listings.c.item_id == kits.ink)))
+    assert parts <= marked(lambda: kits.store.write(lambda tx: shelves.mark_shops(tx, [sold.connection_id])))
+    assert parts <= marked(lambda: made_of(kits, pen=1))
+
+
+def test_callers_are_bound_by_their_merchants_own_policy_and_by_what_is_exclusive(kits: World) -> None:
+    def bounds(merchant: int) -> dict[int, Bound]:
+        with kits.store.read() as tx:
+            return policies.bounds(tx, merchant, {kits.pen: kits.alpha, kits.ink: kits.alpha})
+
+    assert (bounds(kits.alpha), bounds(kits.beta)) == ({}, {})
+    stands(kits, Scope(kits.alpha, kits.tmall), share=20)
+    assert bounds(kits.alpha) == {}
+    stands(kits, of(kits), share=50)
+    half = Bound(Policy(share=50))
+    assert (bounds(kits.alpha), bounds(kits.beta)) == ({kits.pen: half, kits.ink: half}, {})
+    stands(kits, of(kits, "beta_shop"), exclusive=1)
+    assert bounds(kits.alpha) == {kits.pen: half, kits.ink: half}
+    stands(kits, sold_as(kits, "set"), exclusive=2)
+    assert {item: one.units(10) for item, one in bounds(kits.alpha).items()} == {kits.pen: 3, kits.ink: 4}
+    assert {item: one.units(10) for item, one in bounds(kits.beta).items()} == {kits.pen: 10 - 4 - 1, kits.ink: 10 - 2}
+
+
 few = st.integers(0, 12)
 terms = st.builds(
     Policy,
@@ -233,18 +391,18 @@ def test_no_listing_shows_more_than_there_is_and_more_goods_never_show_less(
 ) -> None:
     claimed = [Claimed(n, units, priority) for n, (units, priority) in enumerate(others, 2)]
     claimed.append(Claimed(1, policy.exclusive, policy.priority))
-    units = shown(there, policy, 0, 0, 1, claimed)
+    units = shown(beside(there, claimed, 1), policy)
     assert 0 <= units <= there
-    assert units <= shown(there + 1, policy, 0, 0, 1, claimed)
+    assert units <= shown(beside(there + 1, claimed, 1), policy)
     assert policy.cap is None or units <= policy.cap
 
 
 @given(there=st.integers(0, 40), others=claims)
 def test_each_has_its_exclusive_units_as_far_as_priorities_go(there: int, others: list[tuple[int, int]]) -> None:
-    claimed = [Claimed(n, units, priority) for n, (units, priority) in enumerate(others)]
+    claimed = [Claimed(n, units, priority) for n, (units, priority) in enumerate(others, 1)]
     left = there
     for one in sorted(claimed, key=lambda c: (-c.priority, c.listing_id)):
         granted = min(left, one.units)
         left -= granted
-        assert shown(there, Policy(), 0, 0, one.listing_id, claimed) >= granted
-    assert shown(there, Policy(), 0, 0, 99, claimed) == left
+        assert beside(there, claimed, one.listing_id) >= granted
+    assert beside(there, claimed, 99) == beside(there, claimed) == left

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from core.errors import Broken, OutOfStock, Refused, Unfit, Unmatched
+from core.errors import Broken, OutOfStock, Refused, Unfit, Unmatched, Withheld
 from core.flow import reserve_stock
 from core.flow.funnel import Funnel
 from core.flow.journeys import decide
 from core.flow.reserve_stock import Answer, Command, Confirm, Release, Reservation, Reserve, Subject
-from core.rules.decide import Want
+from core.rules.channels import Bound, Claimed, Policy
+from core.rules.decide import Source, Want
 from core.store import tables as t
 from tests.worlds import MONDAY, Clock, World, opened, order, store, world
 
@@ -69,6 +70,118 @@ def test_commands_of_one_list_are_decided_in_order(hub: World) -> None:
     hub.counts("pen", 5)
     asked = [reserve(hub, f"R{n}", (hub.pen, units)) for n, units in enumerate((3, 3, 2, 1))]
     assert states(decided(hub, *asked)) == ["reserved", "OutOfStock", "reserved", "OutOfStock"]
+
+
+def bound(hub: World, exclusive: int = 0, **terms: int) -> dict[str, Any]:
+    """A policy's terms bind pens, and so many of them are exclusive to a listing."""
+    return {"bounds": {hub.pen: Bound(Policy(**terms), (Claimed(7, exclusive, 0),) if exclusive else ())}}
+
+
+def missing(answer: Answer) -> list[tuple[int, int]]:
+    """(asked for, may be promised) of each item a policy keeps."""
+    assert isinstance(answer, Withheld), answer
+    return [(n, most) for _, n, most in answer.missing]
+
+
+@pytest.mark.parametrize(
+    ("terms", "most"),
+    [
+        ({"share": 50}, 5),
+        ({"share": 10, "floor": 4}, 4),
+        ({"cap": 6}, 6),
+        ({"reserve": 4}, 6),
+        ({"reserve": 4, "share": 50}, 3),
+        ({"buffer": 3}, 7),
+        ({"exclusive": 4}, 6),
+        ({"exclusive": 4, "share": 50}, 3),
+        ({"share": 0}, 0),
+    ],
+)
+def test_a_caller_is_promised_what_a_shop_would_be_shown(hub: World, terms: dict[str, int], most: int) -> None:
+    hub.counts("pen", 10)
+    before = left(hub)
+    (refused,) = decided(hub, reserve(hub, "A", (hub.pen, most + 1), **bound(hub, **terms)))
+    assert missing(refused) == [(most + 1, most)]
+    assert "the channel policy keeps the rest: ask for less, or change the policy" in str(refused)
+    assert left(hub) == before
+    if most:
+        assert states(decided(hub, reserve(hub, "B", (hub.pen, most), **bound(hub, **terms)))) == ["reserved"]
+        assert hub.cell(hub.pen) == {"free": 10 - most, "reserved": most}
+
+
+def test_callers_of_one_list_are_bound_by_what_those_before_them_left(hub: World) -> None:
+    """Ten, four of them exclusive: two who ask for four do not get eight."""
+    hub.counts("pen", 10)
+    some = bound(hub, exclusive=4)
+    asked = [reserve(hub, f"R{n}", (hub.pen, units), **some) for n, units in enumerate((4, 4, 2, 1))]
+    answers = decided(hub, *asked)
+    assert states(answers) == ["reserved", "Withheld", "reserved", "Withheld"]
+    assert [missing(answers[1]), missing(answers[3])] == [[(4, 2)], [(1, 0)]]
+    assert hub.cell(hub.pen) == {"free": 4, "reserved": 6}
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_it_is_the_same_for_callers_of_one_list_and_one_by_one(hub: World, together: bool) -> None:
+    """Half of 10 is 5, of the 7 left 3, of the 4 left then, which an unbound one takes 2 of, 1."""
+    hub.counts("pen", 10)
+    half = bound(hub, share=50)
+    asked = [
+        reserve(hub, "A", (hub.pen, 3), **half),
+        reserve(hub, "B", (hub.pen, 4), **half),
+        reserve(hub, "C", (hub.pen, 3), **half),
+        reserve(hub, "D", (hub.pen, 2)),
+        reserve(hub, "E", (hub.pen, 2), **half),
+        reserve(hub, "F", (hub.pen, 1), **half),
+    ]
+    answers = decided(hub, *asked) if together else [decided(hub, one)[0] for one in asked]
+    assert states(answers) == ["reserved", "Withheld", "reserved", "reserved", "Withheld", "reserved"]
+    assert [missing(answers[1]), missing(answers[4])] == [[(4, 3)], [(2, 1)]]
+    assert hub.audit() == []
+
+
+def test_a_cap_bounds_one_answer_and_not_all_of_them(hub: World) -> None:
+    hub.counts("pen", 10)
+    asked = [reserve(hub, f"R{n}", (hub.pen, units), **bound(hub, cap=5)) for n, units in enumerate((6, 5, 5))]
+    assert states(decided(hub, *asked)) == ["Withheld", "reserved", "reserved"]
+
+
+def test_where_only_the_stock_is_too_small_no_policy_is_named(hub: World) -> None:
+    hub.counts("pen", 10)
+    (refused,) = decided(hub, reserve(hub, "A", (hub.pen, 11), **bound(hub, cap=20)))
+    assert type(refused) is OutOfStock
+    assert refused.missing == ((hub.pen, 11, 10),)
+    (refused,) = decided(hub, reserve(hub, "B", (hub.pen, 11), (hub.ink, 1), **bound(hub, share=50)))
+    assert missing(refused) == [(11, 5), (1, 0)]
+    (refused,) = decided(hub, reserve(hub, "C", (hub.pen, 5), (hub.ink, 1), **bound(hub, share=50)))
+    assert type(refused) is OutOfStock
+    assert refused.missing == ((hub.ink, 1, 0),)
+
+
+def test_what_was_kept_before_is_answered_whatever_binds_now(hub: World) -> None:
+    hub.counts("pen", 10)
+    decided(hub, reserve(hub, "A", (hub.pen, 8)))
+    (again,) = decided(hub, reserve(hub, "A", (hub.pen, 8), **bound(hub, share=0)))
+    assert isinstance(again, Reservation)
+    assert again.repeated
+
+
+def test_a_bound_counts_all_warehouses_and_all_owners_it_may_take_of(hub: World) -> None:
+    """6 in the east and 4 in the west are 10: half of them may come from both. beta may have half of alpha's 6."""
+    hub.counts("pen", 6, "east")
+    hub.counts("pen", 4, "west")
+    both = {"warehouses": (hub.west, hub.east), **bound(hub, share=50)}
+    assert missing(decided(hub, reserve(hub, "A", (hub.pen, 6), **both))[0]) == [(6, 5)]
+    contract = hub.row(t.contracts, owner_id=hub.alpha)["id"]
+
+    def theirs(ref: str, units: int) -> Reserve:
+        want = Want(0, hub.beta, hub.pen, units, others=(Source(hub.alpha, contract),))
+        return Reserve(Subject(hub.beta, "api", ref), (want,), (hub.east,), **bound(hub, share=50))
+
+    answers = decided(hub, theirs("B", 4), theirs("C", 3), theirs("D", 2))
+    assert states(answers) == ["Withheld", "reserved", "Withheld"]
+    assert [missing(answers[0]), missing(answers[2])] == [[(4, 3)], [(2, 1)]]
+    assert states(decided(hub, reserve(hub, "E", (hub.pen, 3), **both))) == ["reserved"]
+    assert hub.audit() == []
 
 
 def test_lines_of_one_item_are_summed_before_they_are_looked_for(hub: World) -> None:
