@@ -1,7 +1,7 @@
 """Taobao's distribution platform (供销平台) as a supplier sees it: distributors buy and pay, the supplier consigns.
 
-Built from sales-platforms §1 and TOPMETA fenxiao/taobao_fenxiao_orders_get alone. What they do not say and this twin
-had to choose is marked [D].
+Built from sales-platforms §1 and TOPMETA fenxiao/taobao_fenxiao_orders_get alone; dealers' orders stand in
+fenxiao_dealers. What they do not say and this twin had to choose is marked [D].
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from sandbox.sales import fenxiao_dealers as dealers
 from sandbox.sales import top_gate
 from sandbox.sales.top_gate import Form, Gate, Wrong, invalid, needed, number, said, time
 from sandbox.twin import Answer, Call, Faults
@@ -23,11 +24,18 @@ UNPAID, PAID, FORBIDDEN = "WAIT_BUYER_PAY", "WAIT_SELLER_SEND_GOODS", "PAID_FORB
 SENT, FINISHED, CLOSED = "WAIT_BUYER_CONFIRM_GOODS", "TRADE_FINISHED", "TRADE_CLOSED"
 REFUNDING, REFUNDED = "TRADE_REFUNDING", "TRADE_REFUNDED"
 ORDERS, CONSIGN = "taobao.fenxiao.orders.get", "taobao.logistics.offline.send"
-ABILITIES = {ORDERS: "fetch_orders", CONSIGN: "send_shipment"}
+DEALERS, DEALER = "taobao.fenxiao.dealer.requisitionorder.get", "taobao.fenxiao.dealer.requisitionorder.query"
+ABILITIES = {ORDERS: "fetch_orders", DEALERS: "fetch_orders", DEALER: "fetch_one", CONSIGN: "send_shipment"}
 TRADE_TYPES = {"1": {"AGENT", "INSTEAD_SALE"}, "2": {"DEALER"}, "5": {"CONSIGNMENT"}, "6": {"PLATFORM_CONSIGNMENT"}}
 """Which number asks for INSTEAD_SALE is not said [D]."""
 RECEIVER = {"name": "张三", "state": "浙江省", "city": "杭州市", "district": "西湖区", "zip": "310000"}
-SETTINGS: dict[str, Any] = {**top_gate.SETTINGS, "trade_types": "1", "page_size": 20, "first_days": 0}
+SETTINGS: dict[str, Any] = {
+    **top_gate.SETTINGS,
+    "trade_types": "1",
+    "dealer_orders": True,
+    "page_size": 20,
+    "first_days": 0,
+}
 SECRETS = top_gate.SECRETS
 PRODUCTS: list[dict[str, Any]] = [
     {
@@ -85,6 +93,11 @@ class Purchase:
         """closed, finished or forbidden as the demo said, else how far it is."""
         return self.state or (SENT if self.sent_at else PAID if self.paid_at else UNPAID)
 
+    def consign(self, waybill: str, company: str, now: datetime) -> None:
+        """All of it leaves with this waybill."""
+        self.waybill, self.company = waybill, company
+        self.sent_at = self.modified = max(self.modified, now)
+
 
 class Platform:
     """The twin. One lock around all of its state."""
@@ -95,6 +108,7 @@ class Platform:
         self.faults, self._gate, self._lock = faults, Gate(ABILITIES, now), threading.RLock()
         self.listings: dict[str, dict[str, Any]] = {}
         self.purchases: dict[int, Purchase] = {}
+        self.dealers = dealers.Shelf(lambda: self.listings)
         self.shipments: list[dict[str, Any]] = []
         self.page_reads = 0
         self.moving_pages = False
@@ -113,9 +127,10 @@ class Platform:
         return self._gate.throttled()
 
     def answer(self, call: Call) -> Answer:
-        """One of the two calls, once the gate let it through."""
+        """One of the four calls, once the gate let it through."""
+        calls = {ORDERS: self._show_orders, DEALERS: self._show_dealers, DEALER: self.dealers.by_number}
         with self._lock:
-            return self._gate.answer(call, self._show_orders if call.form.get("method") == ORDERS else self._consign)
+            return self._gate.answer(call, calls.get(call.form.get("method", ""), self._consign))
 
     def control(self, action: str, body: Any) -> Any:
         """What the demo and the tests ask."""
@@ -141,9 +156,7 @@ class Platform:
 
     def on_buy(self, body: dict[str, Any]) -> dict[str, str]:
         """A distributor makes a purchase order. tc_order_id: the shopper's trade; 0 where there is none."""
-        now = self._gate.now - timedelta(seconds=body.get("ago_s", 0))
-        ident = int(body.get("fenxiao_id", 0)) or self.last_id + 100
-        self.last_id = max(self.last_id, ident)
+        now, ident = self._gate.now - timedelta(seconds=body.get("ago_s", 0)), self._number(body.get("fenxiao_id", 0))
         wanted = enumerate(body["lines"], 1)
         lines = [Line(ident + n, str(line["listing"]), int(line["quantity"])) for n, line in wanted]
         told = {name: body[name] for name in ("tc_order_id", "trade_type", "distributor", "memo") if name in body}
@@ -151,6 +164,32 @@ class Platform:
         paid_at = now if body.get("pay", True) else None
         self.purchases[ident] = Purchase(ident, lines, now, now, receiver=receiver, paid_at=paid_at, **told)
         return {"ref": str(ident)}
+
+    def on_apply(self, body: dict[str, Any]) -> dict[str, str]:
+        """A dealer buys for itself. status: how far it is; paid unless said otherwise."""
+        now = self._gate.now - timedelta(seconds=body.get("ago_s", 0))
+        ident = self._number(body.get("dealer_order_id", 0))
+        wanted = enumerate(body["lines"], 1)
+        lines = [dealers.Detail(ident + n, str(line["listing"]), int(line["quantity"])) for n, line in wanted]
+        told = {name: body[name] for name in ("status", "dealer", "freight", "logistics_type") if name in body}
+        one = dealers.DealerOrder(ident, lines, now, now, RECEIVER | (body.get("receiver") or {}), **told)
+        one.paid_at = now if one.status == dealers.PAID else None
+        self.dealers.orders[ident] = one
+        return {"ref": str(ident)}
+
+    def on_move(self, body: dict[str, Any]) -> dict[str, str]:
+        """A dealer's order goes on to the state `to`, where that follows; `delete` takes one of its lines away."""
+        one = self.dealers.orders[int(body["ref"])]
+        if "delete" in body:
+            one.lines[int(body["delete"])].deleted = True
+        one.become(body.get("to", one.status), self._gate.now)
+        return {"status": one.status}
+
+    def _number(self, wanted: Any) -> int:
+        """The number of a new order. Both kinds are consigned by it, so that none is given twice [D]."""
+        ident = int(wanted) or self.last_id + 100
+        self.last_id = max(self.last_id, ident)
+        return ident
 
     def on_pay(self, body: dict[str, Any]) -> dict[str, str]:
         purchase = self.purchases[int(body["ref"])]
@@ -186,11 +225,12 @@ class Platform:
         return {"status": purchase.status}
 
     def on_spoil(self, body: dict[str, Any]) -> dict[str, str]:
-        """Lay raw fields over a purchase order, as a new enum value or a missing number would."""
-        purchase = self.purchases[int(body["ref"])]
-        purchase.odd |= body["fields"]
-        self._touch(purchase)
-        return {"ref": str(purchase.fenxiao_id)}
+        """Lay raw fields over an order, as a new enum value or a missing number would."""
+        ident = int(body["ref"])
+        one = self.purchases.get(ident) or self.dealers.orders[ident]
+        one.odd |= body["fields"]
+        self._touch(one)
+        return {"ref": str(ident)}
 
     def on_lose(self, body: dict[str, Any]) -> dict[str, Any]:
         """Answer the next write of this ability as done without doing it."""
@@ -199,27 +239,28 @@ class Platform:
 
     def on_books(self, body: dict[str, Any]) -> dict[str, Any]:
         """Everything an auditor needs."""
-        sent = [shipment["fenxiao_id"] for shipment in self.shipments]
+        sent = [shipment["tid"] for shipment in self.shipments]
+        everything = {**self.purchases, **self.dealers.orders}
         return {
-            "orders": {str(one.fenxiao_id): self._account(one) for one in self.purchases.values()},
+            "orders": {str(ident): self._account(ident, one) for ident, one in everything.items()},
             "fulfilments_doubled": len(sent) - len(set(sent)),
         }
 
-    def _account(self, purchase: Purchase) -> dict[str, Any]:
-        sent = [one for one in self.shipments if one["fenxiao_id"] == purchase.fenxiao_id]
+    def _account(self, ident: int, order: Purchase | dealers.DealerOrder) -> dict[str, Any]:
+        sent = [one for one in self.shipments if one["tid"] == ident]
         return {
-            "status": purchase.status,
-            "lines": [{"listing": line.listing, "quantity": line.quantity} for line in purchase.lines],
+            "status": order.status,
+            "lines": [{"listing": line.listing, "quantity": line.quantity} for line in order.lines],
             "shipments": [{key: one[key] for key in ("waybill", "company")} for one in sent],
-            "paid": purchase.paid_at is not None,
-            "closed": purchase.status == CLOSED,
+            "paid": order.paid_at is not None,
+            "closed": order.status == CLOSED,
         }
 
-    def _touch(self, purchase: Purchase) -> datetime:
-        purchase.modified = max(purchase.modified, self._gate.now)
-        return purchase.modified
+    def _touch(self, order: Purchase | dealers.DealerOrder) -> datetime:
+        order.modified = max(order.modified, self._gate.now)
+        return order.modified
 
-    # The two calls
+    # The four calls
 
     def _show_orders(self, form: Form) -> dict[str, Any]:
         """Newest first [D]: in which order they come is not said."""
@@ -231,6 +272,14 @@ class Platform:
         if page > 1 and found:
             self._move(found[0])
         return {"total_results": len(found)} | ({"purchase_orders": {"purchase_order": _few(rows)}} if rows else {})
+
+    def _show_dealers(self, form: Form) -> dict[str, Any]:
+        found, page, size = self.dealers.by_time(form)
+        rows = found[(page - 1) * size : page * size]
+        answer = {"total_results": len(found)} | self.dealers.shown(rows)
+        if page > 1 and found:
+            self._move(found[0])
+        return answer
 
     def _found(self, form: Form) -> list[Purchase]:
         """Those asked for by number, else those of a time; only the kinds of trade asked for, either way [D]."""
@@ -246,29 +295,28 @@ class Platform:
         mine = [one for one in mine if since <= getattr(one, by) <= until]
         return [one for one in mine if form.get("status", one.status) == one.status]
 
-    def _move(self, purchase: Purchase) -> None:
+    def _move(self, order: Purchase | dealers.DealerOrder) -> None:
         """Something of the window changes between two page reads and leaves it."""
         self.page_reads += 1
         if self.moving_pages or (self.faults.level == "harsh" and self.page_reads % 3 == 1):
-            self._touch(purchase)
+            self._touch(order)
             self.faults.note("moving_pages/fetch_orders")
 
     def _consign(self, form: Form) -> dict[str, Any]:
-        """Only whole purchase orders: whether sub_tid takes the numbers of sub orders is not said [D]."""
+        """Only whole orders, of either kind: whether sub_tid takes the numbers of their lines is not said [D]."""
         ident = number(form, "tid", 1, 2**63)
         company, waybill = needed(form, "company_code"), needed(form, "out_sid")
-        if ident not in self.purchases:
+        order = self.purchases.get(ident) or self.dealers.orders.get(ident)
+        if order is None:
             raise Wrong(15, "Remote service error", "isv.trade-not-exist", "交易订单不存在")  # [D]
         if form.get("is_split", "0") != "0" or "sub_tid" in form:
             raise invalid("sub_tid", "采购单不支持拆单发货")
-        purchase = self.purchases[ident]
-        if purchase.status != PAID:
+        if order.status not in (PAID, dealers.PAID):
             words = "订单状态不对，该物流订单已经发货或者已关闭，不能重复发货"
             raise Wrong(15, "Remote service error", "isv.logistics-offline-service-error:B04", words)
         if self._may_happen("send_shipment"):
-            purchase.waybill, purchase.company = waybill, company
-            purchase.sent_at = self._touch(purchase)
-            self.shipments.append({"fenxiao_id": ident, "waybill": waybill, "company": company})
+            order.consign(waybill, company, self._gate.now)
+            self.shipments.append({"tid": ident, "waybill": waybill, "company": company})
         return {"shipping": {"is_success": True}}
 
     def _may_happen(self, ability: str) -> bool:
@@ -375,15 +423,25 @@ def make(faults: Faults, *, now: Callable[[], datetime] = lambda: datetime.now(U
 
 
 def prepare(twin: Platform, ability: str) -> None:
-    """Something to do for every ability: purchase orders of two pages a minute ago, and those the fixtures consign."""
+    """Something to do for every ability: two pages of each kind of order, and those the fixtures consign."""
     both = [{"listing": "3100000000011", "quantity": 2}, {"listing": "310000000002", "quantity": 1}]
     for n in range(25):
         told = {"tc_order_id": 4_000_000_000_000_000_100 + 100 * n} if n % 3 else {}
-        twin.control("buy", {"lines": both[: 1 + n % 2], "pay": n % 5 != 4, "ago_s": 120 - n, **told})
+        ago = {"ago_s": 120 - n}
+        twin.control("buy", {"lines": both[: 1 + n % 2], "pay": n % 5 != 4, **ago, **told})
+        twin.control(
+            "apply", {"lines": both[: 1 + n % 2], "status": dealers.AGREED if n % 5 == 4 else dealers.PAID} | ago
+        )
     for ident in ("1890000000000000100", "1890000000000000200"):
         twin.control("buy", {"fenxiao_id": ident, "lines": both, "ago_s": 60})
+    twin.control("apply", {"dealer_order_id": "5272478441900", "lines": both, "ago_s": 60})
 
 
 def effects(twin: Platform, ability: str) -> int:
     """How many times this ability has really changed the platform."""
     return len(twin.shipments) if ability == "send_shipment" else 0
+
+
+def refs(twin: Platform, ability: str) -> list[tuple[str, str]]:
+    """A dealer's order and a purchase order, to be read alone."""
+    return [("order", str(ident)) for ident in (*[*twin.dealers.orders][:1], *[*twin.purchases][:1])]

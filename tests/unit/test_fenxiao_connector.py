@@ -1,4 +1,7 @@
-"""The connector of suppliers at Taobao's distribution platform against its twin, over real loopback HTTP."""
+"""The connector of suppliers at Taobao's distribution platform against its twin, over real loopback HTTP.
+
+What distributors buy for shoppers comes first; dealers' orders, which have an interface of their own, at the end.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import yaml
 from connectors.registry import connector
 from connectors.spi import Connection, Outcome, Outgoing
 from connectors.wire.http import Http, Outbound
-from core.errors import InDoubt, NotAuthorised, Refused, Throttled, Unavailable, Unfit, YipanError
+from core.errors import InDoubt, Misconfigured, NotAuthorised, Refused, Throttled, Unavailable, Unfit, YipanError
 from core.model import OUTWARD, Document, Order
 from mappings.language import load
 from sandbox.contract.grade import grade
@@ -95,6 +98,10 @@ class Account:
         wanted = [{"listing": ref, "quantity": quantity} for ref, quantity in lines]
         return str(self.twin.control("buy", {"lines": wanted, **more})["ref"])
 
+    def apply(self, *lines: tuple[str, int], **more: Any) -> str:
+        wanted = [{"listing": ref, "quantity": quantity} for ref, quantity in lines]
+        return str(self.twin.control("apply", {"lines": wanted, **more})["ref"])
+
     def read_all(self, client: Any, cursor: Any = None) -> tuple[list[Document], Any]:
         documents: list[Document] = []
         more, cursor = True, cursor or {}
@@ -130,7 +137,8 @@ def answering(stage: Stage) -> Callable[[str | bytes], Any]:
 
     def client(words: str | bytes) -> Any:
         http = Http(stage.enter(Parrot(words)), outbound=LOOPBACK, attempts=1)
-        return FENXIAO.client(Connection("c1", FENXIAO.name, fenxiao.SETTINGS, fenxiao.SECRETS), http, Clock())
+        settings = {**fenxiao.SETTINGS, "dealer_orders": False}
+        return FENXIAO.client(Connection("c1", FENXIAO.name, settings, fenxiao.SECRETS), http, Clock())
 
     return client
 
@@ -265,9 +273,10 @@ def test_pages_are_read_from_the_last_to_the_first(account: Account) -> None:
     account.clock.pass_s(10)
     client = account.client(page_size=2)
     page = client.fetch_orders({})
-    assert (2, True, [refs[0]]) == (page.cursor["page"], page.more, [one.ref for one in page.documents])
+    at = page.cursor["purchases"]["page"]
+    assert (2, True, [refs[0]]) == (at, page.more, [one.ref for one in page.documents])
     documents, cursor = account.read_all(client)
-    assert ([0, 2, 1, 4, 3], {"since"}) == ([refs.index(one.ref) for one in documents], set(cursor))
+    assert ([0, 2, 1, 4, 3], {"since"}) == ([refs.index(one.ref) for one in documents], set(cursor["purchases"]))
 
 
 def test_a_purchase_order_that_moves_while_pages_are_read_is_not_lost(account: Account) -> None:
@@ -284,7 +293,7 @@ def test_a_purchase_order_that_moves_while_pages_are_read_is_not_lost(account: A
 
 
 def test_a_long_silence_is_read_in_windows_of_a_day(account: Account) -> None:
-    client = account.client()
+    client = account.client(dealer_orders=False)
     _, cursor = account.read_all(client)
     early = account.buy((RED, 1))
     account.clock.pass_s(9 * 86_400)
@@ -309,7 +318,8 @@ def test_only_the_kinds_of_trade_that_are_set_are_read(account: Account) -> None
     agent, dealer = account.buy((RED, 1)), account.buy((RED, 1), trade_type="DEALER")
     account.clock.pass_s(10)
     assert [agent] == [one.ref for one in account.read_all(account.client())[0]]
-    assert {agent, dealer} == {one.ref for one in account.read_all(account.client(trade_types="1,2"))[0]}
+    both = account.client(trade_types="1,2", dealer_orders=False)
+    assert {agent, dealer} == {one.ref for one in account.read_all(both)[0]}
 
 
 def test_a_purchase_order_read_alone_is_the_same_document(account: Account) -> None:
@@ -323,7 +333,7 @@ def test_a_purchase_order_read_alone_is_the_same_document(account: Account) -> N
 
 
 def test_an_unknown_purchase_order_is_refused(account: Account) -> None:
-    with pytest.raises(Refused, match="no purchase order 42"):
+    with pytest.raises(Refused, match="no order 42"):
         account.client().fetch_one("order", "42")
 
 
@@ -414,6 +424,236 @@ def test_a_fault_on_a_shipment_never_ships_twice(account: Account, fault: str, w
     ref, client = account.buy((RED, 2)), account.client(timeout_s=0.3)
     account.faults.set(plan=[fault], hang_s=0.5)
     with pytest.raises(wanted):
+        client.send_shipment([shipment(ref)])
+    if client.probe("send_shipment", shipment(ref)) == Outcome.absent():
+        client.send_shipment([shipment(ref)])
+    assert 1 == len(account.shipments(ref)) == fenxiao.effects(account.twin, "send_shipment")
+
+
+# Dealers' orders
+
+
+def test_a_dealers_order_says_who_buys_for_its_own_account_and_names_no_trade(account: Account) -> None:
+    ref = account.apply((RED, 100), (CUP, 10), dealer="海南经销商", freight="20.00")
+    order = account.order(ref)
+    assert (ref, "海南经销商", "dealer", "") == (order.ref, order.distributor, order.resale, order.counterpart_ref)
+    assert (order.status, order.claims_stock, order.may_ship, order.holds) == ("paid", True, True, ())
+    lines = [(line.ref, line.listing, line.sku, line.quantity, line.net_minor) for line in order.lines]
+    assert lines == [(f"{ref[:-1]}1", RED, "TS-RED-M", 100, 300000), (f"{ref[:-1]}2", CUP, "CUP-500", 10, 65500)]
+    assert (order.freight_minor, order.paid_minor) == (2000, 0), "whether the total has the freight in it is not known"
+
+
+@pytest.mark.parametrize(
+    ("status", "meant", "claims", "ships"),
+    [
+        ("WAIT_FOR_SUPPLIER_AUDIT1", "unpaid", False, False),
+        ("SUPPLIER_REFUSE", "unpaid", False, False),
+        ("WAIT_FOR_APPLIER_AUDIT", "unpaid", False, False),
+        ("WAIT_FOR_SUPPLIER_AUDIT2", "unpaid", False, False),
+        ("BOTH_AGREE_WAIT_PAY", "unpaid", True, False),
+        ("WAIT_FOR_SUPPLIER_DELIVER", "paid", True, True),
+        ("WAIT_FOR_APPLIER_STORAGE", "shipped", True, False),
+        ("TRADE_FINISHED", "delivered", True, False),
+        ("TRADE_CLOSED", "closed", False, False),
+    ],
+)
+def test_a_dealers_order_claims_once_both_agree_and_ships_once_it_is_paid(
+    account: Account, status: str, meant: str, claims: bool, ships: bool
+) -> None:
+    order = account.order(account.apply((RED, 2), status=status))
+    assert (meant, claims, ships) == (order.status, order.claims_stock, order.may_ship)
+    assert order.closed is (meant == "closed")
+
+
+def test_an_application_is_argued_about_agreed_on_paid_and_stored(account: Account) -> None:
+    ref, client, cursor, seen = account.apply((RED, 2), status="WAIT_FOR_SUPPLIER_AUDIT1"), account.client(), {}, []
+    for step in ("SUPPLIER_REFUSE", "WAIT_FOR_SUPPLIER_AUDIT2", "WAIT_FOR_APPLIER_AUDIT", "BOTH_AGREE_WAIT_PAY"):
+        account.twin.control("move", {"ref": ref, "to": step})
+        account.clock.pass_s(100)
+        documents, cursor = account.read_all(client, cursor)
+        seen += [MAPPING["order"].read(one.body).claims_stock for one in documents]  # type: ignore[attr-defined]
+    assert seen == [False, False, False, True]
+    account.twin.control("move", {"ref": ref, "to": "WAIT_FOR_SUPPLIER_DELIVER"})
+    client.send_shipment([shipment(ref)])
+    account.twin.control("move", {"ref": ref, "to": "TRADE_FINISHED"})
+    account.clock.pass_s(100)
+    (document,), _ = account.read_all(client, cursor)
+    assert MAPPING["order"].read(document.body).status == "delivered"  # type: ignore[attr-defined]
+
+
+def test_a_line_taken_out_of_a_dealers_order_is_no_longer_told(account: Account) -> None:
+    ref = account.apply((RED, 2), (CUP, 1), status="WAIT_FOR_SUPPLIER_AUDIT1")
+    account.twin.control("move", {"ref": ref, "delete": 0})
+    assert [line.listing for line in account.order(ref).lines] == [CUP]
+
+
+@pytest.mark.parametrize(("travels", "holds"), [("SELF_PICKUP", ("self_pickup",)), ("LOGISTICS", ()), (None, ())])
+def test_what_the_dealer_fetches_itself_is_held(account: Account, travels: str | None, holds: tuple[str, ...]) -> None:
+    ref = account.apply((RED, 2))
+    account.twin.control("spoil", {"ref": ref, "fields": {"logistics_type": travels}})
+    assert account.order(ref).holds == holds
+
+
+@pytest.mark.parametrize("fields", [{"order_status": "WAIT_CONFIRM_PAID"}, {"logistics_type": "PIGEON"}])
+def test_a_state_or_a_way_of_a_dealers_order_that_is_not_known_is_parked(
+    account: Account, fields: dict[str, str]
+) -> None:
+    ref = account.apply((RED, 1))
+    account.twin.control("spoil", {"ref": ref, "fields": fields})
+    with pytest.raises(Unfit, match="unknown value"):
+        account.order(ref)
+
+
+@pytest.mark.parametrize("missing", ["order_status", "applier_nick", "dealer_order_details", "modified_time"])
+def test_a_dealers_order_without_what_it_must_say_is_parked(account: Account, missing: str) -> None:
+    ref = account.apply((RED, 1))
+    account.twin.control("spoil", {"ref": ref, "fields": {missing: None}})
+    with pytest.raises(Unfit, match=missing):
+        account.order(ref)
+
+
+def test_dealers_orders_are_read_only_where_the_setting_says_so(account: Account) -> None:
+    bought, applied = account.buy((RED, 1)), account.apply((RED, 1))
+    account.clock.pass_s(10)
+    assert [bought] == [one.ref for one in account.read_all(account.client(dealer_orders=False))[0]]
+    assert [bought, applied] == [one.ref for one in account.read_all(account.client())[0]]
+
+
+@pytest.mark.parametrize("kinds", ["2", "1,2", "1, 2,5"])
+def test_a_dealers_order_may_not_come_twice(account: Account, kinds: str) -> None:
+    with pytest.raises(Misconfigured, match="would come twice"):
+        account.client(trade_types=kinds).fetch_orders({})
+
+
+def test_dealers_orders_have_pages_and_a_place_of_their_own(account: Account) -> None:
+    bought = [account.buy((RED, 1)) for _ in range(3)]
+    applied = [account.apply((RED, 1)) for _ in range(5)]
+    account.clock.pass_s(100)
+    client = account.client(page_size=2)
+    documents, cursor = account.read_all(client)
+    refs = [one.ref for one in documents]
+    assert (bought, applied) == (sorted(refs[:3]), sorted(refs[3:]))
+    account.clock.pass_s(3600)
+    account.twin.control("move", {"ref": applied[2], "to": "TRADE_CLOSED"})
+    account.clock.pass_s(10)
+    (closed,), _ = account.read_all(client, cursor)
+    assert (applied[2], "2026-06-18 13:01:40") == (closed.ref, closed.version)
+
+
+def test_what_is_bought_while_pages_of_dealers_are_read_comes_before_there_is_no_more(account: Account) -> None:
+    for _ in range(3):
+        account.apply((RED, 1))
+    account.clock.pass_s(100)
+    client = account.client(page_size=2)
+    first = client.fetch_orders({})
+    bought = account.buy((RED, 1))
+    account.clock.pass_s(10)
+    assert first.more
+    assert bought in [one.ref for one in account.read_all(client, first.cursor)[0]]
+
+
+def test_a_long_silence_of_dealers_is_read_in_windows_of_a_day(account: Account) -> None:
+    client = account.client()
+    _, cursor = account.read_all(client)
+    early = account.apply((RED, 1))
+    account.clock.pass_s(40 * 86_400)
+    late = account.apply((RED, 1))
+    account.clock.pass_s(5)
+    documents, _ = account.read_all(client, cursor)
+    assert [early, late] == [one.ref for one in documents], "the platform refuses more than thirty days at once"
+
+
+def test_dealers_orders_that_are_no_longer_wanted_leave_the_others_alone(account: Account) -> None:
+    account.apply((RED, 1))
+    account.clock.pass_s(10)
+    cursor = {"dealers": {"since": "2026-06-18 12:00:00"}}
+    bought = account.buy((RED, 1))
+    account.clock.pass_s(10)
+    documents, after = account.read_all(account.client(dealer_orders=False), cursor)
+    assert ([bought], cursor["dealers"]) == ([one.ref for one in documents], after["dealers"])
+
+
+def test_a_dealers_order_that_moves_while_pages_are_read_is_not_lost(account: Account) -> None:
+    refs = {account.apply((RED, 1)) for _ in range(6)}
+    account.twin.control("setup", {"moving_pages": True})
+    account.clock.pass_s(10)
+    client = account.client(page_size=2)
+    first, cursor = account.read_all(client)
+    assert len({one.ref for one in first}) < len(refs), "some have left the window before their page was read"
+    account.twin.control("setup", {"moving_pages": False})
+    account.clock.pass_s(10)
+    second, _ = account.read_all(client, cursor)
+    assert refs == {one.ref for one in [*first, *second]}
+
+
+def test_a_dealers_order_read_alone_is_the_same_document(account: Account) -> None:
+    for count in range(1, 4):
+        account.apply(*[(RED, 1), (BLUE, 2), (CUP, 3)][:count])
+    account.clock.pass_s(10)
+    client = account.client()
+    documents, _ = account.read_all(client)
+    assert documents == [client.fetch_one("order", one.ref) for one in documents]
+    assert [len(MAPPING["order"].read(one.body).lines) for one in documents] == [3, 2, 1]  # type: ignore[attr-defined]
+
+
+def test_another_dealers_order_than_the_one_asked_for_is_a_lost_answer(account: Account) -> None:
+    none = Answer('{"fenxiao_orders_get_response":{"total_results":0}}')
+    rows = {"dealer_order": {"dealer_order_id": 7}}
+    other = Answer(json.dumps({"fenxiao_dealer_requisitionorder_query_response": {"dealer_orders": rows}}))
+    client = account.client()
+    account.twin.answer = lambda call: none if call.form["method"] == fenxiao.ORDERS else other
+    with pytest.raises(Unavailable, match="no dealer's order 8"):
+        client.fetch_one("order", "8")
+
+
+def test_an_unreadable_dealers_order_is_kept_and_stops_no_neighbour(account: Account) -> None:
+    none = {"fenxiao_orders_get_response": {"total_results": 0}}
+    rows = {"total_results": 2, "dealer_orders": {"dealer_order": ["?", {"dealer_order_id": 7}]}}
+    words = json.dumps({**none, "fenxiao_dealer_requisitionorder_get_response": rows})
+    account.twin.answer = lambda call: Answer(words)
+    kept = [(one.ref, one.body, one.version) for one in account.client().fetch_orders({}).documents]
+    assert kept == [("?", b'{"dealer_order":"?"}', None), ("7", b'{"dealer_order":{"dealer_order_id":7}}', None)]
+
+
+def test_a_dealers_order_is_consigned_once_by_its_own_number(account: Account) -> None:
+    ref, client = account.apply((RED, 2), (CUP, 1)), account.client()
+    assert [Outcome.done("SF1")] == client.send_shipment([shipment(ref)])
+    with pytest.raises(Refused, match="B04"):
+        client.send_shipment([shipment(ref, "SF2")])
+    assert account.shipments(ref) == [{"waybill": "SF1", "company": "SF"}]
+    assert (account.order(ref).status, account.order(ref).may_ship) == ("shipped", False)
+
+
+def test_a_dealers_order_nobody_has_sent_is_absent_and_sent_again(account: Account) -> None:
+    ref, client = account.apply((RED, 2)), account.client()
+    account.twin.control("lose", {"what": "send_shipment"})
+    client.send_shipment([shipment(ref)])
+    assert Outcome.absent() == client.probe("send_shipment", shipment(ref))
+    client.send_shipment([shipment(ref)])
+    assert len(account.shipments(ref)) == 1
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"order_status": "WAIT_FOR_APPLIER_STORAGE", "delivered_quantity_count": 2},
+        {"order_status": "WAIT_FOR_SUPPLIER_DELIVER", "delivered_quantity_count": 1},
+        {"order_status": "TRADE_CLOSED", "delivered_quantity_count": 0},
+        {"order_status": None},
+    ],
+)
+def test_a_dealers_order_that_shows_no_waybill_is_left_to_a_person(account: Account, told: dict[str, Any]) -> None:
+    ref = account.apply((RED, 2))
+    account.twin.control("spoil", {"ref": ref, "fields": told})
+    outcome = account.client().probe("send_shipment", shipment(ref))
+    assert ("failed", Refused) == (outcome.state, type(outcome.error))
+
+
+@pytest.mark.parametrize("fault", ["5xx", "timeout_before", "timeout_after", "truncated"])
+def test_a_fault_on_a_dealers_shipment_never_ships_twice(account: Account, fault: str) -> None:
+    ref, client = account.apply((RED, 2)), account.client(timeout_s=0.3)
+    account.faults.set(plan=[fault], hang_s=0.5)
+    with pytest.raises(InDoubt):
         client.send_shipment([shipment(ref)])
     if client.probe("send_shipment", shipment(ref)) == Outcome.absent():
         client.send_shipment([shipment(ref)])
