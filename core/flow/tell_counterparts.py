@@ -46,7 +46,8 @@ def _tell(tx: Transaction, fulfilment: Row, orders: Sequence[Row], cause: str = 
             {"order": order["id"], "fulfilment": fulfilment["id"]},
             f"order:{order['id']}",
             {"shop": order["connection_id"]},
-            cause=about,
+            {"ref": fulfilment["ref"]},
+            about,
         )
         for order in orders
         if order["status"] not in GONE
