@@ -77,10 +77,11 @@ def take_over(
     if not held:
         return [], list(wants)
     pinned = pins.of(tx, [claim["id"] for claim in held])
+    held.sort(key=lambda claim: claim["id"] in pinned)
     cells = ledger.cells_by_id(claim["cell_id"] for claim in held)
     made: list[dict[str, Any]] = []
     left: list[Want] = []
-    for want in wants:
+    for want in sorted(wants, key=lambda want: not want.lot):
         missing = want.quantity
         for claim in held if want.per_kit is None else ():
             key, lot = cells[claim["cell_id"]].key, pinned.get(claim["id"], "")

@@ -25,11 +25,12 @@ GONE, UNKNOWN, CHANGED, OTHER = "lot.pinned_gone", "order.lot_unknown", "order.l
 Row = Mapping[str, Any]
 Place = tuple[int, int, int, str]
 """owner, item, warehouse, lot"""
-NO_LOTS = "line {ref} wants lot {lot} of {sku}, which keeps no lots: have the item keep them, or sell other units"
-NO_NAME = "line {ref} wants lot {lot} of {sku}, which says that nobody knows which: ask the shop which lot is meant"
-A_KIT = "line {ref} wants lot {lot} of {sku}, a virtual kit, which has none: it gets any; sell its parts by lot instead"
-ANOTHER = "line {ref} wanted lot {was!r} of {sku} first, now {lot}: the first stands; cancel the line and sell it anew"
-LESS = "{ref} was promised {units} units of lot {lot}, of which {there} lie there for it: have them counted, or cancel"
+LINE = "order {order}, line {ref} wants lot {lot} of {sku}"
+NO_LOTS = f"{LINE}, which keeps no lots: have the item keep them, or have the line sold anew without"
+NO_NAME = f"{LINE}, which stands for none: ask the shop which lot is meant"
+A_KIT = f"{LINE}, a virtual kit, which has none: it gets any; have its parts sold by lot"
+ANOTHER = f"{LINE}, which wanted {{was}} first: the first stands; have the line cancelled and sold anew"
+LESS = "{ref} was promised {units} units of lot {lot}, of which {there} lie there: have them counted, or cancelled"
 LEFT = (
     "{units} units left for {ref} that are not of the lot it was promised ({lots}): have them stopped, or ask them back"
 )
@@ -56,8 +57,9 @@ def ask(tx: Transaction, drafts: Sequence[Draft]) -> None:
     for draft, row, lot in pinned:
         kind, words = _doubt(row, lot[:200], keeps)
         if kind and units_wanted(draft.row, row):
-            named = {"ref": row["ref"], "sku": row["sku"] or row["title"], "lot": lot, "was": row["lot"]}
-            _once(tx, kind, draft.row, words.format(**named))
+            was = f"lot {row['lot']}" if row["lot"] else "any"
+            named = {"order": draft.row["ref"], "ref": row["ref"], "sku": row["sku"] or row["title"], "was": was}
+            _once(tx, kind, row["id"], draft.row["merchant_id"], words.format(**named, lot=lot))
 
 
 def _doubt(row: Row, lot: str, keeps: Collection[int]) -> tuple[str, str]:
@@ -71,11 +73,11 @@ def _doubt(row: Row, lot: str, keeps: Collection[int]) -> tuple[str, str]:
     return (UNKNOWN, NO_NAME) if lot == UNNAMED else ("", "")
 
 
-def _once(tx: Transaction, kind: str, order: Row, why: str) -> None:
-    """Each version of an order says it again: what a person has seen is not asked anew."""
-    w, subject = t.worklist.c, f"order:{order['id']}"
+def _once(tx: Transaction, kind: str, line_id: int, merchant_id: int, why: str) -> None:
+    """Each version of an order says it again: what a person has seen is not asked anew, and no release settles it."""
+    w, subject = t.worklist.c, f"line:{line_id}"
     if tx.row(select(w.id).where(w.kind == kind, w.subject == subject, w.reason == why)) is None:
-        ask_person(tx, kind, subject, order["merchant_id"], why)
+        ask_person(tx, kind, subject, merchant_id, why)
 
 
 def watch(tx: Transaction, cell_ids: Iterable[int]) -> None:
@@ -85,8 +87,9 @@ def watch(tx: Transaction, cell_ids: Iterable[int]) -> None:
         if there >= claim["backed"]:
             enough.append(_subject(claim))
             continue
-        named = {"units": claim["backed"], "lot": claim["lot"], "there": max(0, there)}
-        ask_person(tx, GONE, _subject(claim), claim["merchant_id"], LESS.format(ref=_subject(claim), **named))
+        named = {name: claim[name] for name in ("ref", "lot")}
+        why = LESS.format(**named, units=claim["backed"], there=max(0, there))
+        ask_person(tx, GONE, _subject(claim), claim["merchant_id"], why)
     w = t.worklist.c
     if enough:
         mine = any_of(tx.conn, w.subject, sorted(set(enough)))

@@ -150,7 +150,7 @@ class Left(NamedTuple):
         """Units of that owner that may back a wish there, whatever contracts allow."""
         place = (owner_id, want.item_id, warehouse_id)
         units = self.units.get(place, 0)
-        return min(units, self.rooms.get((*place, want.lot), 0)) if want.lot else units
+        return max(0, min(units, self.rooms.get((*place, want.lot), 0))) if want.lot else units
 
     def sources(self, want: Want, warehouse_id: int) -> list[tuple[int, int | None, int]]:
         """(owner, contract, units) of what may back a wish there; a unit that two contracts allow is named once."""

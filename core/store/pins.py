@@ -30,12 +30,15 @@ def lot_of(tx: Transaction, claim: Row) -> str:
 
 
 def room(tx: Transaction, cell_ids: Collection[int], lots: Collection[str]) -> dict[tuple[int, str], int]:
-    """(cell, lot) → units there that are not held, to leave, or pinned; none of "?", nor of items that keep no lots."""
+    """(cell, lot) → units there that are not held, to leave, or pinned; none of "?", nor of items that keep no lots.
+
+    Below zero where more of a lot was promised than lies there.
+    """
     li, ce, i = t.lot_on_hand.c, t.cells.c, t.items.c
     query = select(li.cell_id, li.lot, (li.units - spoken_for()).label("n")).join(t.cells, ce.id == li.cell_id)
     query = query.join(t.items, i.id == ce.item_id).where(li.lot != UNNAMED, i.keeps_lots.is_(True))
     query = query.where(any_of(tx.conn, li.cell_id, sorted(cell_ids)), any_of(tx.conn, li.lot, sorted(lots)))
-    return {(row["cell_id"], row["lot"]): max(0, int(row["n"])) for row in tx.rows(query)}
+    return {(row["cell_id"], row["lot"]): int(row["n"]) for row in tx.rows(query)}
 
 
 def standing(tx: Transaction, *where: ColumnElement[bool]) -> list[Row]:
@@ -43,7 +46,8 @@ def standing(tx: Transaction, *where: ColumnElement[bool]) -> list[Row]:
     p, c, o, li = t.pins.c, t.claims.c, t.orders.c, t.lot_on_hand.c
     who = func.coalesce(o.merchant_id, c.holder_id).label("merchant_id")
     there = func.coalesce(li.units - held(), 0).label("there")
-    query = select(p.cell_id, p.lot, c.id, c.kind, c.ref, c.order_id, c.fulfilment_id, c.backed, who, there)
+    ref = func.coalesce(o.ref, c.ref).label("ref")
+    query = select(p.cell_id, p.lot, c.id, ref, c.order_id, c.fulfilment_id, c.backed, who, there)
     query = query.join(t.claims, c.id == p.claim_id).join(t.orders, o.id == c.order_id, isouter=True)
     query = query.join(t.lot_on_hand, (li.cell_id == p.cell_id) & (li.lot == p.lot), isouter=True)
     return tx.rows(query.where(c.open.is_(True), c.backed > 0, *where).order_by(p.cell_id, p.lot, c.id))

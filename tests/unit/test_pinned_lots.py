@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from core.errors import OutOfStock, Refused, Withheld
@@ -31,20 +29,20 @@ from tests.worlds import Clock, World, minutes, order, store, unpaid, world
 from web.reads import lots as shown
 
 
+def fives(hub: World) -> World:
+    """In the east lie 5 pens of L1, which expires first, and 5 of L2; who is short waits."""
+    hub.decides("wait")
+    keep_lots(hub)
+    receives(hub, {"L1": 5}, "2026-03-01")
+    receives(hub, {"L2": 5}, "2026-09-01")
+    return hub
+
+
 @pytest.fixture
-def bare(tmp_path: Path) -> Iterator[World]:
+def hub(tmp_path: Path) -> Iterator[World]:
     clock = Clock()
     with store(tmp_path, clock=clock) as it:
-        yield world(it, clock, policy="wait")
-
-
-@pytest.fixture
-def hub(bare: World) -> World:
-    """In the east lie 5 pens of L1, which expires first, and 5 of L2."""
-    keep_lots(bare)
-    receives(bare, {"L1": 5}, "2026-03-01")
-    receives(bare, {"L2": 5}, "2026-09-01")
-    return bare
+        yield fives(world(it, clock))
 
 
 def arrives(hub: World, units: dict[str, int], warehouse: str = "west") -> None:
@@ -182,6 +180,26 @@ def test_a_person_who_settled_a_changed_lot_is_not_asked_again_by_the_next_versi
     assert hub.worklist() == []
 
 
+def test_a_lot_that_changed_is_a_persons_although_the_order_leaves(hub: World) -> None:
+    hub.takes(unpaid("A", ("pen", 2)))
+    hub.takes(pins(unpaid("A", ("pen", 2), version="2"), "L2"))
+    hub.takes(order("A", ("pen", 2), version="3"))
+    assert (hub.order("A")["state"], instructed(hub, "A")) == ("released", {"L1": 2})
+    assert hub.worklist() == ["order.lot_changed"]
+    assert "order A, line 1 wants lot L2 of pen, which wanted any first" in hub.row(t.worklist)["reason"]
+
+
+def test_an_order_whose_lot_is_gone_moves_to_where_it_lies(hub: World) -> None:
+    """Four were promised, two lie there: where all six it wants are, it goes, and waits for the two no more."""
+    hub.decides("resource")
+    hub.takes(pins(unpaid("A", ("pen", 6)), "L1"))
+    counts(hub, {"L1": -3}, "C1")
+    assert (hub.claims("A"), hub.worklist()) == ([(6, 5)], ["lot.pinned_gone"])
+    arrives(hub, {"L1": 6})
+    assert (hub.claims("A"), pinned(hub)) == ([(6, 6)], {("west", "L1"): 6})
+    assert hub.audit() == []
+
+
 def test_pins_end_with_their_claims(hub: World) -> None:
     hub.takes(pins(unpaid("A", ("pen", 5)), "L1"))
     hub.takes(pins(order("B", ("pen", 5)), "L1"))
@@ -295,19 +313,17 @@ def test_the_audit_names_the_claims_that_pin_what_nobody_missed(hub: World) -> N
 # what cannot be pinned
 
 
-@pytest.mark.parametrize("lot", ["?", "L1"])
+@pytest.mark.parametrize(("sku", "lot"), [("pen", "?"), ("ink", "L1")])
 def test_a_lot_nobody_knows_or_of_an_item_without_any_leaves_the_order_short_and_asks_once(
-    bare: World, lot: str
+    hub: World, sku: str, lot: str
 ) -> None:
-    bare.counts("pen", 5)
-    if lot == "?":
-        keep_lots(bare)
-    bare.takes(pins(order("A", ("pen", 3)), lot))
-    assert (bare.claims("A"), bare.worklist()) == ([(3, 0)], ["order.lot_unknown"])
-    bare.takes(pins(order("A", ("pen", 3), version="2"), lot))
-    bare.counts("pen", 5)
-    assert (bare.claims("A"), bare.worklist()) == ([(3, 0)], ["order.lot_unknown"])
-    assert bare.audit() == []
+    hub.counts(sku, 5)
+    hub.takes(pins(order("A", (sku, 3)), lot))
+    assert (hub.claims("A"), hub.worklist()) == ([(3, 0)], ["order.lot_unknown"])
+    hub.takes(pins(order("A", (sku, 3), version="2"), lot))
+    hub.counts(sku, 5)
+    assert (hub.claims("A"), hub.worklist()) == ([(3, 0)], ["order.lot_unknown"])
+    assert hub.audit() == []
 
 
 def test_a_pin_on_a_kit_is_passed_over_and_a_person_asked(hub: World) -> None:
@@ -411,6 +427,15 @@ def test_a_short_order_that_is_here_takes_over_what_was_pinned_for_it(hub: World
     assert hub.audit() == []
 
 
+def test_who_wants_one_lot_is_served_first_of_what_was_reserved(hub: World) -> None:
+    decided(hub, reserve(hub, "R1", (5, "L1"), (4, "")))
+    hub.store.write(lambda tx: follow_reservation.promise(tx, Subject(hub.alpha, "api", "R1"), hub.tmall, "A"))
+    hub.takes(pins(unpaid("A", ("pen", 4), ("pen", 5)), "L1", line="2"))
+    assert (sorted(hub.claims("A")), pinned(hub)) == ([(4, 4), (5, 5)], {("east", "L1"): 5})
+    assert hub.cell(hub.pen) == {"free": 1, "reserved": 9}
+    assert hub.audit() == []
+
+
 # holds, locks, other owners
 
 
@@ -490,117 +515,3 @@ def test_what_is_pinned_is_shown_with_the_order_and_with_the_stock(hub: World) -
 
 def test_a_line_says_its_lot_or_none() -> None:
     assert OrderLine(ref="1", listing="pen", quantity=1).lot == ""
-
-
-# whatever is said
-
-
-LOTS = st.sampled_from(["L1", "L2"])
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("receive"), LOTS, st.integers(1, 6), st.sampled_from(["east", "west"])),
-        st.tuples(st.just("sell"), st.sampled_from(["", "L1", "L2"]), st.integers(1, 6), st.booleans()),
-        st.tuples(st.just("reserve"), st.sampled_from(["", "L1", "L2"]), st.integers(1, 6), st.booleans()),
-        st.tuples(st.just("hold"), st.sampled_from(["", "L1", "L2"]), st.integers(1, 3), st.just("")),
-        st.tuples(st.just("pay"), st.integers(0, 9), st.just(0), st.just("")),
-        st.tuples(st.just("cancel"), st.integers(0, 9), st.just(0), st.just("")),
-        st.tuples(st.just("ship"), st.integers(0, 9), st.just(0), st.just("")),
-        st.tuples(st.just("release"), st.integers(0, 9), st.just(0), st.just("")),
-        st.tuples(st.just("count"), st.sampled_from(["L1", "L2", ""]), st.integers(-5, 5), st.just("")),
-    ),
-    min_size=3,
-    max_size=14,
-)
-
-
-class Story:
-    """What a list of steps says to a world, and whether units were ever taken away by a fact."""
-
-    def __init__(self, hub: World) -> None:
-        self.hub, self.lost = hub, False
-        self.orders: list[tuple[str, str, int]] = []
-        self.kept: list[Subject] = []
-
-    def receive(self, lot: str, units: int, where: str) -> None:
-        arrives(self.hub, {lot: units}, where)
-
-    def sell(self, lot: str, units: int, paid: bool) -> None:
-        self.orders.append((f"O{len(self.orders)}", lot, units))
-        self.tell(len(self.orders) - 1, "1", paid)
-
-    def tell(self, n: int, version: str, paid: bool) -> None:
-        ref, lot, units = self.orders[n]
-        self.hub.takes(pins((order if paid else unpaid)(ref, ("pen", units), version=version), lot))
-
-    def pay(self, n: int, *_: Any) -> None:
-        if n < len(self.orders):
-            self.tell(n, "2", paid=True)
-
-    def cancel(self, n: int, *_: Any) -> None:
-        if n < len(self.orders):
-            ref, lot, units = self.orders[n]
-            told = unpaid(ref, ("pen", units), version="9").model_copy(update={"status": "closed", "closed": True})
-            self.hub.takes(pins(told, lot))
-
-    def ship(self, n: int, *_: Any) -> None:
-        """Just what was told; where no lot was, units of none."""
-        told = self.hub.fulfilments(self.orders[n][0]) if n < len(self.orders) else []
-        if told and not told[-1]["final"] and told[-1]["state"] not in ("cancelled", "cancelling"):
-            ref = self.orders[n][0]
-            self.hub.releases(ref)
-            units = {lot: some for lot, some in instructed(self.hub, ref).items() if some}
-            rest = self.orders[n][2] - sum(units.values())
-            ships(self.hub, ref, {**units, **({"": rest} if rest > 0 else {})})
-
-    def reserve(self, lot: str, units: int, split: bool) -> None:
-        places = (self.hub.east, self.hub.west)
-        asked = reserve(self.hub, f"R{len(self.kept)}", (units, lot), warehouses=places, may_split=split)
-        decided(self.hub, asked)
-        self.kept.append(asked.subject)
-
-    def release(self, n: int, *_: Any) -> None:
-        if n < len(self.kept):
-            decided(self.hub, Release(self.kept[n]))
-
-    def hold(self, lot: str, units: int, _: str) -> None:
-        freezes(self.hub, units, f"H{next(self.hub._numbers)}", lot or None)
-
-    def count(self, lot: str, units: int, _: str) -> None:
-        self.lost = self.lost or units < 0
-        counts(self.hub, {lot: units}, f"C{next(self.hub._numbers)}")
-
-
-def unspoken_for(hub: World) -> dict[tuple[str, str], int]:
-    """(warehouse, lot) → units of the lot that lie there less what is held of it and what is to leave."""
-    ce, w, h, p = t.cells.c, t.warehouses.c, t.holds.c, t.picks.c
-    cells = select(ce.id, w.code).join(t.warehouses, w.id == ce.warehouse_id).where(ce.condition == "ZP")
-    codes = {r["id"]: r["code"] for r in hub.rows(cells)}
-    found = {
-        (codes[r["cell_id"]], r["lot"]): r["units"] for r in hub.rows(select(t.lot_on_hand)) if r["cell_id"] in codes
-    }
-    for row in hub.rows(select(h.cell_id, h.lot, h.remaining).where(h.lot.is_not(None))):
-        found[codes[row["cell_id"]], row["lot"]] -= row["remaining"]
-    for row in hub.rows(select(p.cell_id, p.lot, p.remaining)):
-        found[codes[row["cell_id"]], row["lot"]] -= row["remaining"]
-    return found
-
-
-@settings(max_examples=60)
-@given(st.sampled_from(["wait", "resource", "part_ship"]), st.sampled_from(["person", "newest"]), steps)
-def test_no_unit_of_a_lot_is_pinned_twice_whatever_is_said(
-    tmp_path_factory: pytest.TempPathFactory, policy: str, unback: str, told: list[tuple[Any, ...]]
-) -> None:
-    clock = Clock()
-    with store(tmp_path_factory.mktemp("pinned"), clock=clock) as it:
-        hub = world(it, clock, policy=policy)
-        hub.decides(policy, unback=unback)
-        keep_lots(hub)
-        story = Story(hub)
-        for what, *how in told:
-            getattr(story, what)(*how)
-            there = unspoken_for(hub)
-            if not story.lost:
-                assert all(n <= there.get(at, 0) for at, n in pinned(hub, only_loose=True).items())
-                assert "lot.pinned_gone" not in hub.worklist()
-            assert all(row[a] >= 0 for row in hub.rows(select(t.cells)) for a in ("free", "reserved", "held"))
-            assert [breach for breach in hub.audit() if "in suspense" not in breach] == []
