@@ -77,7 +77,6 @@ def take_over(
     if not held:
         return [], list(wants)
     pinned = pins.of(tx, [claim["id"] for claim in held])
-    held.sort(key=lambda claim: claim["id"] in pinned)
     cells = ledger.cells_by_id(claim["cell_id"] for claim in held)
     made: list[dict[str, Any]] = []
     left: list[Want] = []

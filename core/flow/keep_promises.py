@@ -33,6 +33,7 @@ Row = Mapping[str, Any]
 def after_moves(tx: Transaction, ledger: Ledger) -> None:
     """Write what was booked, take back what is missing where its owner wants that, back who waits for what is free."""
     ledger.flush()
+    ledger.risen |= pin_lots.awaited(tx, ledger.relotted) if ledger.relotted else set()
     while ledger.risen or ledger.sunk:
         risen, sunk = ledger.risen, ledger.sunk
         ledger.risen, ledger.sunk = set(), set()

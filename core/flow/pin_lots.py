@@ -46,6 +46,16 @@ def rooms(tx: Transaction, ledger: Ledger, places: Collection[Place]) -> Rooms:
     return {place: there.get((ident, place[3]), 0) for place, ident in cells.items()}
 
 
+def awaited(tx: Transaction, cell_ids: Iterable[int]) -> set[int]:
+    """The items of these cells of whose lots somebody waits for units, wherever: there may be more of one than before,
+    though no more units are free.
+    """
+    c, p, ce = t.claims.c, t.pins.c, t.cells.c
+    here = select(ce.item_id).where(any_of(tx.conn, ce.id, sorted(cell_ids)))
+    query = select(ce.item_id).join(t.claims, c.cell_id == ce.id).join(t.pins, p.claim_id == c.id)
+    return set(tx.conn.execute(query.where(t.is_short, ce.item_id.in_(here)).distinct()).scalars())
+
+
 def ask(tx: Transaction, drafts: Sequence[Draft]) -> None:
     """Ask a person, once each, about lots these orders name that cannot be promised as they stand."""
     told = [(d, line) for d in drafts for line in d.order.lines if line.lot and line.bears_stock]
@@ -120,13 +130,22 @@ def told_less(tx: Transaction, fulfilment_id: int, lot: str, units: int, there: 
 
 
 def unasked(tx: Transaction) -> list[str]:
-    """Lots of which more was promised by name than lies there, and no person was asked about any of it."""
+    """Lots of which more was promised by name than lies there, and no person was asked about any of it; pins astray."""
     found: dict[tuple[int, str], list[Row]] = {}
     for claim in pins.standing(tx):
         found.setdefault((claim["cell_id"], claim["lot"]), []).append(claim)
     beyond = {at: some for at, some in found.items() if sum(c["backed"] for c in some) > some[0]["there"]}
     w = t.worklist.c
     asked = set(tx.conn.execute(select(w.subject).where(w.kind == GONE)).scalars()) if beyond else set()
+    p, c = t.pins.c, t.claims.c
+    astray = select(p.claim_id).join(t.claims, c.id == p.claim_id).where(c.cell_id != p.cell_id)
+    return [
+        *(f"claim {ident} pins a lot in another cell" for ident in tx.conn.execute(astray).scalars()),
+        *_beyond(beyond, asked),
+    ]
+
+
+def _beyond(beyond: Mapping[tuple[int, str], Sequence[Row]], asked: set[str]) -> list[str]:
     return [
         f"cell {cell}: {sum(c['backed'] for c in some)} units of lot {lot} are pinned by claims "
         f"{', '.join(str(c['id']) for c in some)}, {some[0]['there']} lie there"

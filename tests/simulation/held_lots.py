@@ -13,7 +13,7 @@ from core.flow.hold_goods import Freeze, Thaw
 from core.flow.journeys import decide
 from core.model import Adjustment, AdjustmentRow, Confirm, ConfirmedLine
 from core.model.stock import Lot
-from core.store import lots
+from core.store import lots, pins
 from core.store import tables as t
 from core.store.ledger import CellKey
 from tests.worlds import order, unpaid
@@ -48,6 +48,11 @@ class HeldLots:
         row = AdjustmentRow(**named, quantity=units, lots=(Lot(code=lot, quantity=units),))
         assert self.hub.hears(Adjustment(ref=event, rows=(row,)), at=self.hub.wms) == ["done"]
         self.move_lot(warehouse, lot, units)
+
+    def room(self, cell_id: int, lot: str) -> int:
+        """Units of a lot that may still be promised by name there."""
+        with self.hub.store.read() as tx:
+            return max(0, pins.room(tx, [cell_id], [lot]).get((cell_id, lot), 0))
 
     @rule(lot=CODES, units=st.integers(1, 5), paid=st.booleans())
     def a_shop_sells_units_of_a_lot(self, lot: str, units: int, paid: bool) -> None:

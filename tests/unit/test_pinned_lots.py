@@ -162,6 +162,28 @@ def test_a_pin_is_backed_where_its_lot_lies_and_a_short_one_moves_there(hub: Wor
     assert hub.audit() == []
 
 
+def test_what_is_missing_of_a_lot_is_backed_where_else_it_lies(hub: World) -> None:
+    hub.decides("resource")
+    hub.takes(pins(unpaid("A", ("pen", 6)), "L1"))
+    arrives(hub, {"L1": 1})
+    assert (hub.claims("A"), pinned(hub)) == ([(5, 5), (1, 1)], {("east", "L1"): 5, ("west", "L1"): 1})
+
+
+def test_who_waits_for_a_lot_gets_what_others_leave_of_it_though_no_more_is_free(hub: World) -> None:
+    """Four of L1 were to leave for others; L2 left instead: four are free of each, as before."""
+    hub.takes(order("B", ("pen", 4)))
+    hub.takes(pins(unpaid("A", ("pen", 3)), "L1"))
+    assert hub.claims("A") == [(3, 1)]
+    hub.releases("B")
+    ships(hub, "B", {"L2": 4})
+    assert hub.claims("A") == [(3, 3)]
+    hub.takes(pins(unpaid("C", ("pen", 3)), "L2"))
+    assert hub.claims("C") == [(3, 1)]
+    counts(hub, {"L1": -2, "L2": 2}, "C1")
+    assert hub.claims("C") == [(3, 3)]
+    assert hub.audit() == []
+
+
 def test_a_line_that_wants_more_wants_it_of_its_first_lot(hub: World) -> None:
     hub.takes(pins(unpaid("A", ("pen", 2)), "L2"))
     hub.takes(pins(unpaid("A", ("pen", 4), version="2"), "L1"))
@@ -430,9 +452,9 @@ def test_a_short_order_that_is_here_takes_over_what_was_pinned_for_it(hub: World
 def test_who_wants_one_lot_is_served_first_of_what_was_reserved(hub: World) -> None:
     decided(hub, reserve(hub, "R1", (5, "L1"), (4, "")))
     hub.store.write(lambda tx: follow_reservation.promise(tx, Subject(hub.alpha, "api", "R1"), hub.tmall, "A"))
-    hub.takes(pins(unpaid("A", ("pen", 4), ("pen", 5)), "L1", line="2"))
-    assert (sorted(hub.claims("A")), pinned(hub)) == ([(4, 4), (5, 5)], {("east", "L1"): 5})
-    assert hub.cell(hub.pen) == {"free": 1, "reserved": 9}
+    hub.takes(pins(unpaid("A", ("pen", 5), ("pen", 5)), "L1", line="2"))
+    assert (sorted(hub.claims("A")), pinned(hub)) == ([(1, 1), (4, 4), (5, 5)], {("east", "L1"): 5})
+    assert hub.cell(hub.pen) == {"reserved": 10}
     assert hub.audit() == []
 
 
@@ -465,6 +487,8 @@ def test_a_pin_draws_on_no_lock(hub: World) -> None:
     assert [hub.claims("A"), hub.claims("B")] == [[(4, 2)], [(3, 3)]]
     hub.store.write(lambda tx: keep_promises.top_up_order(tx, keep_promises.Ledger(tx), hub.order("A")["id"]))
     assert hub.claims("A") == [(4, 2)]
+    receives(hub, {"L2": 1})
+    assert hub.claims("A") == [(4, 2)]
     assert hub.audit() == []
 
 
@@ -492,6 +516,46 @@ def test_title_passes_with_the_lot_that_is_pinned_and_back(hub: World) -> None:
     hub.takes(told, at=hub.beta_shop)
     assert by_owner(hub) == {("alpha", "L1"): 3, ("beta", "L1"): 2, ("alpha", "L2"): 5}
     assert (hub.claims("A"), hub.audit()) == ([(3, 3)], [])
+
+
+def test_what_is_given_back_of_one_order_is_of_the_line_that_gives_it_back(hub: World) -> None:
+    """One line is for any lot and got L1, one for L1, one for L2: each gives back its own."""
+    hub.store.write(lambda tx: tx.conn.execute(t.contracts.update().values(title_passes="at_reserve")))
+    shares_code(hub)
+
+    def version(n: int, *lines: tuple[int, int]) -> Order:
+        told = unpaid("B1", *(("pen", *units) for units in lines), version=str(n))  # type: ignore[arg-type]
+        return pins(pins(told, "L1", "2"), "L2", "3")
+
+    hub.takes(version(1, (2, 0), (2, 0), (2, 0)), at=hub.beta_shop)
+    assert by_owner(hub) == {("alpha", "L1"): 1, ("beta", "L1"): 4, ("alpha", "L2"): 3, ("beta", "L2"): 2}
+    hub.takes(version(2, (2, 2), (2, 0), (2, 0)), at=hub.beta_shop)
+    assert by_owner(hub) == {("alpha", "L1"): 3, ("beta", "L1"): 2, ("alpha", "L2"): 3, ("beta", "L2"): 2}
+    hub.takes(version(3, (2, 2), (2, 2), (2, 0)), at=hub.beta_shop)
+    assert by_owner(hub) == {("alpha", "L1"): 5, ("alpha", "L2"): 3, ("beta", "L2"): 2}
+    assert hub.audit() == []
+
+
+def test_of_one_batch_title_of_pinned_units_passes_first(hub: World) -> None:
+    hub.store.write(lambda tx: tx.conn.execute(t.contracts.update().values(title_passes="at_reserve")))
+    shares_code(hub)
+    hub.takes(order("B1", ("pen", 5)), pins(order("B2", ("pen", 3)), "L1"), at=hub.beta_shop)
+    assert by_owner(hub) == {("beta", "L1"): 5, ("alpha", "L2"): 2, ("beta", "L2"): 3}
+    assert (instructed(hub, "B1"), instructed(hub, "B2")) == ({"L1": 2, "L2": 3}, {"L1": 3})
+    assert hub.audit() == []
+
+
+def test_a_pinned_reservation_whose_title_passes_to_its_order_passes_with_its_lot(hub: World) -> None:
+    hub.store.write(lambda tx: tx.conn.execute(t.contracts.update().values(title_passes="at_reserve")))
+    shares_code(hub)
+    source = Source(hub.alpha, hub.row(t.contracts)["id"], frozenset({hub.east}))
+    cart = Subject(hub.beta, "cart", "R1")
+    wants = (Want(0, hub.beta, hub.pen, 3, others=(source,), lot="L2"),)
+    assert isinstance(decided(hub, Reserve(cart, wants, (hub.east,)))[0], Reservation)
+    hub.store.write(lambda tx: follow_reservation.promise(tx, cart, hub.beta_shop, "B1"))
+    hub.takes(unpaid("B1", ("pen", 3)), at=hub.beta_shop)
+    assert by_owner(hub) == {("alpha", "L1"): 5, ("alpha", "L2"): 2, ("beta", "L2"): 3}
+    assert (pinned(hub), hub.audit()) == ({("east", "L2"): 3}, [])
 
 
 def by_owner(hub: World) -> dict[tuple[str, str], int]:
