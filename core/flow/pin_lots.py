@@ -92,17 +92,15 @@ def _once(tx: Transaction, kind: str, line_id: int, merchant_id: int, why: str) 
 
 def watch(tx: Transaction, cell_ids: Iterable[int]) -> None:
     """Ask a person where less of a lot lies in these cells than was promised by name, oldest promises first."""
-    enough = []
-    for claim, there in _served(pins.standing(tx, any_of(tx.conn, t.pins.c.cell_id, sorted(cell_ids)))):
-        if there >= claim["backed"]:
-            enough.append(_subject(claim))
-            continue
+    served = list(_served(pins.standing(tx, any_of(tx.conn, t.pins.c.cell_id, sorted(cell_ids)))))
+    lacking = {_subject(claim): (claim, there) for claim, there in served if there < claim["backed"]}
+    for subject, (claim, there) in lacking.items():
         named = {name: claim[name] for name in ("ref", "lot")}
         why = LESS.format(**named, units=claim["backed"], there=max(0, there))
-        ask_person(tx, GONE, _subject(claim), claim["merchant_id"], why)
-    w = t.worklist.c
-    if enough:
-        mine = any_of(tx.conn, w.subject, sorted(set(enough)))
+        ask_person(tx, GONE, subject, claim["merchant_id"], why)
+    if enough := {_subject(claim) for claim, _ in served} - lacking.keys():
+        w = t.worklist.c
+        mine = any_of(tx.conn, w.subject, sorted(enough))
         tx.conn.execute(update(t.worklist).where(w.kind == GONE, mine, w.done_at.is_(None)).values(done_at=tx.now))
 
 

@@ -307,6 +307,13 @@ def test_where_less_of_the_lot_lies_there_the_warehouse_is_told_what_there_is(hu
     assert hub.audit() == []
 
 
+def test_an_order_of_two_claims_on_a_lot_is_asked_about_though_one_is_served(hub: World) -> None:
+    hub.takes(pins(unpaid("A", ("pen", 2)), "L1"))
+    hub.takes(pins(unpaid("A", ("pen", 4), version="2"), "L1"))
+    counts(hub, {"L1": -3}, "C1")
+    assert (hub.claims("A"), hub.worklist(), hub.audit()) == ([(2, 2), (2, 2)], ["lot.pinned_gone"], [])
+
+
 def test_what_is_found_again_asks_nobody_any_more(hub: World) -> None:
     hub.takes(pins(unpaid("A", ("pen", 4)), "L1"))
     counts(hub, {"L1": -3}, "C1")
@@ -425,6 +432,27 @@ def test_an_order_takes_over_a_pinned_reservation_with_its_pin(hub: World) -> No
     assert instructed(hub, "B") == {"L1": 1, "L2": 3}
     hub.takes(order("A", ("pen", 4), version="2"))
     assert instructed(hub, "A") == {"L1": 4}
+    assert hub.audit() == []
+
+
+def test_who_takes_over_what_is_gone_is_asked_about(hub: World) -> None:
+    decided(hub, reserve(hub, "R1", (4, "L1")))
+    counts(hub, {"L1": -3}, "C1")
+    assert "R1 was promised 4 units of lot L1, of which 2 lie there" in hub.row(t.worklist)["reason"]
+    hub.store.write(lambda tx: follow_reservation.promise(tx, Subject(hub.alpha, "api", "R1"), hub.tmall, "A"))
+    hub.takes(unpaid("A", ("pen", 4)))
+    assert "A was promised" in hub.row(t.worklist, subject=f"order:{hub.order('A')['id']}")["reason"]
+    assert hub.audit() == []
+
+
+def test_units_of_a_line_that_are_pinned_and_those_that_are_not_move_each_by_themselves(hub: World) -> None:
+    hub.decides("resource")
+    decided(hub, reserve(hub, "R1", (2, "L1")))
+    hub.store.write(lambda tx: follow_reservation.promise(tx, Subject(hub.alpha, "api", "R1"), hub.tmall, "A"))
+    hub.takes(unpaid("A", ("pen", 12)))
+    assert sorted(hub.claims("A")) == [(2, 2), (10, 8)]
+    arrives(hub, {"L3": 2})
+    assert (sorted(hub.claims("A")), pinned(hub)) == ([(2, 2), (2, 2), (8, 8)], {("east", "L1"): 2})
     assert hub.audit() == []
 
 
