@@ -16,6 +16,7 @@ from core.flow.reserve_stock import Answer, Reservation, Reserve, Subject, stand
 from core.rules.decide import Want
 from core.store import contracts, policies
 from core.store import tables as t
+from core.store.lots import UNNAMED
 from core.store.scope import Scope
 from core.store.store import Transaction, many
 from hub.answers import named
@@ -42,11 +43,12 @@ class Which(NamedTuple):
 
 
 class Line(Form):
-    """So many base units of an item. owner: whose, when it is not the holder's."""
+    """So many base units of an item. owner: whose, when it is not the holder's. lot: units of this lot only."""
 
     sku: Ref
     quantity: Annotated[StrictInt, Field(ge=1, le=10**9)]
     owner: Code | None = None
+    lot: Ref | None = None
 
 
 class NewReservation(Form):
@@ -92,7 +94,9 @@ class Asked(NamedTuple):
 
 
 def asked(tx: Transaction, scope: Scope, new: NewReservation) -> Asked:
-    """What the funnel is asked. Raises Unmatched for what there is not, or is not for this holder to sell."""
+    """What the funnel is asked. Raises Unmatched for what there is not, or is not for this holder to sell; Unfit for a
+    lot of what has none.
+    """
     holder_id = holder(tx, scope, new.merchant)
     named = [find(tx, scope, t.warehouses, code)["id"] for code in dict.fromkeys(new.warehouses)]
     warehouses = _pool(tx, scope, new.connection) if new.connection else named
@@ -100,8 +104,7 @@ def asked(tx: Transaction, scope: Scope, new: NewReservation) -> Asked:
     wanted = enumerate(zip(items, new.lines, strict=True))
     recipes = sell_kits.recipes(tx, [item["id"] for item in items if item["is_kit"]])
     lines = [
-        ({"id": n, "item_id": item["id"], "recipe": recipes.get(item["id"])}, item["owner_id"], line.quantity)
-        for n, (item, line) in wanted
+        (_wish(n, item, line, recipes.get(item["id"])), item["owner_id"], line.quantity) for n, (item, line) in wanted
     ]
     wants = _sourced(tx, holder_id, [want for line in lines for want in sell_kits.wants(*line)])
     until = tx.now + timedelta(seconds=new.keep_s) if new.keep_s else None
@@ -111,6 +114,17 @@ def asked(tx: Transaction, scope: Scope, new: NewReservation) -> Asked:
     bounds = policies.bounds(tx, holder_id, owners) if new.kind in ASKING else {}
     command = Reserve(subject, tuple(wants), tuple(warehouses), until, new.may_split, bounds)
     return Asked(command, {row["id"]: row["sku"] for row in sold})
+
+
+def _wish(n: int, item: Row, line: Line, recipe: sell_kits.Recipe | None) -> Row:
+    """A line as an order's line is. Raises Unfit."""
+    if line.lot and item["is_kit"]:
+        raise Unfit(f"{line.sku} is a virtual kit, which has no lots: reserve its parts by lot")
+    if line.lot and not item["keeps_lots"]:
+        raise Unfit(f"{line.sku} keeps no lots: leave lot out, or have the item keep them")
+    if line.lot == UNNAMED:
+        raise Unfit(f"{line.sku}: lot {UNNAMED} is of units nobody named a lot for: leave lot out to have any units")
+    return {"id": n, "item_id": item["id"], "recipe": recipe, "lot": line.lot or ""}
 
 
 def _sourced(tx: Transaction, holder_id: int, wants: Sequence[Want]) -> list[Want]:
@@ -136,7 +150,9 @@ def subject(tx: Transaction, scope: Scope, which: Which) -> Subject:
 def _items(tx: Transaction, holder_id: int, warehouses: Sequence[int], lines: Sequence[Line]) -> list[Row]:
     """The item of each line: the holder's own, or another's that its shops sell from all of these warehouses."""
     i, m = t.items.c, t.merchants.c
-    query = select(i.id, i.sku, i.owner_id, i.is_kit, m.code.label("owner")).join(t.merchants, m.id == i.owner_id)
+    query = select(i.id, i.sku, i.owner_id, i.is_kit, i.keeps_lots, m.code.label("owner")).join(
+        t.merchants, m.id == i.owner_id
+    )
     owners = or_(i.owner_id == holder_id, m.code.in_([line.owner for line in lines if line.owner]))
     rows = tx.rows(query.where(i.sku.in_([line.sku for line in lines]), owners))
     own: Found = {(None, row["sku"]): row for row in rows if row["owner_id"] == holder_id}
@@ -211,6 +227,7 @@ def in_words(tx: Transaction, scope: Scope, found: Reservation) -> dict[str, Any
             "sku": items[k.item_id],
             "warehouse": warehouses[k.warehouse_id],
             "units": k.units,
+            **({"lot": k.lot} if k.lot else {}),
         }
         for k in found.kept
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
+from core.flow.pin_lots import unasked
 from core.store import tables as t
 from core.store.store import Transaction
 
@@ -48,4 +49,4 @@ def picks(tx: Transaction) -> list[str]:
     ]
 
 
-CHECKS = (lots, holds, picks)
+CHECKS = (lots, holds, picks, unasked)

@@ -100,6 +100,7 @@ def _line(
         "title": line.title[:200],
         "pack": pack,
         "recipe": known["recipe"] if known else (listing["recipe"] if listing else None),
+        "lot": known["lot"] if known else _lot(line, listing),
         "bears_stock": line.bears_stock,
         "ordered": line.quantity * pack,
         "cancelled": line.cancelled * pack,
@@ -112,6 +113,11 @@ def _line(
         "tax_minor": line.tax_minor,
         "tax_included": line.tax_included,
     }
+
+
+def _lot(line: OrderLine, listing: Mapping[str, Any] | None) -> str:
+    """The lot a new line pins; a kit has none."""
+    return line.lot[:200] if listing and not listing["recipe"] else ""
 
 
 def _claimed(draft: Draft, line_id: int) -> int:

@@ -35,9 +35,12 @@ def draw(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
 
 
 def _draw(tx: Transaction, ledger: Ledger, draft: Draft, kept: Sequence[Kept], pool: Sequence[int]) -> None:
-    """pool: the warehouses of its shop, first choice first. A kit is drawn where all its parts are kept."""
-    left: list[Want] = []
-    for wants in together(draft.wants):
+    """pool: the warehouses of its shop, first choice first. A kit is drawn where all its parts are kept.
+
+    Who wants units of one lot draws nothing: a lock does not know its lots.
+    """
+    left = [want for want in draft.wants if want.lot]
+    for wants in together([want for want in draft.wants if not want.lot]):
         missing = wants[0].quantity // (wants[0].per_kit or 1)
         for warehouse in pool:
             mine = [(w, _serving(kept, draft.row, draft.lines[w.line], w.item_id, warehouse)) for w in wants]
@@ -77,7 +80,7 @@ def top_up(
 ) -> tuple[int, list[dict[str, Any]]]:
     """Back short claims of one order from what is kept for it where they are; the units, and the claims as they stand.
 
-    Parts of kits, and claims on other owners' goods, are left to others.
+    Parts of kits, claims on other owners' goods, and those on one lot alone are left to others.
     """
     after = [dict(claim) for claim in claims]
     mine = [k for k in kept if k.connection_id == claims[0]["connection_id"]]
@@ -86,7 +89,7 @@ def top_up(
     order = one(tx, t.orders, id=claims[0]["order_id"])
     assert order is not None
     lines = {row["id"]: row for row in many(tx, t.order_lines, "id", [c["line_id"] for c in claims])}
-    for claim in (c for c in after if c["part_id"] is None and c["contract_id"] is None):
+    for claim in (c for c in after if c["part_id"] is None and c["contract_id"] is None and not c["lot"]):
         place = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]].key
         for some in _serving(mine, order, lines[claim["line_id"]], place.item_id, place.warehouse_id):
             claim["backed"] += _take(tx, ledger, order["id"], claim["line_id"], some, missing(claim))

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, cast, func, or_, select
 
 from core.errors import Refused, Unmatched
-from core.store import cells, facts
+from core.store import cells, facts, pins
 from core.store import tables as t
 from core.store.causes import Cause, resolve
 from core.store.database import Id
@@ -95,8 +95,9 @@ def _claims(tx: Transaction, scope: Scope, cell_ids: Sequence[int], limit: int) 
     c, ce, w = t.claims.c, t.cells.c, t.warehouses.c
     names = (c.id, c.kind, c.ref, c.asked, c.backed, c.shipped, c.soft, c.expires_at, c.order_id)
     mine = or_(c.holder_id.is_(None), scope.sees(c.holder_id)).label("mine")
-    query = select(*names, w.code.label("warehouse"), ce.condition, mine)
+    query = select(*names, w.code.label("warehouse"), ce.condition, mine, pins.lot)
     query = query.join(t.cells, ce.id == c.cell_id).join(t.warehouses, w.id == ce.warehouse_id)
+    query = query.join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
     rows = tx.rows(query.where(any_of(tx.conn, c.cell_id, cell_ids), c.open.is_(True)).order_by(c.id).limit(limit))
     named = resolve(tx, scope, [_named(r) for r in rows if r["order_id"] or r["kind"] in KINDS])
     return [_claim(row, named) for row in rows]
@@ -241,7 +242,8 @@ def _journal(row: Row) -> str:
 def _wants(row: Row) -> str:
     over = "" if row["open"] else ", over"
     units = f"wants {row['asked']}, backed {row['backed']}, shipped {row['shipped']}"
-    return f"{row['sku']} {row['warehouse']}: {units}{over}"
+    lot = f" lot {row['lot']}" if row["lot"] else ""
+    return f"{row['sku']}{lot} {row['warehouse']}: {units}{over}"
 
 
 def _fulfilment(row: Row) -> str:

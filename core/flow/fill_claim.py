@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from core.flow import pick_lots, use_rights
 from core.rules.posting import inflow
-from core.store import contracts, lots
+from core.store import contracts, lots, pins
 from core.store import tables as t
 from core.store.contracts import AT_RESERVE
 from core.store.ledger import Cell, Entry, Ledger, LotMove
@@ -64,7 +64,7 @@ def may_pass(tx: Transaction, source: Cell, claim: Row) -> bool:
 def fill(tx: Transaction, ledger: Ledger, claim: Row, units: int, journal: Journal) -> None:
     """Free units become the claim's, in one journal; its row is the caller's to write."""
     here, source = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]], home(tx, ledger, claim)
-    named = _lots_in(tx, ledger, source, here, units)
+    named = _lots_in(tx, ledger, claim, source, here, units)
     use_rights.held(tx, ledger, claim["contract_id"], here.key.item_id, units)
     _book(tx, ledger, claim, units, journal, [Entry(source, "free", -units), Entry(here, "reserved", units)], named)
 
@@ -86,8 +86,9 @@ def take_over(tx: Transaction, ledger: Ledger, claim: dict[str, Any]) -> None:
     if here is source or not claim["backed"]:
         return
     units = claim["backed"]
-    named = _lots_in(tx, ledger, source, here, units)
+    named = _lots_in(tx, ledger, claim, source, here, units)
     claim["cell_id"] = here.id
+    pins.move(tx, claim["id"], here.id)
     journal = Journal(f"take-over:{claim['id']}", "hand_over", f"order:{claim['order_id']}")
     _book(tx, ledger, claim, units, journal, [Entry(source, "reserved", -units), Entry(here, "reserved", units)], named)
 
@@ -110,14 +111,15 @@ def _book(
     ledger.book(key, kind, cause, entries, named=named)
 
 
-def _lots_in(tx: Transaction, ledger: Ledger, source: Cell, here: Cell, units: int) -> list[LotMove]:
-    """The lots that change their owner with units that back a claim, soonest to expire first."""
+def _lots_in(tx: Transaction, ledger: Ledger, claim: Row, source: Cell, here: Cell, units: int) -> list[LotMove]:
+    """The lots that change their owner with units that back a claim: the one it pins, else soonest to expire first."""
     if here is source or not lots.keeping(tx, {here.key.item_id}):
         return []
     ledger.flush()
+    pinned = pins.lot_of(tx, claim)
     return [
         LotMove(cell, lot, sign * n)
-        for lot, n in pick_lots.soonest(tx, source, units)
+        for lot, n in ([(pinned, units)] if pinned else pick_lots.soonest(tx, source, units))
         for cell, sign in ((source, -1), (here, 1))
     ]
 
@@ -129,21 +131,26 @@ def _lots_back(tx: Transaction, ledger: Ledger, claim: Row, source: Cell, units:
         return []
     ledger.flush()
     moves = []
-    for lot, there in _came(tx, here, claim["order_id"]):
+    for lot, there in _came(tx, here, claim["order_id"], pins.lot_of(tx, claim)):
         n = min(units, there)
         units -= n
         moves += [LotMove(here, lot, -n), LotMove(source, lot, n)] if n else []
     return moves
 
 
-def _came(tx: Transaction, here: Cell, order_id: int) -> list[tuple[str, int]]:
-    """(lot, units) that came to a cell for this order and may lie there still, last to expire first."""
+def _came(tx: Transaction, here: Cell, order_id: int, pinned: str) -> list[tuple[str, int]]:
+    """(lot, units) that came to a cell for this order and may lie there still, last to expire first.
+
+    pinned: of this lot alone; where it is "", what is pinned is left alone.
+    """
     e, j, li, lo = t.lot_entries.c, t.journals.c, t.lot_on_hand.c, t.lots.c
     came = func.sum(e.units)
-    query = select(e.lot, came.label("came"), li.units).join(t.journals, j.id == e.journal_id)
+    there = (li.units if pinned else li.units - lots.pinned()).label("there")
+    query = select(e.lot, came.label("came"), there).join(t.journals, j.id == e.journal_id)
     query = query.join(t.lot_on_hand, (li.cell_id == e.cell_id) & (li.lot == e.lot))
     query = query.join(t.lots, (lo.item_id == here.key.item_id) & (lo.code == e.lot))
-    query = query.where(e.cell_id == here.id, j.cause == f"order:{order_id}", li.units > 0)
-    query = query.group_by(e.lot, li.units, lo.expires_on).having(came > 0)
+    query = query.where(e.cell_id == here.id, j.cause == f"order:{order_id}", there.element > 0)
+    query = query.where(e.lot == pinned) if pinned else query
+    query = query.group_by(e.lot, li.cell_id, li.lot, li.units, lo.expires_on).having(came > 0)
     rows = tx.rows(query.order_by(lo.expires_on.is_(None).desc(), lo.expires_on.desc(), e.lot.desc()))
-    return [(row["lot"], min(int(row["came"]), row["units"])) for row in rows]
+    return [(row["lot"], min(int(row["came"]), int(row["there"]))) for row in rows]

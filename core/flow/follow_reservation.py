@@ -11,6 +11,7 @@ from core.errors import Refused, Unmatched
 from core.flow import fill_claim, keep_promises, release_order
 from core.flow.reserve_stock import Subject, give_back, open_claims, standing
 from core.rules.decide import Part, Want
+from core.store import pins
 from core.store import tables as t
 from core.store.claims import missing, of_order
 from core.store.ledger import Ledger
@@ -69,24 +70,28 @@ def take_over(
 ) -> tuple[list[dict[str, Any]], list[Want]]:
     """The order's claims on units the reservation held, and what of its wishes these leave open.
 
-    The reservation is over; what it held beyond these wishes goes back. Parts of kits are decided anew, in whole kits.
+    The reservation is over; what it held beyond these wishes goes back. Parts of kits are decided anew, in whole kits,
+    and so is a wish for a lot that the reservation does not pin; units it does pin stay so, whatever the order says.
     """
     held = [dict(claim) for claim in open_claims(tx, {subject})]
     if not held:
         return [], list(wants)
+    pinned = pins.of(tx, [claim["id"] for claim in held])
     cells = ledger.cells_by_id(claim["cell_id"] for claim in held)
     made: list[dict[str, Any]] = []
     left: list[Want] = []
-    for want in wants:
+    for want in sorted(wants, key=lambda want: not want.lot):
         missing = want.quantity
         for claim in held if want.per_kit is None else ():
-            key = cells[claim["cell_id"]].key
-            units = min(missing, claim["backed"]) if key.item_id == want.item_id else 0
+            key, lot = cells[claim["cell_id"]].key, pinned.get(claim["id"], "")
+            fits = key.item_id == want.item_id and want.lot in ("", lot)
+            units = min(missing, claim["backed"]) if fits else 0
             if units:
                 place = (key.owner_id, want.item_id, key.warehouse_id)
-                part = Part(want.line, *place, units, units, contract_id=claim["contract_id"])
+                part = Part(want.line, *place, units, units, contract_id=claim["contract_id"], lot=lot)
                 made.append(of_order(tx, order["id"], claim["cell_id"], part, soft=not order["may_ship"]))
                 fill_claim.take_over(tx, ledger, made[-1])
+                ledger.relotted |= {made[-1]["cell_id"]} if lot else set()
                 claim["backed"] -= units
                 missing -= units
         left += [want._replace(quantity=missing)] if missing else []
@@ -110,10 +115,11 @@ def _end(tx: Transaction, ledger: Ledger, subject: Subject, order: Row, held: Se
 def _fill(tx: Transaction, ledger: Ledger, subject: Subject, order: Row) -> None:
     """The order is here: what it is short of is taken over, and what it has been backed twice goes back."""
     c, ce = t.claims.c, t.cells.c
-    query = select(t.claims, ce.owner_id, ce.item_id).join(t.cells, ce.id == c.cell_id)
+    query = select(t.claims, pins.lot, ce.owner_id, ce.item_id).join(t.cells, ce.id == c.cell_id)
+    query = query.join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
     mine = (c.order_id == order["id"]) & c.fulfilment_id.is_(None) & c.part_id.is_(None)
     short = tx.rows(query.where(t.is_short, mine).order_by(c.id))
-    wants = [Want(row["line_id"], row["owner_id"], row["item_id"], missing(row)) for row in short]
+    wants = [Want(row["line_id"], row["owner_id"], row["item_id"], missing(row), lot=row["lot"]) for row in short]
     made, _ = take_over(tx, ledger, subject, order, wants)
     taken: dict[tuple[int, int], int] = {}
     cells = ledger.cells_by_id(claim["cell_id"] for claim in made)

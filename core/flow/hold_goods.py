@@ -13,7 +13,7 @@ from core.flow import keep_promises
 from core.rules.posting import inflow
 from core.store import tables as t
 from core.store.ledger import Cell, CellKey, Entry, Ledger
-from core.store.lots import held
+from core.store.lots import held, spoken_for
 from core.store.store import Transaction, one
 
 Row = Mapping[str, Any]
@@ -83,10 +83,13 @@ def open_hold(tx: Transaction, ledger: Ledger, cell: Cell, command: Freeze) -> R
 
 
 def _of_lot(tx: Transaction, ledger: Ledger, cell: Cell, lot: str) -> int:
-    """Units of the lot that lie there and are not held by it yet."""
+    """Units of the lot that lie there and are not held by it yet; where any is pinned, those nobody was promised."""
     ledger.flush()
-    li = t.lot_on_hand.c
-    units = tx.conn.execute(select(li.units - held()).where(li.cell_id == cell.id, li.lot == lot)).scalar()
+    li, p, c = t.lot_on_hand.c, t.pins.c, t.claims.c
+    mine = (p.cell_id == cell.id, p.lot == lot, c.open.is_(True))
+    pinned = tx.row(select(p.claim_id).join(t.claims, c.id == p.claim_id).where(*mine).limit(1))
+    left = li.units - (spoken_for() if pinned else held())
+    units = tx.conn.execute(select(left).where(li.cell_id == cell.id, li.lot == lot)).scalar()
     return max(0, int(units or 0))
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
-from core.flow import draw_locked, fill_claim, release_order, resource_order, sell_kits, use_rights
+from core.flow import draw_locked, fill_claim, pin_lots, release_order, resource_order, sell_kits, use_rights
 from core.flow.fill_claim import Journal
-from core.rules.decide import Left, Part, units_of
-from core.store import contracts
+from core.rules.decide import Left, Part, Want, units_of
+from core.store import contracts, pins
 from core.store import tables as t
 from core.store.claims import missing
 from core.store.contracts import AT_RESERVE
@@ -33,12 +33,16 @@ Row = Mapping[str, Any]
 def after_moves(tx: Transaction, ledger: Ledger) -> None:
     """Write what was booked, take back what is missing where its owner wants that, back who waits for what is free."""
     ledger.flush()
+    ledger.risen |= pin_lots.awaited(tx, ledger.relotted) if ledger.relotted else set()
     while ledger.risen or ledger.sunk:
         risen, sunk = ledger.risen, ledger.sunk
         ledger.risen, ledger.sunk = set(), set()
         risen |= _take_back(tx, ledger, sunk)
         back_waiting(tx, ledger, risen)
         ledger.flush()
+    if ledger.relotted:
+        pin_lots.watch(tx, ledger.relotted)
+        ledger.relotted = set()
 
 
 def back_waiting(tx: Transaction, ledger: Ledger, items: Collection[int]) -> None:
@@ -62,8 +66,9 @@ def _waiting(tx: Transaction, items: Collection[int]) -> list[Row]:
     c, o, m, ce = t.claims.c, t.orders.c, t.merchants.c, t.cells.c
     giver = func.coalesce(t.contracts.c.owner_id, ce.owner_id).label("owner_id")
     query = (
-        select(t.claims, giver, ce.item_id, o.connection_id, o.merchant_id, m.short_policy, m.part_backing)
+        select(t.claims, pins.lot, giver, ce.item_id, o.connection_id, o.merchant_id, m.short_policy, m.part_backing)
         .join(t.cells, ce.id == c.cell_id)
+        .join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
         .join(t.contracts, t.contracts.c.id == c.contract_id, isouter=True)
         .join(t.orders, o.id == c.order_id)
         .join(t.merchants, m.id == o.merchant_id)
@@ -128,7 +133,8 @@ def top_up_order(tx: Transaction, ledger: Ledger, order_id: int) -> int:
 
 def _short_claims(tx: Transaction, order_id: int) -> list[Row]:
     c = t.claims.c
-    return tx.rows(select(t.claims).where(t.is_short, c.order_id == order_id).order_by(c.id))
+    query = select(t.claims, pins.lot).join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
+    return tx.rows(query.where(t.is_short, c.order_id == order_id).order_by(c.id))
 
 
 def _top_up(tx: Transaction, ledger: Ledger, claims: Sequence[Row], may_part: bool) -> int:
@@ -155,21 +161,23 @@ def _top_up(tx: Transaction, ledger: Ledger, claims: Sequence[Row], may_part: bo
 
 
 def _there(tx: Transaction, ledger: Ledger, claims: Sequence[Row]) -> dict[int, int]:
-    """Claim's id → units it could be backed by beyond what it is: no unit twice, and no right."""
+    """Claim's id → units it could be backed by beyond what it is: no unit twice, of no lot, and no right."""
     sources = {c["id"]: fill_claim.home(tx, ledger, c) for c in claims}
     keys = {ident: cell.key for ident, cell in sources.items()}
     under = {c["contract_id"] for c in claims} - {None}
     rights = use_rights.left(tx, ledger, under, {key.item_id for key in keys.values()})
-    left = Left({cell.key[:3]: cell.promisable for cell in sources.values()}, rights)
+    rooms = pin_lots.rooms(tx, ledger, {(*keys[c["id"]][:3], c["lot"]) for c in claims if c["lot"]})
+    left = Left({cell.key[:3]: cell.promisable for cell in sources.values()}, rights, rooms)
     found = {}
     for claim in claims:
         owner, item, warehouse, _ = keys[claim["id"]]
-        contract, units = claim["contract_id"], max(0, min(missing(claim), left.units[owner, item, warehouse]))
+        want = Want(claim["line_id"], owner, item, missing(claim), lot=claim["lot"])
+        contract, units = claim["contract_id"], max(0, min(want.quantity, left.there(want, owner, warehouse)))
         if contract is not None:
             may = fill_claim.may_pass(tx, sources[claim["id"]], claim)
             units = min(units, units_of(rights.get((contract, item), 0))) if may else 0
         found[claim["id"]] = units
-        left.take(Part(claim["line_id"], owner, item, warehouse, units, units, contract_id=contract))
+        left.take(Part(claim["line_id"], owner, item, warehouse, units, units, contract_id=contract, lot=want.lot))
     return found
 
 

@@ -25,9 +25,9 @@ LOSSES = ("adjust", "count", "snapshot", "hold", "lock", "title", "regrade", "as
 
 
 def short_units(parts: Sequence[Part]) -> dict[int, int]:
-    """Order line → units of it that nothing backs; of a kit, whole kits."""
+    """Order line → units of it that nothing backs; of a kit, whole kits. Those of one lot no shop is told to show."""
     missing: dict[tuple[int, int, int], int] = Counter()
-    for part in parts:
+    for part in (it for it in parts if not it.lot):
         missing[part.line, part.item_id, part.per_kit or 1] += part.asked - part.backed
     found: dict[int, int] = {}
     for (line, _, per_kit), units in missing.items():

@@ -109,7 +109,7 @@ def _decide(tx: Transaction, ledger: Ledger, order: Row) -> None:
     made = []
     for want in wants:
         cell = ledger.cell(CellKey(want.owner_id, want.item_id, pool[0]))
-        part = Part(want.line, want.owner_id, want.item_id, pool[0], want.quantity, 0, want.per_kit)
+        part = Part(want.line, want.owner_id, want.item_id, pool[0], want.quantity, 0, want.per_kit, lot=want.lot)
         made.append(of_order(tx, order["id"], cell.id, part, soft=not order["may_ship"]))
     tx.add(t.claims, made)
     merchant = one(tx, t.merchants, id=order["merchant_id"])

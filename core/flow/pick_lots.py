@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select, update
 
+from core.flow import pin_lots
 from core.flow.tell import ask_person
 from core.rules.fefo import Lot, pick
+from core.store import pins
 from core.store import tables as t
 from core.store.ledger import Cell, LotMove
-from core.store.lots import UNNAMED, keeping, spoken_for
+from core.store.lots import UNNAMED, held, keeping, spoken_for, to_leave
 from core.store.rows import any_of
 from core.store.store import Transaction, many
 
@@ -20,17 +22,32 @@ LATER = "{2} units of lot {0} left for {1} although {3} expires first and was to
 
 
 def instruct(tx: Transaction, lines: Sequence[Row], cells: Mapping[int, int]) -> None:
-    """Say for each line of a fulfilment which lots shall leave. cells: claim id → its cell."""
+    """Say for each line of a fulfilment which lots shall leave: of what pins a lot that alone, before all others.
+
+    cells: claim id → its cell.
+    """
     keeps = keeping(tx, {line["item_id"] for line in lines})
-    for line in (it for it in lines if it["item_id"] in keeps):
-        cell_id = cells[line["claim_id"]]
+    mine = [line for line in lines if line["item_id"] in keeps]
+    pinned = pins.of(tx, [line["claim_id"] for line in mine])
+    for line in sorted(mine, key=lambda it: it["claim_id"] not in pinned):
+        cell_id, lot = cells[line["claim_id"]], pinned.get(line["claim_id"])
         head = {"fulfilment_id": line["fulfilment_id"], "n": line["n"], "cell_id": cell_id}
-        picks = pick(_there(tx, cell_id), line["quantity"])
+        picks = _pinned(tx, cell_id, lot, line) if lot else pick(_there(tx, cell_id), line["quantity"])
         tx.add(t.picks, [{**head, "lot": lot, "units": n, "remaining": n} for lot, n in picks if lot != UNNAMED])
 
 
+def _pinned(tx: Transaction, cell_id: int, lot: str, line: Row) -> list[tuple[str, int]]:
+    """What there is of the lot a line pins; a person hears of what is not."""
+    li = t.lot_on_hand.c
+    left = select(li.units - held() - to_leave()).where(li.cell_id == cell_id, li.lot == lot, li.lot != UNNAMED)
+    units = max(0, min(line["quantity"], int(tx.conn.execute(left).scalar() or 0)))
+    if units < line["quantity"]:
+        pin_lots.told_less(tx, line["fulfilment_id"], lot, line["quantity"], units)
+    return [(lot, units)] if units else []
+
+
 def _there(tx: Transaction, cell_id: int) -> list[Lot]:
-    """Lots of a cell, less what is held of them or was said to leave and has not."""
+    """Lots of a cell, less what is held of them, pinned, or was said to leave and has not."""
     li, lo, ce = t.lot_on_hand.c, t.lots.c, t.cells.c
     query = select(li.lot, lo.expires_on, (li.units - spoken_for()).label("units")).join(t.cells, ce.id == li.cell_id)
     query = query.join(t.lots, (lo.item_id == ce.item_id) & (lo.code == li.lot), isouter=True)
@@ -50,10 +67,11 @@ def let_go(tx: Transaction, fulfilment_id: int) -> None:
     tx.conn.execute(update(t.picks).where(p.fulfilment_id == fulfilment_id, p.remaining > 0).values(remaining=0))
 
 
-def check(tx: Transaction, fulfilment: Row, left: Sequence[LotMove]) -> None:
+def check(tx: Transaction, fulfilment: Row, left: Sequence[LotMove], pinned: Collection[int]) -> None:
     """Hold what left against what was to leave: what is done is ticked off, a person hears of a lot that came too soon.
 
-    left: signed moves of the confirmation, not booked yet.
+    left: signed moves of the confirmation, not booked yet. pinned: numbers of the lines whose lots were not chosen by
+    when they expire.
     """
     picks = [dict(p) for p in many(tx, t.picks, "fulfilment_id", [fulfilment["id"]]) if p["remaining"]]
     if not picks:
@@ -61,7 +79,7 @@ def check(tx: Transaction, fulfilment: Row, left: Sequence[LotMove]) -> None:
     rest = [(move, _tick_off(tx, _of(picks, move, own=True), -move.units)) for move in left]
     for move, units in ((move, units) for move, units in rest if units > 0):
         waits = [p for p in _of(picks, move, own=False) if p["remaining"]]
-        if first := _sooner(tx, move, waits):
+        if first := _sooner(tx, move, [p for p in waits if p["n"] not in pinned]):
             why = LATER.format(move.lot, fulfilment["ref"], units, first)
             ask_person(tx, "lot.too_soon", f"fulfilment:{fulfilment['id']}", fulfilment["merchant_id"], why)
         _tick_off(tx, waits, units)

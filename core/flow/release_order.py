@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from core.flow import pick_lots, sell_kits
 from core.flow.tell import Happened, settle, tell
-from core.store import inbox
+from core.store import inbox, pins
 from core.store import tables as t
 from core.store.rows import insert_or_skip
 from core.store.store import Transaction, many, one
@@ -102,6 +102,8 @@ def _split_one(tx: Transaction, claim: Row, rest: int) -> Row:
     waits = {"id": tx.ids.new(), "asked": rest, "backed": claim["backed"] - left["backed"], "shipped": 0}
     tx.set(t.claims, claim["id"], **left)
     tx.add(t.claims, [{**claim, **waits}])
+    if lot := pins.lot_of(tx, claim):
+        tx.add(t.pins, [{"claim_id": waits["id"], "cell_id": claim["cell_id"], "lot": lot}])
     return {**claim, **left}
 
 
@@ -126,9 +128,9 @@ def _fulfil(tx: Transaction, ready: Sequence[tuple[Row, Sequence[Row]]]) -> None
             told.append(_happened(type_, made[-1], houses[house], order))
     tx.add(t.fulfilments, made)
     tx.add(t.fulfilment_lines, lines)
-    pick_lots.instruct(tx, lines, {claim["id"]: claim["cell_id"] for claim in claims})
     bound = [{"id": line["claim_id"], "fulfilment_id": line["fulfilment_id"], "soft": False} for line in lines]
     tx.set_each(t.claims, bound)
+    pick_lots.instruct(tx, lines, {claim["id"]: claim["cell_id"] for claim in claims})
     tell(tx, told)
 
 

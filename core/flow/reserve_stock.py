@@ -7,7 +7,7 @@ What a channel policy keeps from callers comes with the command, and is judged w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -15,10 +15,11 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import select, update
 
 from core.errors import OutOfStock, Refused, Unfit, Unmatched, Withheld, YipanError
-from core.flow import fill_claim, keep_promises, use_rights
+from core.flow import fill_claim, keep_promises, pin_lots, use_rights
 from core.flow.fill_claim import Journal
 from core.rules.channels import Bound
-from core.rules.decide import Left, Part, Request, Rights, Want, decide
+from core.rules.decide import Left, Part, Request, Rights, Rooms, Want, decide
+from core.store import pins
 from core.store import tables as t
 from core.store.ledger import Cell, CellKey, Entry, Ledger
 from core.store.rows import Rows, any_of
@@ -27,6 +28,7 @@ from core.store.store import Transaction
 UNITS_MAX = 10**12
 CLAIM = ("id", "kind", "holder_id", "ref", "cell_id", "asked", "backed", "shipped", "soft", "open", "expires_at")
 UNDER = (*CLAIM, "contract_id")
+PIN = ("claim_id", "cell_id", "lot")
 EXPIRED_AT_ONCE = 500
 State = Literal["reserved", "confirmed", "released", "ordered"]
 
@@ -72,12 +74,13 @@ Command = Reserve | Confirm | Release
 
 
 class Kept(NamedTuple):
-    """Base units of one item that one warehouse keeps."""
+    """Base units of one item that one warehouse keeps. lot: of which alone; "" for any."""
 
     owner_id: int
     item_id: int
     warehouse_id: int
     units: int
+    lot: str = ""
 
 
 class Reservation(NamedTuple):
@@ -135,30 +138,35 @@ def _book(
     """Back or refuse each; claims, journals and balances are written together."""
     requests = [Request(c.wants, c.warehouses, c.may_split, refusable=True) for c in commands]
     shared = [w for c in commands for w in c.wants if w.others]
+    rooms = _rooms(tx, ledger, commands) if any(w.lot for c in commands for w in c.wants) else {}
     rights = use_rights.left(tx, ledger, {s.contract_id for w in shared for s in w.others}, {w.item_id for w in shared})
     balances = {place: cell.promisable for place, cell in cells.items()}
     if any(c.bounds for c in commands):
-        decisions, withheld = _decide_bound(Left(balances, dict(rights)), commands, requests)
+        decisions, withheld = _decide_bound(Left(balances, dict(rights), dict(rooms)), commands, requests)
     else:
-        decisions, withheld = decide(balances, requests, rights), {}
+        decisions, withheld = decide(balances, requests, rights, rooms), {}
     ids = iter(tx.ids.some(sum(map(len, decisions))))
     answers: list[Answer] = []
     claims: list[tuple[Any, ...]] = []
+    pinned: list[tuple[Any, ...]] = []
     for command, parts in zip(commands, decisions, strict=True):
         if not parts:
-            answers.append(withheld.get(command.subject) or _out_of_stock(cells, rights, command))
+            answers.append(withheld.get(command.subject) or _out_of_stock(cells, rights, rooms, command))
             continue
         subject, entries = command.subject, []
         holder, kind, ref = subject
-        for _, owner, item, warehouse, asked, backed, _, contract in parts:
+        for _, owner, item, warehouse, asked, backed, _, contract, lot in parts:
             cell = cells[owner, item, warehouse]
             entries += [Entry(cell, "free", -backed), Entry(cell, "reserved", backed)]
             claim = (next(ids), kind, holder, ref, cell.id, asked, backed, 0, True, True, command.until)
             claims.append((*claim, contract) if shared else claim)
+            if lot:
+                pinned.append((claim[0], cell.id, lot))
+                rooms[owner, item, warehouse, lot] -= backed
             use_rights.held(tx, ledger, contract, item, backed)
         ledger.book(_key(subject), "reserve", f"{kind}:{ref}", entries)
         answers.append(Reservation(subject, "reserved", command.until, _kept(parts)))
-    ledger.flush(Rows(t.claims, UNDER if shared else CLAIM, claims))
+    ledger.flush(Rows(t.claims, UNDER if shared else CLAIM, claims), *([Rows(t.pins, PIN, pinned)] if pinned else []))
     return answers
 
 
@@ -167,7 +175,14 @@ def _key(subject: Subject) -> str:
 
 
 def _kept(parts: Sequence[Part]) -> tuple[Kept, ...]:
-    return tuple(Kept(p.owner_id, p.item_id, p.warehouse_id, p.backed) for p in parts)
+    return tuple(Kept(p.owner_id, p.item_id, p.warehouse_id, p.backed, p.lot) for p in parts)
+
+
+def _rooms(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> Rooms:
+    """What is left of the lots these pin."""
+    pinned = [(want, c.warehouses) for c in commands for want in c.wants if want.lot]
+    places = {(owner, w.item_id, h, w.lot) for w, houses in pinned for owner in w.owners for h in houses}
+    return pin_lots.rooms(tx, ledger, places)
 
 
 def _decide_bound(
@@ -184,16 +199,20 @@ def _decide_bound(
             withheld[command.subject] = why
             decisions.append([])
             continue
-        decisions += decide(left.units, [request], left.rights)
+        decisions += decide(left.units, [request], left.rights, left.rooms)
         for part in decisions[-1]:
             left.take(part)
     return decisions, withheld
 
 
 def _withheld(left: Left, command: Reserve) -> Withheld | None:
-    """Why a policy keeps what is asked for; None where it leaves as much, or only the stock is too small."""
+    """Why a policy keeps what is asked for; None where it leaves as much, or only the stock is too small.
+
+    A policy knows no lots: what is pinned counts as any other units.
+    """
     missing, kept = [], False
-    for item, n, there in _needs(left, command) if command.bounds else ():
+    loose = [want._replace(lot="") for want in command.wants] if command.bounds else ()
+    for item, n, there in _needs(left, loose, command.warehouses):
         bound = command.bounds.get(item)
         most = bound.units(there) if bound else there
         if most < n:
@@ -202,10 +221,12 @@ def _withheld(left: Left, command: Reserve) -> Withheld | None:
     return Withheld(_words(Withheld, command, missing), tuple(missing)) if kept else None
 
 
-def _out_of_stock(cells: Mapping[tuple[int, int, int], Cell], rights: Rights, command: Reserve) -> OutOfStock:
+def _out_of_stock(
+    cells: Mapping[tuple[int, int, int], Cell], rights: Rights, rooms: Rooms, command: Reserve
+) -> OutOfStock:
     places = {(who, w.item_id, h) for w in command.wants for who in w.owners for h in command.warehouses}
-    left = Left({place: cells[place].promisable for place in places if place in cells}, rights)
-    missing = [(item, n, there) for item, n, there in _needs(left, command) if there < n]
+    left = Left({place: cells[place].promisable for place in places if place in cells}, rights, rooms)
+    missing = [(item, n, there) for item, n, there in _needs(left, command.wants, command.warehouses) if there < n]
     if not missing:
         return OutOfStock(f"{command.subject.ref}: no single warehouse has all of it: ask for less")
     return OutOfStock(f"{_words(OutOfStock, command, missing)}: ask for less", tuple(missing))
@@ -216,28 +237,25 @@ def _words(kind: type[OutOfStock], command: Reserve, missing: Sequence[tuple[int
     return f"{command.subject.ref}: {kind.words(missing, names)}"
 
 
-def _needs(left: Left, command: Reserve) -> Iterator[tuple[int, int, int]]:
-    """(item, units asked for, units there are in its warehouses together) of each item of a command."""
+def _needs(left: Left, wants: Iterable[Want], warehouses: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """(item, units asked for, units there are in these warehouses together) of each item, or lot of it."""
     needs = Counter[Want]()
-    for want in command.wants:
+    for want in wants:
         needs[want._replace(line=0, quantity=0, per_kit=None)] += want.quantity
     for want, n in needs.items():
-        places = {owner: dict.fromkeys(want.places(owner, command.warehouses)) for owner in want.owners}
-        there = {
-            (who, want.item_id, 0): sum(left.units.get((who, want.item_id, h), 0) for h in where)
-            for who, where in places.items()
-        }
-        anywhere = want._replace(others=tuple(source._replace(warehouses=None) for source in want.others))
-        yield want.item_id, n, sum(some for _, _, some in Left(there, left.rights).sources(anywhere, 0))
+        places = {owner: dict.fromkeys(want.places(owner, warehouses)) for owner in want.owners}
+        there = {(who, want.item_id, 0): sum(left.there(want, who, h) for h in where) for who, where in places.items()}
+        anywhere = want._replace(others=tuple(source._replace(warehouses=None) for source in want.others), lot="")
+        yield want.item_id, n, sum(some for _, _, some in Left(there, left.rights, {}).sources(anywhere, 0))
 
 
 def _repeated(stands: Reservation, command: Reserve) -> Answer:
     """The same again is answered as it stands; other units under the same ref are a mistake of the caller."""
-    asked: dict[int, int] = {}
+    asked: dict[tuple[int, str], int] = {}
     for want in command.wants:
-        asked[want.item_id] = asked.get(want.item_id, 0) + want.quantity
+        asked[want.item_id, want.lot] = asked.get((want.item_id, want.lot), 0) + want.quantity
     for kept in stands.kept:
-        asked[kept.item_id] = asked.get(kept.item_id, 0) - kept.units
+        asked[kept.item_id, kept.lot] = asked.get((kept.item_id, kept.lot), 0) - kept.units
     if any(asked.values()):
         return Refused(f"{command.subject.ref} stands for other units already: choose another ref")
     return stands._replace(repeated=True)
@@ -249,7 +267,8 @@ def standing(tx: Transaction, subjects: Sequence[Subject]) -> dict[Subject, Rese
         return {}
     c, ce = t.claims.c, t.cells.c
     columns = (c.holder_id, c.kind, c.ref, c.soft, c.open, c.expires_at, c.asked)
-    query = select(*columns, ce.owner_id, ce.item_id, ce.warehouse_id).join(t.cells, ce.id == c.cell_id)
+    query = select(*columns, ce.owner_id, ce.item_id, ce.warehouse_id, pins.lot).join(t.cells, ce.id == c.cell_id)
+    query = query.join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
     found: dict[Subject, list[Any]] = {}
     refs = sorted({s.ref for s in subjects})
     for row in tx.conn.execute(query.where(any_of(tx.conn, c.ref, refs)).order_by(c.id)):
@@ -273,7 +292,7 @@ def _ordered(tx: Transaction, over: Sequence[Subject]) -> set[Subject]:
 def _stands(subject: Subject, rows: Sequence[Any], ordered: bool) -> Reservation:
     over: State = "ordered" if ordered else "released"
     state: State = over if not rows[0].open else "reserved" if rows[0].soft else "confirmed"
-    kept = tuple(Kept(r.owner_id, r.item_id, r.warehouse_id, r.asked) for r in rows)
+    kept = tuple(Kept(r.owner_id, r.item_id, r.warehouse_id, r.asked, r.lot) for r in rows)
     return Reservation(subject, state, rows[0].expires_at, kept)
 
 

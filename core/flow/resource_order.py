@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import select, update
 
 from core.errors import Refused
-from core.flow import draw_locked, fill_claim, use_rights
+from core.flow import draw_locked, fill_claim, pin_lots, use_rights
 from core.flow.fill_claim import Journal
-from core.rules.decide import Balances, Part, Request, Right, Rights, Share, Want, decide
-from core.store import contracts
+from core.rules.decide import Balances, Part, Request, Right, Rights, Rooms, Share, Want, decide
+from core.store import contracts, pins
 from core.store import tables as t
 from core.store.claims import of_order
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -45,7 +45,8 @@ def move_to(tx: Transaction, ledger: Ledger, order_id: int, warehouses: Sequence
 def _loose(tx: Transaction, order_id: int) -> list[Row]:
     """Its open claims that are in no fulfilment: the only ones that may move."""
     c = t.claims.c
-    query = select(t.claims).where(c.order_id == order_id, c.open.is_(True), c.fulfilment_id.is_(None))
+    query = select(t.claims, pins.lot).join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
+    query = query.where(c.order_id == order_id, c.open.is_(True), c.fulfilment_id.is_(None))
     return tx.rows(query.order_by(c.id))
 
 
@@ -54,19 +55,21 @@ def _decided(tx: Transaction, ledger: Ledger, claims: Sequence[Row], pool: Seque
     if not claims or not pool:
         return []
     cells = ledger.cells_by_id(c["cell_id"] for c in claims)
-    units: dict[tuple[int, int, int | None], int] = Counter()
+    units: dict[tuple[int, int, int | None, str], int] = Counter()
     for claim in claims:
-        units[claim["line_id"], cells[claim["cell_id"]].key.item_id, claim["per_kit"]] += (
-            claim["asked"] - claim["shipped"]
-        )
+        item_id = cells[claim["cell_id"]].key.item_id
+        units[claim["line_id"], item_id, claim["per_kit"], claim["lot"]] += claim["asked"] - claim["shipped"]
     order = one(tx, t.orders, id=claims[0]["order_id"])
     assert order is not None
     ident, who = order["id"], order["merchant_id"]
-    named = contracts.of_orders(tx, [order], {item for _, item, _ in units})
-    wants = [Want(line, who, item, n, kit, named.get((ident, item), ())) for (line, item, kit), n in units.items()]
+    named = contracts.of_orders(tx, [order], {item for _, item, *_ in units})
+    wants = [
+        Want(line, who, item, n, kit, named.get((ident, item), ()), lot) for (line, item, kit, lot), n in units.items()
+    ]
     ledger.load(CellKey(owner, w.item_id, h) for w in wants for owner in w.owners for h in pool)
     request = Request(wants, pool, may_part=may_part)
-    return decide(_balances(tx, ledger, claims, wants, pool), [request], _rights(tx, ledger, claims, wants))[0]
+    rights, rooms = _rights(tx, ledger, claims, wants), _rooms(tx, ledger, claims, wants, pool)
+    return decide(_balances(tx, ledger, claims, wants, pool), [request], rights, rooms)[0]
 
 
 def _rights(tx: Transaction, ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want]) -> Rights:
@@ -85,6 +88,16 @@ def _without(right: Right, units: int) -> Right:
     if isinstance(right, Share):
         return right._replace(free=right.free + units, held=right.held - units)
     return right + units
+
+
+def _rooms(tx: Transaction, ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want], pool: Sequence[int]) -> Rooms:
+    places = {(owner, w.item_id, h, w.lot) for w in wants if w.lot for owner in w.owners for h in pool}
+    found = pin_lots.rooms(tx, ledger, places)
+    for claim in claims if found else ():
+        place = (*fill_claim.home(tx, ledger, claim).key[:3], claim["lot"])
+        if place in found:
+            found[place] += claim["backed"]
+    return found
 
 
 def _balances(
@@ -118,12 +131,12 @@ def _move(tx: Transaction, ledger: Ledger, order_id: int, claims: Sequence[Row],
 
 def _changes(order_id: int, claims: Sequence[Row], places: Mapping[Part, Cell]) -> list[tuple[Row, int]]:
     """(what a claim is on, the units it holds more) of claims that title passed to or will."""
-    more = Counter[tuple[int, int, int | None]]()
+    more = Counter[tuple[int, int, int | None, str]]()
     for claim in claims:
-        more[claim["line_id"], claim["cell_id"], claim["contract_id"]] -= claim["backed"]
+        more[claim["line_id"], claim["cell_id"], claim["contract_id"], claim["lot"]] -= claim["backed"]
     for part, cell in places.items():
-        more[part.line, cell.id, part.contract_id] += part.backed
-    names = ("line_id", "cell_id", "contract_id")
+        more[part.line, cell.id, part.contract_id, part.lot] += part.backed
+    names = ("line_id", "cell_id", "contract_id", "lot")
     return [({"order_id": order_id, **dict(zip(names, key, strict=True))}, n) for key, n in more.items()]
 
 
@@ -162,10 +175,10 @@ def _moves(cell: Cell, given: int, taken: int) -> list[Entry]:
 def _claim_anew(tx: Transaction, order_id: int, claims: Sequence[Row], places: Mapping[Part, Cell]) -> None:
     """A claim that stays where it was keeps its row; the others end, and new ones begin."""
     c = t.claims.c
-    standing = {(row["line_id"], row["cell_id"], row["contract_id"]): row for row in reversed(claims)}
+    standing = {(row["line_id"], row["cell_id"], row["contract_id"], row["lot"]): row for row in reversed(claims)}
     kept, new = [], []
     for part, cell in places.items():
-        claim = standing.get((part.line, cell.id, part.contract_id))
+        claim = standing.get((part.line, cell.id, part.contract_id, part.lot))
         if claim:
             kept.append(claim["id"])
             tx.set(t.claims, claim["id"], asked=claim["shipped"] + part.asked, backed=part.backed)

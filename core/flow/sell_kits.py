@@ -40,7 +40,7 @@ def with_recipes(tx: Transaction, listings: Sequence[Row]) -> list[dict[str, Any
 def wants(line: Row, owner_id: int, units: int) -> list[Want]:
     """What so many units of an order line want of the pool: of a kit, its parts."""
     if not line["recipe"]:
-        return [Want(line["id"], owner_id, line["item_id"], units)]
+        return [Want(line["id"], owner_id, line["item_id"], units, lot=line["lot"])]
     return [Want(line["id"], owner_id, int(part), units * n, n) for part, n in line["recipe"].items()]
 
 

@@ -18,6 +18,7 @@ from core.flow import (
     name_lots,
     note_serials,
     pick_lots,
+    pin_lots,
     sell_kits,
     send_instead,
     use_rights,
@@ -80,7 +81,8 @@ def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) 
         return _repeated(tx, ledger, key, confirm, left)
     entries = _leave(tx, ledger, left, key)
     lots = _lots(tx, ledger, left)
-    pick_lots.check(tx, fulfilment, lots)
+    if lots:
+        pick_lots.check(tx, fulfilment, lots, pin_lots.check(tx, fulfilment, _by_lot(left)))
     ledger.book(key, "ship", f"inbox:{spoken.inbox_id}", entries, confirm.happened_at, lots)
     note_serials.left(tx, Told(spoken.inbox_id, confirm.happened_at), fulfilment, _serials(left))
     waybill = _parcels(tx, fulfilment, confirm)
@@ -140,6 +142,16 @@ def _lots(tx: Transaction, ledger: Ledger, left: Sequence[Gone]) -> list[LotMove
         cell = ledger.cell(CellKey(wanted.owner_id, gone.item_id, wanted.warehouse_id))
         moves += name_lots.moves(cell, gone.lots, sign=-1)
     return moves
+
+
+def _by_lot(left: Sequence[Gone]) -> list[tuple[Mapping[str, Any], dict[str, int]]]:
+    """Each line with the units of its own item that are told by lot."""
+    mine = [gone for gone in left if gone.item_id == gone.line["item_id"]]
+    found: list[tuple[Mapping[str, Any], dict[str, int]]] = [(gone.line, defaultdict(int)) for gone in mine]
+    for gone, (_, units) in zip(mine, found, strict=True):
+        for lot in (it for it in gone.lots if it.code):
+            units[lot.code[:200]] += lot.quantity
+    return found
 
 
 def _shares(

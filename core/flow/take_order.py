@@ -22,6 +22,7 @@ from core.flow import (
     keep_promises,
     note_oversold,
     pair_orders,
+    pin_lots,
     release_order,
     resell,
     sell_kits,
@@ -32,7 +33,7 @@ from core.flow.fill_claim import Journal
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Order
-from core.rules.decide import Part, Request, Rights, Want, decide
+from core.rules.decide import Part, Request, Rights, Rooms, Want, decide
 from core.store import claims, contracts, inbox
 from core.store import tables as t
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -112,6 +113,7 @@ def _book(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     ledger.flush()
     tell(tx, [h for d in drafts if not d.row["closed"] and d.row["status"] not in GONE for h in _news(d)])
     release_order.release(tx, [d.row["id"] for d in drafts])
+    pin_lots.ask(tx, drafts)
     keep_promises.after_moves(tx, ledger)
 
 
@@ -138,8 +140,9 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     keys = {CellKey(owner, w.item_id, h) for r in requests for w in r.wants for owner in w.owners for h in r.warehouses}
     ledger.load(keys)
     balances = {key[:3]: cell.promisable for key in keys if (cell := ledger.found(key))}
-    made = []
-    for draft, parts in zip(drafts, decide(balances, requests, _rights(tx, ledger, requests)), strict=True):
+    rights, rooms = _rights(tx, ledger, requests), _rooms(tx, ledger, requests)
+    made, passing = [], []
+    for draft, parts in zip(drafts, decide(balances, requests, rights, rooms), strict=True):
         draft.short = note_oversold.short_units(parts)
         resell.ask(tx, draft.row, parts)
         soft = not draft.order.may_ship
@@ -147,14 +150,18 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
         seats = [(part, cell, fill_claim.seat(tx, ledger, cell, part.contract_id)) for part, cell in places]
         mine = [claims.of_order(tx, draft.row["id"], seat.id, part, soft) for part, _, seat in seats]
         _reserve(tx, ledger, draft, mine, [(part, cell) for part, cell, seat in seats if seat is cell])
-        for (part, cell, seat), claim in zip(seats, mine, strict=True):
-            if seat is not cell and part.backed:
-                journal = Journal(f"reserve:{claim['id']}", "reserve", f"order:{draft.row['id']}")
-                fill_claim.fill(tx, ledger, claim, part.backed, journal)
+        passing += [
+            (part, claim)
+            for (part, cell, seat), claim in zip(seats, mine, strict=True)
+            if seat is not cell and part.backed
+        ]
         mine = [claim for claim in mine if not draw_locked.joins(draft.drawn, claim)]
         draft.claims += mine
         made += mine
     tx.add(t.claims, made)
+    for part, claim in sorted(passing, key=lambda one: not one[0].lot):
+        journal = Journal(f"reserve:{claim['id']}", "reserve", f"order:{claim['order_id']}")
+        fill_claim.fill(tx, ledger, {**claim, "lot": part.lot}, part.backed, journal)
 
 
 def _name_sources(tx: Transaction, drafts: Sequence[Draft]) -> None:
@@ -169,6 +176,13 @@ def _rights(tx: Transaction, ledger: Ledger, requests: Sequence[Request]) -> Rig
     wants = [w for r in requests for w in r.wants if w.others]
     named = {source.contract_id for want in wants for source in want.others}
     return use_rights.left(tx, ledger, named, {want.item_id for want in wants})
+
+
+def _rooms(tx: Transaction, ledger: Ledger, requests: Sequence[Request]) -> Rooms:
+    """What is left of the lots these wishes pin."""
+    pinned = [(want, r.warehouses) for r in requests for want in r.wants if want.lot]
+    places = {(owner, w.item_id, h, w.lot) for w, houses in pinned for owner in w.owners for h in houses}
+    return pin_lots.rooms(tx, ledger, places)
 
 
 def _cell(ledger: Ledger, part: Part) -> Cell:

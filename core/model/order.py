@@ -12,7 +12,8 @@ class OrderLine(Model):
     """One line. quantity counts listing units; `listing` is the shop's own number of what is sold.
 
     cancelled: units of this line the shop calls off. fulfilled: units the shop itself says are in fulfilments, ours
-    among them (0 where it does not say). bears_stock: False for services and virtual goods.
+    among them (0 where it does not say). bears_stock: False for services and virtual goods. lot: the only one its
+    units may be of; "" for any.
     Amounts are totals of the line in minor units: list (before discounts), discounts by who pays, net (what the
     shopper pays for it), tax and whether net includes it.
     """
@@ -25,6 +26,7 @@ class OrderLine(Model):
     cancelled: Quantity = 0
     fulfilled: Quantity = 0
     bears_stock: bool = True
+    lot: str = ""
     list_minor: Minor = 0
     seller_discount_minor: Minor = 0
     platform_discount_minor: Minor = 0

@@ -31,7 +31,8 @@ class Want(NamedTuple):
     """One line's wish: units of one owner's item. line: whatever the caller knows it by.
 
     per_kit: units of it in one kit; the parts of a kit are wishes of one line, and are backed in whole kits.
-    others: whose units it may be backed by where that owner's do not do, in this order.
+    others: whose units it may be backed by where that owner's do not do, in this order. lot: of which
+    alone; "" for any.
     """
 
     line: int
@@ -40,6 +41,7 @@ class Want(NamedTuple):
     quantity: int
     per_kit: int | None = None
     others: tuple[Source, ...] = ()
+    lot: str = ""
 
     @property
     def owners(self) -> tuple[int, ...]:
@@ -78,7 +80,10 @@ class Request:
 
 
 class Part(NamedTuple):
-    """What one warehouse takes of one line: asked units, of which backed. contract_id: under which they are sold."""
+    """What one warehouse takes of one line: asked units, of which backed.
+
+    contract_id: under which they are sold. lot: that they are of, where the wish names one.
+    """
 
     line: int
     owner_id: int
@@ -88,6 +93,7 @@ class Part(NamedTuple):
     backed: int
     per_kit: int | None = None
     contract_id: int | None = None
+    lot: str = ""
 
 
 class Share(NamedTuple):
@@ -110,19 +116,22 @@ Rights = dict[tuple[int, int], Right]
 """(contract, item) → what may still be sold under it, from whatever warehouse."""
 Balances = dict[tuple[int, int, int], int]
 """(owner, item, warehouse) → promisable units."""
+Rooms = dict[tuple[int, int, int, str], int]
+"""(owner, item, warehouse, lot) → units of the lot there that nobody was promised by name, or told to send."""
 
 
 def decide(
     balances: Mapping[tuple[int, int, int], int],
     requests: Sequence[Request],
     rights: Mapping[tuple[int, int], Right] = MappingProxyType({}),
+    rooms: Mapping[tuple[int, int, int, str], int] = MappingProxyType({}),
 ) -> list[list[Part]]:
     """One list of parts per request. An order is a fact: it is never refused, only left short; a caller's wish may be.
 
     The first warehouse that backs the whole order makes it; else it is split where that backs everything; else the
     warehouse that backs most takes it all, part backed or short (no part of a line is split off for a short order).
     """
-    left = Left(dict(balances), dict(rights))
+    left = Left(dict(balances), dict(rights), dict(rooms))
     return [_decide_one(left, request) for request in requests]
 
 
@@ -131,14 +140,21 @@ class Left(NamedTuple):
 
     units: Balances
     rights: Rights
+    rooms: Rooms
 
     def copy(self) -> Left:
         """To try something with."""
-        return Left(dict(self.units), dict(self.rights))
+        return Left(dict(self.units), dict(self.rights), dict(self.rooms))
+
+    def there(self, want: Want, owner_id: int, warehouse_id: int) -> int:
+        """Units of that owner that may back a wish there, whatever contracts allow."""
+        place = (owner_id, want.item_id, warehouse_id)
+        units = self.units.get(place, 0)
+        return max(0, min(units, self.rooms.get((*place, want.lot), 0))) if want.lot else units
 
     def sources(self, want: Want, warehouse_id: int) -> list[tuple[int, int | None, int]]:
         """(owner, contract, units) of what may back a wish there; a unit that two contracts allow is named once."""
-        left = {owner: max(0, self.units.get((owner, want.item_id, warehouse_id), 0)) for owner in want.owners}
+        left = {owner: max(0, self.there(want, owner, warehouse_id)) for owner in want.owners}
         found: list[tuple[int, int | None, int]] = []
         for owner, contract in want.givers(warehouse_id):
             may = left[owner] if contract is None else units_of(self.rights.get((contract, want.item_id), 0))
@@ -151,6 +167,8 @@ class Left(NamedTuple):
         """These are given."""
         key = (part.owner_id, part.item_id, part.warehouse_id)
         self.units[key] = self.units.get(key, 0) - part.backed
+        if part.lot:
+            self.rooms[*key, part.lot] = self.rooms.get((*key, part.lot), 0) - part.backed
         for at, right in self.rights.items() if part.backed else ():
             if at[1] == part.item_id:
                 self.rights[at] = _after(right, part, under=at[0] == part.contract_id)
@@ -180,8 +198,8 @@ def _decide_one(left: Left, request: Request) -> list[Part]:
 
 
 def _whole(left: Left, request: Request) -> list[Part] | None:
-    if any(want.others for want in request.wants):
-        return _whole_of_several(left, request)
+    if any(want.others or want.lot for want in request.wants):
+        return _whole_by_turns(left, request)
     needs = _needs(request.wants)
     for warehouse in request.warehouses:
         if all(left.units.get((owner, item, warehouse), 0) >= n for (owner, item), n in needs.items()):
@@ -189,8 +207,8 @@ def _whole(left: Left, request: Request) -> list[Part] | None:
     return None
 
 
-def _whole_of_several(left: Left, request: Request) -> list[Part] | None:
-    """As `_whole`, where wishes may be backed by the goods of several owners."""
+def _whole_by_turns(left: Left, request: Request) -> list[Part] | None:
+    """As `_whole`, where wishes may be backed by the goods of several owners, or by one lot alone."""
     for warehouse in request.warehouses:
         parts = _at(left, request.wants, warehouse)
         if all(part.asked == part.backed for part in parts):
@@ -243,7 +261,7 @@ def _take(mine: Left, wants: Sequence[Want], warehouse: int) -> list[Part]:
 
 def _there(mine: Left, want: Want, warehouse: int) -> int:
     if not want.others:
-        return mine.units.get((want.owner_id, want.item_id, warehouse), 0)
+        return mine.there(want, want.owner_id, warehouse)
     return sum(units for _, _, units in mine.sources(want, warehouse))
 
 
@@ -265,7 +283,7 @@ def _part(want: Want, warehouse: int, asked: int, backed: int) -> Part:
     """A part of the wish; one that nothing backs is asked of whoever comes last."""
     last = want.sources(warehouse)[-1:] if not backed else ()
     owner, contract = last[0][:2] if last else (want.owner_id, None)
-    return Part(want.line, owner, want.item_id, warehouse, asked, backed, want.per_kit, contract)
+    return Part(want.line, owner, want.item_id, warehouse, asked, backed, want.per_kit, contract, want.lot)
 
 
 def together(wants: Sequence[Want]) -> list[list[Want]]:

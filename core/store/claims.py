@@ -6,13 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.rules.decide import Part
+from core.store import tables as t
 from core.store.store import Transaction
 
 
 def of_order(tx: Transaction, order_id: int, cell_id: int, part: Part, soft: bool) -> dict[str, Any]:
-    """A new claim of an order's line on a cell, for what was decided of it; soft: the order may not ship yet."""
+    """A new claim of an order's line on a cell, for what was decided of it; soft: the order may not ship yet.
+
+    The lot it pins is written at once, the claim is the caller's to write.
+    """
+    ident = tx.ids.new()
+    if part.lot:
+        tx.add(t.pins, [{"claim_id": ident, "cell_id": cell_id, "lot": part.lot}])
     return {
-        "id": tx.ids.new(),
+        "id": ident,
         "kind": "order",
         "order_id": order_id,
         "line_id": part.line,

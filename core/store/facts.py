@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import and_, or_, select
 
+from core.store import pins
 from core.store import tables as t
 from core.store.store import Transaction, many
 
@@ -32,10 +33,11 @@ def claims(tx: Transaction, order_id: int) -> list[Row]:
     """Its claims, with the cells they are on."""
     c, cell, w, i = t.claims.c, t.cells.c, t.warehouses.c, t.items.c
     query = (
-        select(*(c[n] for n in CLAIM), w.code.label("warehouse"), i.sku, cell.condition)
+        select(*(c[n] for n in CLAIM), w.code.label("warehouse"), i.sku, cell.condition, pins.lot)
         .join(t.cells, cell.id == c.cell_id)
         .join(t.warehouses, w.id == cell.warehouse_id)
         .join(t.items, i.id == cell.item_id)
+        .join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
     )
     return tx.rows(query.where(c.order_id == order_id).order_by(c.id))
 

@@ -122,6 +122,8 @@ class Ledger:
         """Items of which more may be promised somewhere than before, or less is waited for."""
         self.sunk: set[int] = set()
         """Cells that miss more units than before."""
+        self.relotted: set[int] = set()
+        """Cells where other units of some lot lie than before, or are pinned by another claim."""
 
     def open(self, keys: Iterable[CellKey]) -> None:
         """Load these cells, making those that are not there."""
@@ -232,7 +234,7 @@ class Ledger:
         changed = [(cell, change) for cell, change in zip(moved, changes, strict=True) if any(change[1:])]
         were = self._rely([cell for cell, _ in changed])
         write_rows(tx.conn, [*inserts, *also], Sums(t.cells, ("id", *KEPT), [change for _, change in changed], were))
-        lots.write(tx, self._physical)
+        self.relotted |= lots.write(tx, self._physical)
         self._watch_suspense([cell for cell, change in zip(moved, changes, strict=True) if change[-1]])
         if self._marks:
             tx.lanes.add("stock")

@@ -35,8 +35,10 @@ class Moved(NamedTuple):
     named: Sequence[Named]
 
 
-def write(tx: Transaction, moved: Sequence[Moved]) -> None:
-    """Book lots of what moved; units without a named lot are booked under "?", so that the sum is always on hand."""
+def write(tx: Transaction, moved: Sequence[Moved]) -> set[int]:
+    """Book lots of what moved, and say in which cells; units without a named lot are booked under "?", so that the
+    sum is always on hand.
+    """
     keeps = keeping(tx, {m.item_id for m in moved})
     for move in (m for m in moved if m.item_id in keeps):
         units: dict[str, int] = defaultdict(int)
@@ -46,6 +48,7 @@ def write(tx: Transaction, moved: Sequence[Moved]) -> None:
         units[UNNAMED] += move.units - sum(n.units for n in move.named)
         for lot, n in units.items():
             _book(tx, move.journal_id, move.cell_id, lot, n)
+    return {m.cell_id for m in moved if m.item_id in keeps}
 
 
 def held() -> ColumnElement[int]:
@@ -62,9 +65,17 @@ def to_leave() -> ColumnElement[int]:
     return select(func.coalesce(func.sum(p.remaining), 0)).where(*mine).scalar_subquery()
 
 
+def pinned() -> ColumnElement[int]:
+    """Of a row of `lot_on_hand`, the units that claims hold of it by name and no warehouse was told of."""
+    li, p, c = t.lot_on_hand.c, t.pins.c, t.claims.c
+    units = select(func.coalesce(func.sum(c.backed), 0)).join(t.pins, p.claim_id == c.id)
+    mine = (p.cell_id == li.cell_id, p.lot == li.lot, c.open.is_(True), c.fulfilment_id.is_(None))
+    return units.where(*mine).correlate(t.lot_on_hand).scalar_subquery()
+
+
 def spoken_for() -> ColumnElement[int]:
-    """Of a row of `lot_on_hand`, the units that are held of it or to leave."""
-    return to_leave() + held()
+    """Of a row of `lot_on_hand`, the units that are held of it, to leave, or pinned."""
+    return to_leave() + held() + pinned()
 
 
 def begin(tx: Transaction, item_ids: Sequence[int]) -> None:

@@ -343,6 +343,14 @@ claims = _table(
     Index("ix_claims_short", "cell_id", **only_where(SHORT.format(""))),
 )
 """What wants units of the pool: a line of an order, or (holder, kind, ref) of a caller who asked for them."""
+pins = _table(
+    "pins",
+    Column("claim_id", Id, primary_key=True),
+    Column("cell_id", Id, nullable=False),
+    Column("lot", String(200), nullable=False),
+    Index("ix_pins_cell_id", "cell_id", "lot"),
+)
+"""Claims that are for units of one lot alone; cell_id: the claim's."""
 is_short = text(SHORT.format("claims."))
 """Whether a claim waits for units, in the words of the index of those that do."""
 contracts = _table(
@@ -544,6 +552,7 @@ order_lines = _table(
     _text("title", default=""),
     Column("pack", Id, nullable=False),
     Column("recipe", Json),
+    _text("lot", default=""),
     _flag("bears_stock"),
     *(_units(u) for u in ("ordered", "cancelled", "short", "shipped", "returned", "fulfilled", "seen")),
     *(_units(m) for m in ("list_minor", "seller_discount_minor", "platform_discount_minor", "net_minor", "tax_minor")),

@@ -14,6 +14,8 @@ from sqlalchemy import select, update
 
 from core.flow import audit_ledger
 from core.store import tables as t
+from core.store.ledger import CellKey, Entry, Ledger, LotMove
+from core.store.store import one
 from workers.clock import Clock
 
 RACERS = 64
@@ -38,6 +40,26 @@ def accounts(stage: Any) -> tuple[int, int]:
     """(free, reserved) of alpha's goods."""
     (row,) = stage.did("GET", "/stock")["rows"]
     return row["free"], row["reserved"]
+
+
+def lies_by_lot(stage: Any, **units: int) -> None:
+    """Alpha's item keeps lots from now on, and so many units of these come to HZ."""
+    stage.did("POST", "/items", {"owner": "alpha", "items": [{"sku": SKU, "name": "tea", "keeps_lots": True}]})
+
+    def work(tx: Any) -> None:
+        ledger = Ledger(tx)
+        who, item, where = (
+            one(tx, t.merchants, code="alpha"),
+            one(tx, t.items, sku=SKU),
+            one(tx, t.warehouses, code="HZ"),
+        )
+        assert who and item and where
+        cell, total = ledger.cell(CellKey(who["id"], item["id"], where["id"])), sum(units.values())
+        entries = [Entry(cell, "world", -total), Entry(cell, "free", total)]
+        ledger.book("lots", "opening", "test", entries, named=[LotMove(cell, lot, n) for lot, n in units.items()])
+        ledger.flush()
+
+    stage.store.write(work)
 
 
 def breaches(stage: Any) -> list[str]:
@@ -374,3 +396,45 @@ def test_of_64_racers_for_kits_of_a_shared_part_as_many_win_as_there_are_whole_o
         cells = tx.rows(select(t.cells).order_by(t.cells.c.reserved))
     assert [(c["free"], c["reserved"]) for c in cells] == [(RACERS - 10, 10), (1, 20)]
     assert breaches(web_pool) == []
+
+
+def test_units_of_one_lot_are_kept_by_name_until_they_are_given_back(web_pool: Any) -> None:
+    lies_by_lot(web_pool, L1=3, L2=4)
+
+    def wish(ref: str, units: int, **more: Any) -> Any:
+        lines = [{"sku": SKU, "quantity": units, **more}]
+        asked = {"ref": ref, "kind": "cart", "connection": "tmall-alpha", "lines": lines}
+        return web_pool.call("POST", "/reservations", asked, by="alpha")
+
+    first = wish("C1", 2, lot="L1")
+    assert first.status_code == 201
+    assert first.json()["kept"] == [{"owner": "alpha", "sku": SKU, "warehouse": "HZ", "units": 2, "lot": "L1"}]
+    assert web_pool.did("GET", "/reservations/C1?kind=cart", by="alpha") == first.json()
+    assert (wish("C1", 2, lot="L1").status_code, wish("C1", 2, lot="L2").status_code) == (200, 409)
+    refused = wish("C2", 2, lot="L1")
+    assert (refused.status_code, refused.json()["detail"]) == (409, f"C2: 2 of {SKU} where there are 1")
+    lots = {row["lot"]: row["pinned"] for row in web_pool.did("GET", f"/items/{SKU}/lots", by="alpha")["lots"]}
+    assert lots == {"L1": 2, "L2": 0}
+    assert wish("C3", 5).status_code == 201
+    web_pool.did("POST", "/reservations/C1/release?kind=cart", by="alpha")
+    assert wish("C4", 2, lot="L1").status_code == 201
+    assert breaches(web_pool) == []
+
+
+@pytest.mark.parametrize(("lot", "keeps", "why"), [("L1", False, "keeps no lots"), ("?", True, "leave lot out")])
+def test_a_lot_nothing_can_be_of_does_not_fit_and_nothing_is_kept(five: Any, lot: str, keeps: bool, why: str) -> None:
+    five.did("POST", "/items", {"owner": "alpha", "items": [{"sku": SKU, "name": "tea", "keeps_lots": keeps}]})
+    lines = [{"sku": SKU, "quantity": 1, "lot": lot}]
+    answer = five.call("POST", "/reservations", {"ref": "R1", "warehouses": ["HZ"], "lines": lines}, by="alpha")
+    assert answer.status_code == 422
+    assert why in answer.json()["detail"]
+    assert accounts(five) == (5, 0)
+
+
+def test_a_virtual_kit_has_no_lots_to_reserve(five: Any) -> None:
+    five.did("POST", "/items", {"owner": "alpha", "items": [{"sku": "set", "name": "set"}]})
+    five.did("PUT", "/items/set/parts", {"owner": "alpha", "parts": {SKU: 2}})
+    lines = [{"sku": "set", "quantity": 1, "lot": "L1"}]
+    answer = five.call("POST", "/reservations", {"ref": "R1", "warehouses": ["HZ"], "lines": lines}, by="alpha")
+    assert answer.status_code == 422
+    assert "reserve its parts by lot" in answer.json()["detail"]

@@ -29,6 +29,8 @@ from tests.unit.test_near_expiry import *  # noqa: F403
 from tests.unit.test_order_versions import *  # noqa: F403
 from tests.unit.test_outbox import *  # noqa: F403
 from tests.unit.test_oversold import *  # noqa: F403
+from tests.unit.test_pinned_lots import *  # noqa: F403
+from tests.unit.test_pinned_lots import fives
 from tests.unit.test_policies import *  # noqa: F403
 from tests.unit.test_publishing import *  # noqa: F403
 from tests.unit.test_publishing import filled
@@ -70,6 +72,8 @@ def hub(tmp_path: Path, shared_postgres_url: str, request: pytest.FixtureRequest
             built.counts("pen", 10)
         if request.function.__module__.endswith("test_publishing"):
             filled(built)
+        if request.function.__module__.endswith("test_pinned_lots"):
+            fives(built)
         if request.function.__module__.endswith("test_contracts"):
             bare(built)
         yield built

@@ -13,9 +13,10 @@ from core.flow.hold_goods import Freeze, Thaw
 from core.flow.journeys import decide
 from core.model import Adjustment, AdjustmentRow, Confirm, ConfirmedLine
 from core.model.stock import Lot
-from core.store import lots
+from core.store import lots, pins
 from core.store import tables as t
 from core.store.ledger import CellKey
+from tests.worlds import order, unpaid
 
 CODES = st.sampled_from(["L1", "L2"])
 PLACES = st.sampled_from(["east", "west"])
@@ -27,6 +28,7 @@ class HeldLots:
     hub: Any
     physics: Any
     lines: list[tuple[Any, ...]]
+    orders: dict[str, tuple[str, int, list[tuple[str, int]]]]
 
     def begin_lots(self) -> None:
         """Pens keep lots from now on; by_lot: units of each (warehouse, named lot)."""
@@ -46,6 +48,20 @@ class HeldLots:
         row = AdjustmentRow(**named, quantity=units, lots=(Lot(code=lot, quantity=units),))
         assert self.hub.hears(Adjustment(ref=event, rows=(row,)), at=self.hub.wms) == ["done"]
         self.move_lot(warehouse, lot, units)
+
+    def room(self, cell_id: int, lot: str) -> int:
+        """Units of a lot that may still be promised by name there."""
+        with self.hub.store.read() as tx:
+            return max(0, pins.room(tx, [cell_id], [lot]).get((cell_id, lot), 0))
+
+    @rule(lot=CODES, units=st.integers(1, 5), paid=st.booleans())
+    def a_shop_sells_units_of_a_lot(self, lot: str, units: int, paid: bool) -> None:
+        """And does not say so again."""
+        ref = f"O{len(self.orders)}"
+        self.orders[ref] = ("tmall", 1, [("pen", units)])
+        told = (order if paid else unpaid)(ref, ("pen", units), version="0001")
+        lines = tuple(line.model_copy(update={"lot": lot}) for line in told.lines)
+        assert self.hub.takes(told.model_copy(update={"lines": lines})) == ["done"]
 
     @precondition(lambda self: any(line[2] == "pen" for line in self.lines))
     @rule(data=st.data(), lot=CODES, units=st.integers(1, 7))

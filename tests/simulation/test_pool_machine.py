@@ -27,6 +27,7 @@ from core.flow.reserve_stock import Answer, Command, Confirm, Release, Reservati
 from core.model import Adjustment, AdjustmentRow
 from core.rules import kits
 from core.rules.decide import Want
+from core.store import pins
 from core.store import tables as t
 from core.store.scope import HUB
 from core.store.store import Transaction
@@ -413,16 +414,25 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
         """Whatever freed a unit, it backs the orders of who waits for it: a part of one, or where not allowed, all."""
         c, o, m, ce = t.claims.c, t.orders.c, t.merchants.c, t.cells.c
         query = select(
-            c.order_id, c.cell_id, c.part_id, (c.asked - c.shipped - c.backed).label("missing"), m.part_backing, t.cells
+            c.order_id,
+            c.cell_id,
+            c.part_id,
+            (c.asked - c.shipped - c.backed).label("missing"),
+            m.part_backing,
+            pins.lot,
+            t.cells,
         )
         query = query.join(t.cells, ce.id == c.cell_id).join(t.orders, o.id == c.order_id)
+        query = query.join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
         query = query.join(t.merchants, m.id == o.merchant_id)
-        waits: dict[int, dict[int, int]] = {}
+        waits: dict[int, dict[tuple[int, str], int]] = {}
         for claim in self.hub.rows(query.where(t.is_short, m.short_policy != "ask")):
             there = max(0, claim["free"] + min(0, claim["suspense"]))
+            there = min(there, self.room(claim["cell_id"], claim["lot"])) if claim["lot"] else there
             assert not (claim["part_backing"] and there and claim["part_id"] is None)
             cells = waits.setdefault(claim["order_id"], {})
-            cells[claim["cell_id"]] = cells.get(claim["cell_id"], there) - claim["missing"]
+            place = (claim["cell_id"], claim["lot"])
+            cells[place] = cells.get(place, there) - claim["missing"]
         assert not any(all(left >= 0 for left in cells.values()) for cells in waits.values())
 
     @invariant()

@@ -20,6 +20,7 @@ from core.flow.reserve_stock import Answer, Command, Confirm, Release, Reservati
 from core.rules.channels import Bound, Claimed, Policy
 from core.rules.decide import Source, Want
 from core.store import tables as t
+from tests.unit.test_lots import keep_lots, receives
 from tests.worlds import MONDAY, Clock, World, opened, order, store, world
 
 RACERS = 64
@@ -381,6 +382,17 @@ def test_of_64_racers_for_the_last_unit_one_wins(hub: World, funnels: list[Funne
     answers = race(asking(funnels, [reserve(hub, f"R{n}", (hub.pen, 1)) for n in range(RACERS)]))
     assert sorted(states(answers)) == ["OutOfStock"] * (RACERS - 1) + ["reserved"]
     assert hub.cell(hub.pen) == {"reserved": 1}
+    assert hub.audit() == []
+
+
+def test_of_64_racers_for_5_units_of_a_lot_5_win(hub: World, funnels: list[Funnel]) -> None:
+    keep_lots(hub)
+    receives(hub, {"L1": 5, "L2": 90})
+    wants = (Want(0, hub.alpha, hub.pen, 1, lot="L1"),)
+    asked = [Reserve(Subject(hub.alpha, "api", f"R{n}"), wants, (hub.east,)) for n in range(RACERS)]
+    answers = race(asking(funnels, asked))
+    assert sorted(states(answers)) == ["OutOfStock"] * (RACERS - 5) + ["reserved"] * 5
+    assert hub.cell(hub.pen) == {"free": 90, "reserved": 5}
     assert hub.audit() == []
 
 

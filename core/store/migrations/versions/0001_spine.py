@@ -172,6 +172,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("code", name=op.f("uq_merchants_code")),
     )
     op.create_table(
+        "pins",
+        sa.Column("claim_id", database.Id, nullable=False),
+        sa.Column("cell_id", database.Id, nullable=False),
+        sa.Column("lot", sa.String(length=200), nullable=False),
+        sa.PrimaryKeyConstraint("claim_id", name=op.f("pk_pins")),
+    )
+    op.create_index("ix_pins_cell_id", "pins", ["cell_id", "lot"], unique=False)
+    op.create_table(
         "processes",
         sa.Column("id", database.Id, autoincrement=True, nullable=False),
         sa.Column("role", sa.String(length=200), nullable=False),
@@ -861,6 +869,7 @@ def upgrade() -> None:
         sa.Column("title", sa.String(length=200), server_default="", nullable=False),
         sa.Column("pack", database.Id, nullable=False),
         sa.Column("recipe", database.Json, nullable=True),
+        sa.Column("lot", sa.String(length=200), server_default="", nullable=False),
         sa.Column("bears_stock", sa.Boolean(), nullable=False),
         sa.Column("ordered", database.Id, server_default="0", nullable=False),
         sa.Column("cancelled", database.Id, server_default="0", nullable=False),
