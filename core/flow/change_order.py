@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import select, update
 from core.flow import sell_kits
 from core.model import OrderLine
 from core.rules import kits
+from core.store import shelves
 from core.store import tables as t
 from core.store.store import Transaction, many
 
@@ -61,6 +63,9 @@ def lay_lines(tx: Transaction, drafts: Sequence[Draft]) -> None:
     """Write the lines, and note what the shop applied to its own figure by itself."""
     rows = [row for d in drafts for row in d.lines.values()]
     sells = _sells(tx, {d.row["connection_id"] for d in drafts})
+    back = Counter[int]()
+    for draft in drafts:
+        back += _put_back(draft, sells[draft.row["connection_id"]])
     seen = [note for d in drafts for note in _seen(tx, d, sells[d.row["connection_id"]])]
     tx.add(t.order_lines, [{k: v for k, v in row.items() if k != "known"} for row in rows if not row["known"]])
     for row in rows:
@@ -69,8 +74,9 @@ def lay_lines(tx: Transaction, drafts: Sequence[Draft]) -> None:
     for draft in drafts:
         _learn_fulfilled(tx, draft)
     tx.add(t.seen, seen)
-    tx.add(t.marks, [{"id": tx.ids.new(), "listing_id": s["listing_id"]} for s in seen])
-    if seen:
+    moved = [s["listing_id"] for s in seen] + shelves.doubt_clamped(tx, back)
+    tx.add(t.marks, [{"id": tx.ids.new(), "listing_id": ident} for ident in moved])
+    if moved:
         tx.lanes.add("stock")
 
 
@@ -141,6 +147,22 @@ def _seen(tx: Transaction, draft: Draft, can: Mapping[str, Any]) -> list[dict[st
             note = {"id": tx.ids.new(), "listing_id": line["listing_id"], "units": units, "order_id": draft.row["id"]}
             notes.append({**note, "heard_at": tx.now})
     return notes
+
+
+def _put_back(draft: Draft, can: Mapping[str, Any]) -> Counter[int]:
+    """Listing → units its shop had taken off its figure for this order and put back since we last looked.
+
+    Of an order heard of only now: those that were called off by then.
+    """
+    back = Counter[int]()
+    if can.get("decrements_at") not in ("create", "pay") or can.get("level_means") == "on_hand":
+        return back
+    for line in draft.lines.values():
+        gone = line["ordered"] if draft.row["closed"] else line["cancelled"]
+        units = max(0, -_applied(draft, line, can)) if line["known"] else gone // line["pack"]
+        if units and line["listing_id"]:
+            back[line["listing_id"]] += units
+    return back
 
 
 def _applied(draft: Draft, line: Mapping[str, Any], can: Mapping[str, Any]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from core.store import tables as t
 from core.store.rows import any_of
@@ -41,6 +41,21 @@ def standing(tx: Transaction, listings: Sequence[int]) -> dict[int, tuple[int | 
     query = select(s.listing_id, s.told - units + s.seen_base, s.unknown)
     rows = tx.conn.execute(query.where(any_of(tx.conn, s.listing_id, listings)))
     return {listing: (None if there is None else int(there), bool(unknown)) for listing, there, unknown in rows}
+
+
+def doubt_clamped(tx: Transaction, back: Mapping[int, int]) -> list[int]:
+    """Put in doubt what a shop may show too much of, since it stops at 0: those listings.
+
+    back: listing id → units its shop took off and put back since. Where these were more than stood there, what it was
+    told in between was laid over 0 and not over what it owed, and what it put back stands on top of that.
+    """
+    if not back:
+        return []
+    there = standing(tx, sorted(back))
+    ids = [ident for ident, (units, _) in there.items() if units is not None and units < back[ident]]
+    doubt = {"doubt": True, "unknown": True, "shown": None, "shown_at": None}
+    tx.conn.execute(update(t.shelves).where(any_of(tx.conn, t.shelves.c.listing_id, ids)).values(**doubt))
+    return ids
 
 
 def expected(shelf: Mapping[str, Any] | None, applied: int) -> int | None:

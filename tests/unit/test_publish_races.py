@@ -15,7 +15,7 @@ from core.flow.publish_stock import Said
 from core.store import outbox
 from core.store import tables as t
 from hub import outward
-from tests.worlds import Clock, World, order, store, world
+from tests.worlds import Clock, World, closed, order, store, unpaid, world
 
 LEASE_S, QUIET_S, MARGIN_S = 30.0, 15.0, 5.0
 Call = tuple[Any, Said]
@@ -114,11 +114,16 @@ def race(tmp_path: Path) -> Iterator[Race]:
         yield found
 
 
+def offers(race: Race, forms: list[str]) -> None:
+    """How tmall may be told levels."""
+    can = race.hub.row(t.connections, id=race.hub.tmall)["can"]
+    can = {**can, "send_stock": {**can["send_stock"], "forms": forms}}
+    race.hub.store.write(lambda tx: tx.set(t.connections, race.hub.tmall, can=can))
+
+
 def absolute(race: Race) -> None:
     """tmall takes levels only, over what was read."""
-    can = race.hub.row(t.connections, id=race.hub.tmall)["can"]
-    can = {**can, "send_stock": {**can["send_stock"], "forms": ["read_set"]}}
-    race.hub.store.write(lambda tx: tx.set(t.connections, race.hub.tmall, can=can))
+    offers(race, ["read_set"])
 
 
 def test_an_older_call_that_lands_last_is_written_over(race: Race) -> None:
@@ -185,3 +190,29 @@ def test_two_workers_never_hold_one_unit(race: Race) -> None:
     o = t.outbox.c
     mine = select(o.state).where(o.connection_id == race.hub.tmall, o.state.in_(("waiting", "sending")))
     assert sorted(row["state"] for row in race.hub.rows(mine)) == ["sending", "waiting"]
+
+
+@pytest.mark.parametrize("forms", [["delta", "read_set"], ["read_set"]])
+@pytest.mark.parametrize("heard", ["closed", "both"])
+def test_what_a_shop_put_back_over_a_figure_that_had_stopped_at_0_is_read_and_written_over(
+    race: Race, forms: list[str], heard: str
+) -> None:
+    """Three are bought and not heard of, all ten are lost, and the shop stops at 0; then the three are put back."""
+    offers(race, forms)
+    race.hub.counts("pen", -10)
+    race.shows -= 3
+    race.says()
+    assert race.shows == 0
+    race.shows += 3
+    if heard == "both":
+        race.hub.takes(unpaid("T1", ("pen", 3)))
+    race.hub.takes(closed("T1", ("pen", 3), version="2"))
+    race.says()
+    assert race.shows == 0
+
+
+def test_what_a_shop_put_back_over_more_than_that_is_believed(race: Race) -> None:
+    race.hub.takes(unpaid("T1", ("pen", 3)))
+    race.hub.takes(closed("T1", ("pen", 3), version="2"))
+    race.hub.takes(closed("T2", ("pen", 3)))
+    assert race.hub.row(t.shelves, listing_id=race.listing)["doubt"] is False
