@@ -161,9 +161,11 @@ class Killer:
         children = dict(line.split() for line in (self._place.home / "data" / "children").read_text().splitlines())
         if name not in children:
             return
-        with suppress(ProcessLookupError):
+        try:
             os.kill(int(children[name]), signal.SIGKILL)
-            self._left -= 1
+        except ProcessLookupError:  # the supervisor that was started last has not named its children yet
+            return
+        self._left -= 1
         if name == "up" and self._place.hub:
             self._place.hub.wait()
             self._place.restarts += 1
