@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from core.flow.change_order import units_wanted
 from core.flow.tell import ask_person
-from core.rules.decide import Rooms
+from core.rules.decide import Request, Rooms
 from core.store import pins
 from core.store import tables as t
 from core.store.ledger import CellKey, Ledger
@@ -44,6 +44,14 @@ def rooms(tx: Transaction, ledger: Ledger, places: Collection[Place]) -> Rooms:
     cells = {place: cell.id for place in places if (cell := ledger.found(CellKey(*place[:3])))}
     there = pins.room(tx, set(cells.values()), {lot for *_, lot in places})
     return {place: there.get((ident, place[3]), 0) for place, ident in cells.items()}
+
+
+def wanted(tx: Transaction, ledger: Ledger, requests: Iterable[Request]) -> Rooms:
+    """The same of the lots that these wishes name, wherever they may be backed."""
+    pinned = [(want, request.warehouses) for request in requests for want in request.wants if want.lot]
+    return rooms(
+        tx, ledger, {(owner, w.item_id, h, w.lot) for w, houses in pinned for owner in w.owners for h in houses}
+    )
 
 
 def awaited(tx: Transaction, cell_ids: Iterable[int]) -> set[int]:

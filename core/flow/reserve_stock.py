@@ -138,7 +138,7 @@ def _book(
     """Back or refuse each; claims, journals and balances are written together."""
     requests = [Request(c.wants, c.warehouses, c.may_split, refusable=True) for c in commands]
     shared = [w for c in commands for w in c.wants if w.others]
-    rooms = _rooms(tx, ledger, commands) if any(w.lot for c in commands for w in c.wants) else {}
+    rooms = pin_lots.wanted(tx, ledger, requests)
     rights = use_rights.left(tx, ledger, {s.contract_id for w in shared for s in w.others}, {w.item_id for w in shared})
     balances = {place: cell.promisable for place, cell in cells.items()}
     if any(c.bounds for c in commands):
@@ -176,13 +176,6 @@ def _key(subject: Subject) -> str:
 
 def _kept(parts: Sequence[Part]) -> tuple[Kept, ...]:
     return tuple(Kept(p.owner_id, p.item_id, p.warehouse_id, p.backed, p.lot) for p in parts)
-
-
-def _rooms(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> Rooms:
-    """What is left of the lots these pin."""
-    pinned = [(want, c.warehouses) for c in commands for want in c.wants if want.lot]
-    places = {(owner, w.item_id, h, w.lot) for w, houses in pinned for owner in w.owners for h in houses}
-    return pin_lots.rooms(tx, ledger, places)
 
 
 def _decide_bound(

@@ -68,7 +68,7 @@ def _decided(tx: Transaction, ledger: Ledger, claims: Sequence[Row], pool: Seque
     ]
     ledger.load(CellKey(owner, w.item_id, h) for w in wants for owner in w.owners for h in pool)
     request = Request(wants, pool, may_part=may_part)
-    rights, rooms = _rights(tx, ledger, claims, wants), _rooms(tx, ledger, claims, wants, pool)
+    rights, rooms = _rights(tx, ledger, claims, wants), _rooms(tx, ledger, claims, request)
     return decide(_balances(tx, ledger, claims, wants, pool), [request], rights, rooms)[0]
 
 
@@ -90,9 +90,8 @@ def _without(right: Right, units: int) -> Right:
     return right + units
 
 
-def _rooms(tx: Transaction, ledger: Ledger, claims: Sequence[Row], wants: Sequence[Want], pool: Sequence[int]) -> Rooms:
-    places = {(owner, w.item_id, h, w.lot) for w in wants if w.lot for owner in w.owners for h in pool}
-    found = pin_lots.rooms(tx, ledger, places)
+def _rooms(tx: Transaction, ledger: Ledger, claims: Sequence[Row], request: Request) -> Rooms:
+    found = pin_lots.wanted(tx, ledger, [request])
     for claim in claims if found else ():
         place = (*fill_claim.home(tx, ledger, claim).key[:3], claim["lot"])
         if place in found:

@@ -33,7 +33,7 @@ from core.flow.fill_claim import Journal
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Order
-from core.rules.decide import Part, Request, Rights, Rooms, Want, decide
+from core.rules.decide import Part, Request, Rights, Want, decide
 from core.store import claims, contracts, inbox
 from core.store import tables as t
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -140,7 +140,7 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     keys = {CellKey(owner, w.item_id, h) for r in requests for w in r.wants for owner in w.owners for h in r.warehouses}
     ledger.load(keys)
     balances = {key[:3]: cell.promisable for key in keys if (cell := ledger.found(key))}
-    rights, rooms = _rights(tx, ledger, requests), _rooms(tx, ledger, requests)
+    rights, rooms = _rights(tx, ledger, requests), pin_lots.wanted(tx, ledger, requests)
     made, passing = [], []
     for draft, parts in zip(drafts, decide(balances, requests, rights, rooms), strict=True):
         draft.short = note_oversold.short_units(parts)
@@ -176,13 +176,6 @@ def _rights(tx: Transaction, ledger: Ledger, requests: Sequence[Request]) -> Rig
     wants = [w for r in requests for w in r.wants if w.others]
     named = {source.contract_id for want in wants for source in want.others}
     return use_rights.left(tx, ledger, named, {want.item_id for want in wants})
-
-
-def _rooms(tx: Transaction, ledger: Ledger, requests: Sequence[Request]) -> Rooms:
-    """What is left of the lots these wishes pin."""
-    pinned = [(want, r.warehouses) for r in requests for want in r.wants if want.lot]
-    places = {(owner, w.item_id, h, w.lot) for w, houses in pinned for owner in w.owners for h in houses}
-    return pin_lots.rooms(tx, ledger, places)
 
 
 def _cell(ledger: Ledger, part: Part) -> Cell:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from core.flow import tell_shipment
 from core.flow.tell import Happened, tell
 from core.model import Shipment, ShippedLine
 from core.store import tables as t
@@ -63,18 +64,7 @@ def shipment(tx: Transaction, row: Row) -> Shipment | None:
     if order["counterpart_of"] != fulfilment["order_id"] or order["status"] in GONE:
         return None
     lines = _dealt(tx, order, _left(tx, fulfilment["order_id"]), _told(tx, row))
-    others = [f for f in many(tx, t.fulfilments, "order_id", [fulfilment["order_id"]]) if f["state"] != "cancelled"]
-    if not lines:
-        return None
-    return Shipment(
-        ref=fulfilment["ref"],
-        order_ref=order["ref"],
-        carrier=fulfilment["carrier"],
-        waybill=fulfilment["waybill"],
-        shipped_at=fulfilment["shipped_at"],
-        split=len(others) > 1 or any(c["open"] for c in many(tx, t.claims, "order_id", [fulfilment["order_id"]])),
-        lines=lines,
-    )
+    return tell_shipment.phrased(tx, fulfilment, order["ref"], lines) if lines else None
 
 
 def _left(tx: Transaction, order_id: int) -> Counter[int]:

@@ -27,15 +27,21 @@ def shipment(tx: Transaction, fulfilment_id: int) -> Shipment | None:
     told += sell_kits.shipped_lines(tx, fulfilment_id, sold)
     if not told:
         return None
-    others = [f for f in many(tx, t.fulfilments, "order_id", [order["id"]]) if f["state"] != "cancelled"]
+    return phrased(tx, fulfilment, order["ref"], told)
+
+
+def phrased(tx: Transaction, fulfilment: Mapping[str, Any], order_ref: str, lines: tuple[ShippedLine, ...]) -> Shipment:
+    """These lines of a shop's order, as they left with a fulfilment; split: not all of the purchase did."""
+    order_id = fulfilment["order_id"]
+    others = [f for f in many(tx, t.fulfilments, "order_id", [order_id]) if f["state"] != "cancelled"]
     return Shipment(
         ref=fulfilment["ref"],
-        order_ref=order["ref"],
+        order_ref=order_ref,
         carrier=fulfilment["carrier"],
         waybill=fulfilment["waybill"],
         shipped_at=fulfilment["shipped_at"],
-        split=len(others) > 1 or any(c["open"] for c in many(tx, t.claims, "order_id", [order["id"]])),
-        lines=told,
+        split=len(others) > 1 or any(c["open"] for c in many(tx, t.claims, "order_id", [order_id])),
+        lines=lines,
     )
 
 
