@@ -171,7 +171,6 @@ def callers_have_their_answers(tx: Transaction) -> None:
 
 def survives_every_point(it: Teller, step: int = 1) -> None:
     """step: of how many points one is tried."""
-    it.whole()  # the first process that is forked may make one commit more than those after it
     commits = it.whole()
     points = [(n, where) for n in range(1, commits + 1) for where in ("inside", "after")][::step]
     for n, where in points:
