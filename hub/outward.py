@@ -288,10 +288,7 @@ def _carry_out(hub: Hub, job: Job) -> Job | None:
 def _say(hub: Hub, job: Job) -> Outcome:
     try:
         rows = _read_first(hub, job) if job.said and job.said.reads else job.rows
-        outcomes: list[Outcome] = []
-        size = max(1, job.ability.batch_max)
-        for start in range(0, len(rows), size):
-            outcomes += getattr(job.wired.client, job.row["ability"])(rows[start : start + size], job.step)
+        outcomes: Sequence[Outcome] = getattr(job.wired.client, job.row["ability"])(rows, job.step)
     except YipanError as error:
         return Outcome.failed(error)
     return next((o for o in outcomes if o.state != "done"), outcomes[-1])

@@ -184,9 +184,12 @@ class Run:
             marked, due = publish_stock.any_marks(tx), outbox.any_due(tx, "stock")
         while marked and self._store.write(lambda tx: publish_stock.take_marks(tx, NEVER_STOP, self._board)):
             due = True
-        for row, said in self._store.write(self._claim) if due else ():
-            if said.levels:
-                self._call(row, said)
+        while due:
+            claimed = self._store.write(self._claim)
+            for row, said in claimed:
+                if said.levels:
+                    self._call(row, said)
+            due = any(not said.levels for _, said in claimed)
         with self._store.read() as tx:
             self._free = world.free(tx, self._world)
 
