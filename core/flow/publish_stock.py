@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -33,8 +33,9 @@ WireForm = Literal["set", "compare", "delta"]
 class Said:
     """What one write stands for, remembered before the first byte: levels to send, and what will have been told.
 
-    told: listing id → target; seen: listing id → units seen in all when it was computed. reads: look at the shop first.
-    unsure: a lost write may yet arrive after this one, so what the shop shows has to be read back.
+    told: listing id → target; seen, doubts: listing id → units seen, and doubts raised, in all when it was computed.
+    reads: look at the shop first. unsure: a lost write may yet arrive after this one, so what the shop shows has to be
+    read back.
     """
 
     levels: tuple[Level, ...]
@@ -43,6 +44,7 @@ class Said:
     expected: dict[str, int]
     reads: bool
     unsure: bool = False
+    doubts: dict[str, int] = field(default_factory=dict)
 
     @property
     def keyed(self) -> bool:
@@ -240,6 +242,7 @@ def _said(
         expected={r["ref"]: e for r in rows if (e := stand[r["id"]].expected) is not None},
         reads="read_set" in said and can["level_means"] == "saleable",
         unsure=readable and any(stand[r["id"]].unknown for r in rows),
+        doubts={str(r["id"]): stand[r["id"]].doubts for r in rows},
     )
 
 
@@ -267,25 +270,26 @@ def after_read(said: Said, shown: Mapping[str, int]) -> tuple[Level, ...]:
 def told(tx: Transaction, *saids: Said) -> None:
     """These writes are confirmed. An absolute write over a moving figure leaves doubt until it is read back.
 
+    A doubt raised since they were computed stays: they may have been laid over what it is about.
     Shelves are changed by whoever has the ledger: `judge` must not settle a doubt over a figure told meanwhile.
     """
     tx.lock_ledger()
-    common = {"unknown": False, "told_at": tx.now, "shown": None, "shown_at": None}
+    listed = [int(ident) for said in saids for ident in said.told]
+    doubts = {row["listing_id"]: row["doubts"] for row in many(tx, t.shelves, "listing_id", listed)}
+    common = {"told_at": tx.now, "shown": None, "shown_at": None}
     rows = []
     for said in saids:
-        doubt = said.reads or said.unsure
         for ident, target in said.told.items():
-            told = {"listing_id": int(ident), "told": target, "seen_base": said.seen[ident], "doubt": doubt}
-            rows.append({**told, **common})
+            unknown = doubts.get(int(ident), 0) != said.doubts.get(ident, 0)
+            told = {"listing_id": int(ident), "told": target, "seen_base": said.seen[ident], "unknown": unknown}
+            rows.append({**told, "doubt": unknown or said.reads or said.unsure, **common})
     upsert(tx.conn, t.shelves, rows)
 
 
 def lost(tx: Transaction, said: Said) -> None:
     """Nobody knows whether the write arrived: what the shop shows is in doubt; what was read before says nothing."""
     tx.lock_ledger()
-    ids = [int(listing) for listing in said.told]
-    unsure = {"doubt": True, "unknown": True, "told_at": tx.now, "shown": None, "shown_at": None}
-    tx.conn.execute(update(t.shelves).where(t.shelves.c.listing_id.in_(ids)).values(**unsure))
+    shelves.doubt(tx, [int(listing) for listing in said.told], told_at=tx.now)
 
 
 def doubtful(tx: Transaction, quiet_s: float) -> list[Mapping[str, Any]]:
@@ -349,7 +353,7 @@ def _moved_since(tx: Transaction, row: Mapping[str, Any], margin_s: float) -> bo
 def _shelf(row: Mapping[str, Any] | None, seen: int) -> Shelf:
     if row is None:
         return Shelf(None, 0, applied=seen)
-    return Shelf(row["told"], seen - row["seen_base"], row["doubt"], row["unknown"], seen)
+    return Shelf(row["told"], seen - row["seen_base"], row["doubt"], row["unknown"], seen, row["doubts"])
 
 
 def _taken_not_fulfilled(tx: Transaction, listings: Sequence[int]) -> dict[int, int]:

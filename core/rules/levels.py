@@ -16,7 +16,7 @@ class Shelf:
     told: the target our last confirmed write stood for; seen: units since then that the shop applied itself and we
     heard of; doubt: an absolute write or a lost answer makes `told` unsure until a read confirms it; unknown: a write
     was lost or somebody changed the figure, so that it is written whatever should stand there; applied: units the shop
-    applied in all, ever.
+    applied in all, ever; doubts: how often it was put in doubt, ever.
     """
 
     told: int | None
@@ -24,6 +24,7 @@ class Shelf:
     doubt: bool = False
     unknown: bool = False
     applied: int = 0
+    doubts: int = 0
 
     @property
     def expected(self) -> int | None:
