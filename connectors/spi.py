@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from core.errors import InDoubt, NotAuthorised, Refused, Throttled, Unavailable, YipanError
+from core.errors import InDoubt, Mismatch, NotAuthorised, Refused, Throttled, Unavailable, YipanError
 from core.model import Document
 
 KINDS = ("sales", "erp", "wms", "tms", "courier", "service")
@@ -99,7 +99,7 @@ class Manifest(_Closed):
     can: dict[str, Ability]
     settings: dict[str, Setting]
     budget: CallBudget = CallBudget()
-    errors: dict[str, Literal["Unavailable", "Throttled", "NotAuthorised", "Refused", "InDoubt"]] = {}
+    errors: dict[str, Literal["Unavailable", "Throttled", "Mismatch", "NotAuthorised", "Refused", "InDoubt"]] = {}
     vectors: tuple[str, ...] = ()
     body_limit_bytes: int = 1_000_000
     timeout_s: float = 10
@@ -212,7 +212,8 @@ class FetchesStock(Protocol):
 class Sends(Protocol):
     """`send_<noun>(batch, step)`: one Outcome per row, in order. step is "" unless the manifest names steps.
 
-    An exception means the same for every row of the call.
+    An exception means the same for every row of the call. `Mismatch`: a level of form `compare` met another figure than
+    its `expected`, and was not written; the hub reads what is shown and says it again as `set`.
     """
 
     def send_stock(self, batch: Sequence[Outgoing], step: str = "") -> Sequence[Outcome]: ...
@@ -243,7 +244,7 @@ def _error_for(table: Mapping[str, str], code: str, message: str) -> YipanError:
 
 
 _DECIDES: dict[str, type[YipanError]] = {
-    c.__name__: c for c in (Unavailable, Throttled, NotAuthorised, Refused, InDoubt)
+    c.__name__: c for c in (Unavailable, Throttled, Mismatch, NotAuthorised, Refused, InDoubt)
 }
 
 

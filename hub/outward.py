@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import select
 
 from connectors.spi import Outcome, Outgoing
-from core.errors import Broken, InDoubt, Later, Refused, Throttled, Unfit, YipanError
+from core.errors import Broken, InDoubt, Later, Mismatch, Refused, Throttled, Unfit, YipanError
 from core.flow import (
     cancel_order,
     keep_promises,
@@ -317,6 +317,9 @@ def _after_call(hub: Hub, tx: Transaction, job: Job, outcome: Outcome) -> None:
         _reached(hub, tx, job, outcome.ref)
     elif isinstance(error, InDoubt):
         _in_doubt(hub, tx, job, error)
+    elif isinstance(error, Mismatch) and job.said is not None and job.said.compares:
+        publish_stock.mismatched(tx, job.said)
+        outbox.again(tx, row, 0, error, reached=_without_said(row))
     elif isinstance(error, Later):
         # As it was when taken up: what may have arrived before is said the same again, anything else computed anew.
         outbox.again(tx, row, _wait_s(hub, row, error), error, reached=row["reached"])

@@ -51,6 +51,11 @@ class Said:
         """Whether a repeat is recognised by its key: a difference is, an absolute figure would overwrite."""
         return all(level.form == "delta" for level in self.levels)
 
+    @property
+    def compares(self) -> bool:
+        """Whether it is only taken where the shop shows what is expected."""
+        return any(level.form == "compare" for level in self.levels)
+
     def as_json(self) -> dict[str, Any]:
         """As kept with the intent."""
         return {**vars(self), "levels": [level.model_dump() for level in self.levels]}
@@ -290,6 +295,12 @@ def lost(tx: Transaction, said: Said) -> None:
     """Nobody knows whether the write arrived: what the shop shows is in doubt; what was read before says nothing."""
     tx.lock_ledger()
     shelves.doubt(tx, [int(listing) for listing in said.told], told_at=tx.now)
+
+
+def mismatched(tx: Transaction, said: Said) -> None:
+    """The shop shows something else than was expected and changed nothing: it is read before it is written over."""
+    tx.lock_ledger()
+    shelves.doubt(tx, [int(listing) for listing in said.told])
 
 
 def doubtful(tx: Transaction, quiet_s: float) -> list[Mapping[str, Any]]:
