@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import InDoubt, Mismatch, NotAuthorised, Refused, Throttled, Unavailable, YipanError
 from core.model import Document
@@ -48,7 +48,8 @@ class Ability(_Closed):
     lost call can be looked up by business key, not before settle_s; steps: a many-step write.
     read_callback: signed says that a signature covers the raw body; without one only the token in the address
     protects it. whole_lines: a shipment of part of a line tells the shop all of it. send_stock: level_means,
-    decrements_at, restocks_on, per and forms, see LEDGER §6.
+    decrements_at, restocks_on, per and forms, see LEDGER §6; lag_buffer: listing units that a shop which
+    takes only `set` of saleable units is told less, where no policy says another buffer.
     """
 
     mark: Mark
@@ -72,6 +73,7 @@ class Ability(_Closed):
     restocks_on: tuple[Literal["close", "refund"], ...] = ()
     per: Literal["account", "location"] = "account"
     forms: tuple[Literal["compare", "delta", "read_set", "set"], ...] = ()
+    lag_buffer: int = Field(default=1, ge=0)
 
 
 class CallBudget(_Closed):

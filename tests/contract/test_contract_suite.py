@@ -10,6 +10,7 @@ import pytest
 
 from connectors.registry import Connector
 from connectors.wire import signing
+from core.rules import levels
 from sandbox.contract import grade as grading
 from sandbox.contract.case import Case, Trial
 from sandbox.contract.check import Report, Result, check, check_connector, run
@@ -37,6 +38,7 @@ def test_sound_connector_of_a_third_party_gets_an_a(shop: Shop) -> None:
     assert [(r.name, r.why) for r in report.failed] == []
     assert (report.grade, report.caps) == ("A", ())
     assert report.as_dict()["rows"][0]["passed"] is True
+    assert report.warning == levels.BLIND
 
 
 class Breakage(NamedTuple):

@@ -252,3 +252,16 @@ def test_a_doubt_that_a_write_knew_of_ends_with_its_answer(race: Race) -> None:
     assert (race.shows, shelf["doubt"], shelf["unknown"]) == (14, True, False)
     race.reads_back()
     assert race.hub.row(t.shelves, listing_id=race.listing)["doubt"] is False
+
+
+def test_what_a_blind_shop_sold_unheard_is_within_its_lag_buffer(race: Race) -> None:
+    """One is bought and not heard of when five come in: told 14 blindly, it shows no more than there is."""
+    offers(race, ["set"])
+    race.shows -= 1
+    race.hub.counts("pen", 5)
+    race.says()
+    assert race.shows == 14
+    race.hub.takes(order("T1", ("pen", 1)))
+    assert race.may_show() == 14
+    race.says()
+    assert race.shows == 13
