@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from core.errors import InDoubt, NotAuthorised, Refused, Throttled, Unavailable, YipanError
+from core.errors import InDoubt, Mismatch, NotAuthorised, Refused, Throttled, Unavailable, YipanError
 from core.model import Document
 
 KINDS = ("sales", "erp", "wms", "tms", "courier", "service")
@@ -48,7 +48,8 @@ class Ability(_Closed):
     lost call can be looked up by business key, not before settle_s; steps: a many-step write.
     read_callback: signed says that a signature covers the raw body; without one only the token in the address
     protects it. whole_lines: a shipment of part of a line tells the shop all of it. send_stock: level_means,
-    decrements_at, restocks_on, per and forms, see LEDGER §6.
+    decrements_at, restocks_on, per and forms, see LEDGER §6; lag_buffer: listing units that a shop which
+    takes only `set` of saleable units is told less, where no policy says another buffer.
     """
 
     mark: Mark
@@ -72,6 +73,7 @@ class Ability(_Closed):
     restocks_on: tuple[Literal["close", "refund"], ...] = ()
     per: Literal["account", "location"] = "account"
     forms: tuple[Literal["compare", "delta", "read_set", "set"], ...] = ()
+    lag_buffer: int = Field(default=1, ge=0)
 
 
 class CallBudget(_Closed):
@@ -99,7 +101,7 @@ class Manifest(_Closed):
     can: dict[str, Ability]
     settings: dict[str, Setting]
     budget: CallBudget = CallBudget()
-    errors: dict[str, Literal["Unavailable", "Throttled", "NotAuthorised", "Refused", "InDoubt"]] = {}
+    errors: dict[str, Literal["Unavailable", "Throttled", "Mismatch", "NotAuthorised", "Refused", "InDoubt"]] = {}
     vectors: tuple[str, ...] = ()
     body_limit_bytes: int = 1_000_000
     timeout_s: float = 10
@@ -212,7 +214,8 @@ class FetchesStock(Protocol):
 class Sends(Protocol):
     """`send_<noun>(batch, step)`: one Outcome per row, in order. step is "" unless the manifest names steps.
 
-    An exception means the same for every row of the call.
+    An exception means the same for every row of the call. `Mismatch`: a level of form `compare` met another figure than
+    its `expected`, and was not written; the hub reads what is shown and says it again as `set`.
     """
 
     def send_stock(self, batch: Sequence[Outgoing], step: str = "") -> Sequence[Outcome]: ...
@@ -243,7 +246,7 @@ def _error_for(table: Mapping[str, str], code: str, message: str) -> YipanError:
 
 
 _DECIDES: dict[str, type[YipanError]] = {
-    c.__name__: c for c in (Unavailable, Throttled, NotAuthorised, Refused, InDoubt)
+    c.__name__: c for c in (Unavailable, Throttled, Mismatch, NotAuthorised, Refused, InDoubt)
 }
 
 

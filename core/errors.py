@@ -3,7 +3,8 @@
 YipanError
 ├── Later             retried by itself
 │   ├── Unavailable       the other side did not answer, and nothing arrived there
-│   └── Throttled         the other side asked us to slow down (`retry_after_s`)
+│   ├── Throttled         the other side asked us to slow down (`retry_after_s`)
+│   └── Mismatch          it shows something else than a compare-and-set expected, and changed nothing
 ├── Person            parked until someone acts; `fix` names the button
 │   ├── NotAuthorised     credentials, signature or permission
 │   ├── Refused           the other side understood and said no
@@ -52,6 +53,10 @@ class Throttled(Later):
     def __init__(self, message: str, *, retry_after_s: float | None = None, **names: str | None):
         super().__init__(message, **names)
         self.retry_after_s = retry_after_s
+
+
+class Mismatch(Later):
+    """A compare-and-set met another figure than it expected, and nothing was changed. Read first, then said again."""
 
 
 class Person(YipanError):

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import select
 
 from connectors.spi import Outcome, Outgoing
-from core.errors import Broken, InDoubt, Later, Refused, Throttled, Unfit, YipanError
+from core.errors import Broken, InDoubt, Later, Mismatch, Refused, Throttled, Unfit, YipanError
 from core.flow import (
     cancel_order,
     keep_promises,
@@ -288,10 +288,7 @@ def _carry_out(hub: Hub, job: Job) -> Job | None:
 def _say(hub: Hub, job: Job) -> Outcome:
     try:
         rows = _read_first(hub, job) if job.said and job.said.reads else job.rows
-        outcomes: list[Outcome] = []
-        size = max(1, job.ability.batch_max)
-        for start in range(0, len(rows), size):
-            outcomes += getattr(job.wired.client, job.row["ability"])(rows[start : start + size], job.step)
+        outcomes: Sequence[Outcome] = getattr(job.wired.client, job.row["ability"])(rows, job.step)
     except YipanError as error:
         return Outcome.failed(error)
     return next((o for o in outcomes if o.state != "done"), outcomes[-1])
@@ -320,6 +317,9 @@ def _after_call(hub: Hub, tx: Transaction, job: Job, outcome: Outcome) -> None:
         _reached(hub, tx, job, outcome.ref)
     elif isinstance(error, InDoubt):
         _in_doubt(hub, tx, job, error)
+    elif isinstance(error, Mismatch) and job.said is not None and job.said.compares:
+        publish_stock.mismatched(tx, job.said)
+        outbox.again(tx, row, 0, error, reached=_without_said(row))
     elif isinstance(error, Later):
         # As it was when taken up: what may have arrived before is said the same again, anything else computed anew.
         outbox.again(tx, row, _wait_s(hub, row, error), error, reached=row["reached"])

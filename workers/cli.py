@@ -281,7 +281,10 @@ def check_connectors(
     if as_json:
         typer.echo(json.dumps([r.as_dict() for r in reports], ensure_ascii=False))
     else:
-        typer.echo("\n".join(str(r) for r in reports))
+        for report in reports:
+            typer.echo(str(report))
+            if report.warning:
+                typer.secho(f"  {report.warning}", fg="red")
     raise typer.Exit(0 if all(r.sound for r in reports) else 1)
 
 

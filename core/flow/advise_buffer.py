@@ -13,7 +13,7 @@ from sqlalchemy import and_, case, func, select
 from core.errors import Unfit, Unmatched
 from core.flow.measure_lag import BUCKETS_MS, percentile
 from core.flow.pool_steps import Pools
-from core.rules import buffers
+from core.rules import buffers, levels
 from core.rules.buffers import Lag, Sale, Story
 from core.store import policies
 from core.store import tables as t
@@ -62,7 +62,8 @@ def advise(tx: Transaction, scope: Scope, asked: Asked, after: int = 0, limit: i
     found = []
     for row in rows:
         policy = stands.get(row["id"], policies.NONE)
-        current = row["buffer"] if policy.buffer is None else policy.buffer
+        own = levels.buffer(row["buffer"], row["pack"], row["can"])
+        current = own if policy.buffer is None else policy.buffer
         story = known.story(row, pools)
         oversold = known.oversold[row["id"]]
         said = buffers.advise(story, policy, current, asked.share, oversold, row["id"])
@@ -89,7 +90,8 @@ def _named(row: Row) -> dict[str, Any]:
 def _listings(tx: Transaction, scope: Scope, connection: str, after: int, limit: int) -> list[Row]:
     """Listings of active shops, with their shop's code and merchant."""
     li, c, i = t.listings.c, t.connections.c, t.items.c
-    query = select(t.listings, li.ref.label("listing"), c.code.label("connection"), c.merchant_id, i.sku.label("sku_"))
+    named = (li.ref.label("listing"), c.code.label("connection"), c.merchant_id, c.can, i.sku.label("sku_"))
+    query = select(t.listings, *named)
     query = query.join(t.connections, c.id == li.connection_id).join(t.items, i.id == li.item_id)
     query = query.where(c.kind == "sales", c.state == "active", scope.sees(c.merchant_id), li.id > after)
     if connection:

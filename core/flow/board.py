@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sqlalchemy import and_, exists, or_, select
 
 from core.flow import saleable, sell_kits
-from core.rules import channels
+from core.rules import channels, levels
 from core.rules.channels import Policy
 from core.store import contracts, policies
 from core.store import tables as t
@@ -130,7 +130,8 @@ def _read(tx: Transaction, shop: Mapping[str, Any]) -> Catalogue:
     query = select(*(li[name] for name in KEPT), li.ref, li[key].label("key"))
     rows = tx.conn.execute(query.where(li.connection_id == shop["id"]).order_by(li.item_id, li.id)).all()
     pool = select(p.warehouse_id).where(p.connection_id == shop["id"]).distinct().order_by(p.warehouse_id)
-    ids, items, packs, buffers = _table([row[: len(KEPT)] for row in rows], len(KEPT))
+    ids, items, packs, own = _table([row[: len(KEPT)] for row in rows], len(KEPT))
+    buffers = np.maximum(own, levels.lag_buffer(shop["can"]) * packs)
     return Catalogue(
         shop["id"],
         shop["merchant_id"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from core.flow import reconcile
 from core.flow.board import Board
@@ -77,8 +77,7 @@ def _asked(tx: Transaction) -> list[int]:
 
 def _tell_again(tx: Transaction, row: Row) -> None:
     """In doubt, it is read before it is written over, and read back after."""
-    doubt = {"doubt": True, "unknown": True, "shown": None, "shown_at": None}
-    tx.conn.execute(update(t.shelves).where(t.shelves.c.listing_id == row["listing_id"]).values(**doubt))
+    shelves.doubt(tx, [row["listing_id"]])
     tx.add(t.marks, [{"id": tx.ids.new(), "listing_id": row["listing_id"]}])
     tx.lanes.add("stock")
 

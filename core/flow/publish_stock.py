@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from core.flow.board import Board, Some
 from core.flow.stop_levels import Change, Stop, Unit
 from core.model import Level
 from core.rules import levels
-from core.rules.levels import Shelf
+from core.rules.levels import Form, Shelf
 from core.store import outbox, shelves
 from core.store import tables as t
 from core.store.outbox import Intent
@@ -33,8 +33,9 @@ WireForm = Literal["set", "compare", "delta"]
 class Said:
     """What one write stands for, remembered before the first byte: levels to send, and what will have been told.
 
-    told: listing id → target; seen: listing id → units seen in all when it was computed. reads: look at the shop first.
-    unsure: a lost write may yet arrive after this one, so what the shop shows has to be read back.
+    told: listing id → target; seen, doubts: listing id → units seen, and doubts raised, in all when it was computed.
+    reads: look at the shop first. unsure: a lost write may yet arrive after this one, so what the shop shows has to be
+    read back.
     """
 
     levels: tuple[Level, ...]
@@ -43,11 +44,17 @@ class Said:
     expected: dict[str, int]
     reads: bool
     unsure: bool = False
+    doubts: dict[str, int] = field(default_factory=dict)
 
     @property
     def keyed(self) -> bool:
         """Whether a repeat is recognised by its key: a difference is, an absolute figure would overwrite."""
         return all(level.form == "delta" for level in self.levels)
+
+    @property
+    def compares(self) -> bool:
+        """Whether it is only taken where the shop shows what is expected."""
+        return any(level.form == "compare" for level in self.levels)
 
     def as_json(self) -> dict[str, Any]:
         """As kept with the intent."""
@@ -118,12 +125,13 @@ def _want(tx: Transaction, units: Mapping[Unit, Sequence[int]], since: int, lane
     """
     waiting = _untouched(tx, units)
     joined = []
-    for unit, row in waiting.items():
-        together = sorted({*row["payload"]["listings"], *units[unit]})
-        if together != row["payload"]["listings"]:
-            joined.append({"id": row["id"], "payload": {**row["payload"], "listings": together}})
+    for unit, rows in waiting.items():
+        first, there = rows[0], {ident for row in rows for ident in row["payload"]["listings"]}
+        if more := set(units[unit]) - there:
+            together = sorted({*first["payload"]["listings"], *more})
+            joined.append({"id": first["id"], "payload": {**first["payload"], "listings": together}})
     tx.set_each(t.outbox, joined)
-    tx.lanes.update(row["lane"] for row in waiting.values())
+    tx.lanes.update(rows[0]["lane"] for rows in waiting.values())
     fresh = [(unit, ids) for unit, ids in units.items() if unit not in waiting]
     outbox.add(
         tx,
@@ -141,19 +149,23 @@ def _want(tx: Transaction, units: Mapping[Unit, Sequence[int]], since: int, lane
     )
 
 
-def _untouched(tx: Transaction, units: Collection[Unit]) -> dict[Unit, Mapping[str, Any]]:
-    """Unit → its first intent that nobody has taken up yet, locked so that nobody does before we are done."""
+def _untouched(tx: Transaction, units: Collection[Unit]) -> dict[Unit, list[Mapping[str, Any]]]:
+    """Unit → its intents that nobody has taken up, in their order, locked so that nobody does before we are done."""
     o = t.outbox.c
     shops, keys = sorted({unit.connection_id for unit in units}), sorted({KEY + unit.name for unit in units})
     mine = (any_of(tx.conn, o.connection_id, shops), any_of(tx.conn, o.key, keys), o.state == "waiting")
-    query = select(t.outbox).where(*mine, o.attempts == 0, o.ability == "send_stock").order_by(o.id.desc())
-    rows = tx.rows(query.with_for_update()) if units else []
-    found = {Unit(row["connection_id"], row["payload"]["unit"]): row for row in rows}
-    return {unit: row for unit, row in found.items() if unit in units}
+    query = select(t.outbox).where(*mine, o.attempts == 0, o.ability == "send_stock").order_by(o.id)
+    found: dict[Unit, list[Mapping[str, Any]]] = {}
+    for row in tx.rows(query.with_for_update()) if units else []:
+        found.setdefault(Unit(row["connection_id"], row["payload"]["unit"]), []).append(row)
+    return {unit: rows for unit, rows in found.items() if unit in units}
 
 
 def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:
-    """What this unit's listings shall show now, and how it is said; listings that show it already are left out."""
+    """What this unit's listings shall show now, and how it is said; listings that show it already are left out.
+
+    One intent is one call under one key: listings beyond the ability's `batch_max` go on in intents behind it.
+    """
     return compute_all(tx, [intent])[0]
 
 
@@ -174,17 +186,46 @@ def compute_all(tx: Transaction, intents: Sequence[Mapping[str, Any]]) -> list[S
     extra = _taken_not_fulfilled(
         tx, [ident for ident, row in rows.items() if can[row["connection_id"]]["level_means"] == "on_hand"]
     )
-    found = []
+    found, over = [], []
     for intent in intents:
         mine = [rows[ident] for ident in intent["payload"]["listings"] if ident in rows]
         ability, key = can[intent["connection_id"]], hashlib.sha256(f"{intent['id']}:{intent['attempts']}".encode())
-        readable = intent["connection_id"] in read
-        found.append(_said(mine, ability, wanted, stand, extra, key.hexdigest()[:32], readable))
+        readable, most = intent["connection_id"] in read, ability["batch_max"]
+        speak = _to_speak(mine, ability, wanted, stand)
+        found.append(_said(speak[:most], ability, wanted, stand, extra, key.hexdigest()[:32], readable))
+        if speak[most:]:
+            over.append((intent, most, [row["id"] for row, _ in speak[most:]]))
+    _go_on(tx, over)
     return found
 
 
+def _to_speak(
+    rows: Sequence[Mapping[str, Any]], can: Mapping[str, Any], wanted: Mapping[int, int], stand: Mapping[int, Shelf]
+) -> list[tuple[Mapping[str, Any], Form]]:
+    """Of these listings those that show something else, each with the form to say it in."""
+    forms = ((r, levels.form(stand[r["id"]], wanted[r["id"]], can["forms"], can["level_means"])) for r in rows)
+    return [(row, form) for row, form in forms if form != "skip"]
+
+
+def _go_on(tx: Transaction, over: Sequence[tuple[Mapping[str, Any], int, Sequence[int]]]) -> None:
+    """Listings a call cannot hold leave their intent, and wait behind it in others of its unit.
+
+    over: an intent, how many listings a call may hold, and those to go on.
+    """
+    kept, fresh = [], []
+    for intent, most, ids in over:
+        payload, named = intent["payload"], (intent["connection_id"], "send_stock", intent["lane"], intent["key"])
+        left = sorted({*payload["listings"]} - {*ids})
+        kept.append({"id": intent["id"], "payload": {**payload, "listings": left}})
+        for at in range(0, len(ids), most):
+            subject = f"{payload['unit']}#{tx.ids.new()}"
+            fresh.append(Intent(*named, subject, {**payload, "listings": ids[at : at + most]}))
+    tx.set_each(t.outbox, kept)
+    outbox.add(tx, fresh)
+
+
 def _said(
-    rows: Sequence[Mapping[str, Any]],
+    speak: Sequence[tuple[Mapping[str, Any], Form]],
     can: Mapping[str, Any],
     wanted: Mapping[int, int],
     stand: Mapping[int, Shelf],
@@ -196,18 +237,17 @@ def _said(
 
     extra: listing id → units its on-hand shop holds allocated for us.
     """
-    forms = {r["id"]: levels.form(stand[r["id"]], wanted[r["id"]], can["forms"], can["level_means"]) for r in rows}
-    speak = [r for r in rows if forms[r["id"]] != "skip"]
-    said = {forms[r["id"]] for r in speak}
+    rows, said = [row for row, _ in speak], {form for _, form in speak}
     form: WireForm = "set" if said & {"set", "read_set"} else "compare" if "compare" in said else "delta"
     held = extra if can["level_means"] == "on_hand" else None
     return Said(
-        levels=tuple(_level(r, form, wanted[r["id"]], stand[r["id"]], held, key) for r in speak),
-        told={str(r["id"]): wanted[r["id"]] for r in speak},
-        seen={str(r["id"]): stand[r["id"]].applied for r in speak},
-        expected={r["ref"]: e for r in speak if (e := stand[r["id"]].expected) is not None},
+        levels=tuple(_level(r, form, wanted[r["id"]], stand[r["id"]], held, key) for r in rows),
+        told={str(r["id"]): wanted[r["id"]] for r in rows},
+        seen={str(r["id"]): stand[r["id"]].applied for r in rows},
+        expected={r["ref"]: e for r in rows if (e := stand[r["id"]].expected) is not None},
         reads="read_set" in said and can["level_means"] == "saleable",
-        unsure=readable and any(stand[r["id"]].unknown for r in speak),
+        unsure=readable and any(stand[r["id"]].unknown for r in rows),
+        doubts={str(r["id"]): stand[r["id"]].doubts for r in rows},
     )
 
 
@@ -235,25 +275,32 @@ def after_read(said: Said, shown: Mapping[str, int]) -> tuple[Level, ...]:
 def told(tx: Transaction, *saids: Said) -> None:
     """These writes are confirmed. An absolute write over a moving figure leaves doubt until it is read back.
 
+    A doubt raised since they were computed stays: they may have been laid over what it is about.
     Shelves are changed by whoever has the ledger: `judge` must not settle a doubt over a figure told meanwhile.
     """
     tx.lock_ledger()
-    common = {"unknown": False, "told_at": tx.now, "shown": None, "shown_at": None}
+    listed = [int(ident) for said in saids for ident in said.told]
+    doubts = {row["listing_id"]: row["doubts"] for row in many(tx, t.shelves, "listing_id", listed)}
+    common = {"told_at": tx.now, "shown": None, "shown_at": None}
     rows = []
     for said in saids:
-        doubt = said.reads or said.unsure
         for ident, target in said.told.items():
-            told = {"listing_id": int(ident), "told": target, "seen_base": said.seen[ident], "doubt": doubt}
-            rows.append({**told, **common})
+            unknown = doubts.get(int(ident), 0) != said.doubts.get(ident, 0)
+            told = {"listing_id": int(ident), "told": target, "seen_base": said.seen[ident], "unknown": unknown}
+            rows.append({**told, "doubt": unknown or said.reads or said.unsure, **common})
     upsert(tx.conn, t.shelves, rows)
 
 
 def lost(tx: Transaction, said: Said) -> None:
     """Nobody knows whether the write arrived: what the shop shows is in doubt; what was read before says nothing."""
     tx.lock_ledger()
-    ids = [int(listing) for listing in said.told]
-    unsure = {"doubt": True, "unknown": True, "told_at": tx.now, "shown": None, "shown_at": None}
-    tx.conn.execute(update(t.shelves).where(t.shelves.c.listing_id.in_(ids)).values(**unsure))
+    shelves.doubt(tx, [int(listing) for listing in said.told], told_at=tx.now)
+
+
+def mismatched(tx: Transaction, said: Said) -> None:
+    """The shop shows something else than was expected and changed nothing: it is read before it is written over."""
+    tx.lock_ledger()
+    shelves.doubt(tx, [int(listing) for listing in said.told])
 
 
 def doubtful(tx: Transaction, quiet_s: float) -> list[Mapping[str, Any]]:
@@ -317,7 +364,7 @@ def _moved_since(tx: Transaction, row: Mapping[str, Any], margin_s: float) -> bo
 def _shelf(row: Mapping[str, Any] | None, seen: int) -> Shelf:
     if row is None:
         return Shelf(None, 0, applied=seen)
-    return Shelf(row["told"], seen - row["seen_base"], row["doubt"], row["unknown"], seen)
+    return Shelf(row["told"], seen - row["seen_base"], row["doubt"], row["unknown"], seen, row["doubts"])
 
 
 def _taken_not_fulfilled(tx: Transaction, listings: Sequence[int]) -> dict[int, int]:

@@ -9,6 +9,7 @@ from sqlalchemy import and_, func, select
 
 from core.flow import saleable, stale_sources, unsettled
 from core.flow.expect_stock import Goods
+from core.rules import levels
 from core.store import policies, shelves
 from core.store import tables as t
 from core.store.rows import any_of
@@ -132,7 +133,8 @@ def shops(tx: Transaction, scope: Scope, listings: Sequence[int] | None = None) 
     pool = {row["id"]: there.free + there.kept for row, there in reached}
     stands = policies.standing(tx, rows)
     buffers = {ident: policy.buffer for ident, policy in stands.items() if policy.buffer is not None}
-    rows = [{**row, "buffer": buffers.get(row["id"], row["buffer"])} for row in rows]
+    own = {row["id"]: levels.buffer(row["buffer"], row["pack"], row["can"]) for row in rows}
+    rows = [{**row, "buffer": buffers.get(row["id"], own[row["id"]])} for row in rows]
     late = stale_sources.stale(tx, {row["connection_id"] for row in rows})
     wanted, under_way = saleable.targets(tx, rows), _under_way(tx, rows)
     under_way = {row["id"]: "stale_source" for row in rows if row["connection_id"] in late} | under_way

@@ -48,14 +48,17 @@ def targets(
 
     instead: policies that take the place of those of their scopes.
     """
-    shops = _shops(tx, rows)
+    connections = _connections(tx, rows)
+    shops = {shop["id"]: shop["merchant_id"] for shop in connections}
+    can = {shop["id"]: shop["can"] for shop in connections}
     stands = policies.standing(tx, [{**row, "merchant_id": shops[row["connection_id"]]} for row in rows], instead)
     recipes = sell_kits.recipes(tx, {row["item_id"] for row in rows})
     claimed = policies.exclusives(tx, _items(rows, recipes), instead)
     found = {}
     for row, there in zip(rows, _reach(tx, rows, shops, recipes, claimed), strict=True):
         free = _beside(row, there, claimed, shops[row["connection_id"]])
-        units = channels.shown(free, stands.get(row["id"], policies.NONE), row["buffer"], there.kept)
+        buffer = levels.buffer(row["buffer"], row["pack"], can[row["connection_id"]])
+        units = channels.shown(free, stands.get(row["id"], policies.NONE), buffer, there.kept)
         found[row["id"]] = levels.target(units, row["pack"])
     return found
 
@@ -70,15 +73,15 @@ def _beside(row: Mapping[str, Any], there: Reach, claimed: Mapping[int, Sequence
     return min((left(row["item_id"], there.free), *whole))
 
 
-def _shops(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[int, int]:
-    """Shop → its merchant."""
-    ids = sorted({r["connection_id"] for r in rows})
-    return {c["id"]: c["merchant_id"] for c in many(tx, t.connections, "id", ids)}
+def _connections(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The shops of these listings."""
+    return many(tx, t.connections, "id", sorted({row["connection_id"] for row in rows}))
 
 
 def reach(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> list[Reach]:
     """What the orders of each of these listings could take, whatever policies say."""
-    return _reach(tx, rows, _shops(tx, rows), sell_kits.recipes(tx, {row["item_id"] for row in rows}))
+    shops = {shop["id"]: shop["merchant_id"] for shop in _connections(tx, rows)}
+    return _reach(tx, rows, shops, sell_kits.recipes(tx, {row["item_id"] for row in rows}))
 
 
 def _items(rows: Sequence[Mapping[str, Any]], recipes: Mapping[int, Recipe]) -> list[int]:

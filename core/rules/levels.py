@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Form = Literal["skip", "compare", "delta", "read_set", "set"]
+BLIND = (
+    "it is told blindly: what it sells between our hearing of its orders and our write is sold again, since its figure"
+    " can be neither compared, changed by a difference nor read; let its stock be read, use a connector that can do"
+    " more, or keep a buffer as large as what it sells meanwhile"
+)
+LAG_BUFFER = 1
+"""Listing units, where an ability says nothing else."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +23,7 @@ class Shelf:
     told: the target our last confirmed write stood for; seen: units since then that the shop applied itself and we
     heard of; doubt: an absolute write or a lost answer makes `told` unsure until a read confirms it; unknown: a write
     was lost or somebody changed the figure, so that it is written whatever should stand there; applied: units the shop
-    applied in all, ever.
+    applied in all, ever; doubts: how often it was put in doubt, ever.
     """
 
     told: int | None
@@ -24,6 +31,7 @@ class Shelf:
     doubt: bool = False
     unknown: bool = False
     applied: int = 0
+    doubts: int = 0
 
     @property
     def expected(self) -> int | None:
@@ -44,6 +52,25 @@ def held(wanted: int, expected: int | None) -> int:
 def blind(offered: Sequence[str], level_means: str) -> bool:
     """Whether a write lays itself over sales nobody has heard of: there nothing may be skipped (LEDGER 6, form 4)."""
     return tuple(offered) == ("set",) and level_means == "saleable"
+
+
+def warning(can: Mapping[str, Any]) -> str:
+    """What those who connect a shop with these abilities have to know; "" for nothing."""
+    says = can.get("send_stock")
+    return BLIND if says and blind(says["forms"], says["level_means"]) else ""
+
+
+def buffer(own: int, pack: int, can: Mapping[str, Any]) -> int:
+    """Base units a listing holds back where no policy says how many: a blind shop's at least its lag buffer.
+
+    own: what the listing says; can: its shop's abilities.
+    """
+    return max(own, lag_buffer(can) * pack)
+
+
+def lag_buffer(can: Mapping[str, Any]) -> int:
+    """Listing units a blind shop is told less, for what it sells before we hear of it; 0 where it need not be."""
+    return int(can["send_stock"].get("lag_buffer", LAG_BUFFER)) if warning(can) else 0
 
 
 def form(shelf: Shelf, wanted: int, offered: Sequence[str], level_means: str = "on_hand") -> Form:

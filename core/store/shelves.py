@@ -53,9 +53,18 @@ def doubt_clamped(tx: Transaction, back: Mapping[int, int]) -> list[int]:
         return []
     there = standing(tx, sorted(back))
     ids = [ident for ident, (units, _) in there.items() if units is not None and units < back[ident]]
-    doubt = {"doubt": True, "unknown": True, "shown": None, "shown_at": None}
-    tx.conn.execute(update(t.shelves).where(any_of(tx.conn, t.shelves.c.listing_id, ids)).values(**doubt))
+    doubt(tx, ids)
     return ids
+
+
+def doubt(tx: Transaction, listings: Sequence[int], **more: Any) -> None:
+    """Nobody knows what these show: it is read before it is written over. Counted, so that no write wipes a later one.
+
+    more: what else is so of them.
+    """
+    s = t.shelves.c
+    unsure = {"doubt": True, "unknown": True, "doubts": s.doubts + 1, "shown": None, "shown_at": None}
+    tx.conn.execute(update(t.shelves).where(any_of(tx.conn, s.listing_id, listings)).values(**unsure, **more))
 
 
 def expected(shelf: Mapping[str, Any] | None, applied: int) -> int | None:

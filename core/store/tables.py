@@ -904,6 +904,7 @@ shelves = _table(
     _units("seen_base"),
     _flag("doubt"),
     _flag("unknown", "false"),
+    _units("doubts"),
     Column("shown", Id),
     _when("shown_at", null=True),
     _when("told_at", null=True),

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
+from core.errors import InDoubt, Mismatch, YipanError
 from core.flow import publish_stock, saleable
 from core.flow.board import Board
 from core.flow.hear import Spoken
@@ -184,9 +185,12 @@ class Run:
             marked, due = publish_stock.any_marks(tx), outbox.any_due(tx, "stock")
         while marked and self._store.write(lambda tx: publish_stock.take_marks(tx, NEVER_STOP, self._board)):
             due = True
-        for row, said in self._store.write(self._claim) if due else ():
-            if said.levels:
-                self._call(row, said)
+        while due:
+            claimed = self._store.write(self._claim)
+            for row, said in claimed:
+                if said.levels:
+                    self._call(row, said)
+            due = any(not said.levels for _, said in claimed)
         with self._store.read() as tx:
             self._free = world.free(tx, self._world)
 
@@ -214,16 +218,27 @@ class Run:
 
     def _land(self, row: Any, said: Said, levels: Sequence[Level], shop: Shop, known: set[str]) -> None:
         """The write arrives; its answer comes back, or never."""
-        taken = shop.write(levels)
-        for level in levels if taken else ():
-            absolute = level.form == "set" and shop.ways.level_means == "saleable"
-            self._window.landed(shop.number, level.listing, known, absolute)
-        lost = not taken or self._chance.random() < shop.ways.lost
-        self.later(shop.ways.latency_s, lambda: self._answered(row, said, lost))
+        error: YipanError | None = None
+        try:
+            shop.write(levels)
+        except Mismatch as mismatch:
+            error = mismatch
+        else:
+            for level in levels:
+                absolute = level.form == "set" and shop.ways.level_means == "saleable"
+                self._window.landed(shop.number, level.listing, known, absolute)
+            if self._chance.random() < shop.ways.lost:
+                error = InDoubt("the answer never came")
+        self.later(shop.ways.latency_s, lambda: self._answered(row, said, error))
 
-    def _answered(self, row: Any, said: Said, lost: bool) -> None:
+    def _answered(self, row: Any, said: Said, error: YipanError | None) -> None:
+        lost = isinstance(error, InDoubt)
+
         def book(tx: Transaction) -> None:
-            if lost:
+            if isinstance(error, Mismatch):
+                publish_stock.mismatched(tx, said)
+                outbox.again(tx, row, 0)
+            elif lost:
                 publish_stock.lost(tx, said)
                 outbox.again(tx, row, RETRY_S)
             elif outbox.done(tx, row):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from core.errors import Mismatch
 from core.model import Level, Order, OrderLine
 from hub.simulate.scenario import Ways
 
@@ -75,17 +76,16 @@ class Shop:
         else:
             self.figures[bought.listing] = max(0, self.figures[bought.listing] - bought.units)
 
-    def write(self, levels: Sequence[Level]) -> bool:
-        """Our levels reach it; whether it took them. A repeated key is known, another figure than expected refused."""
+    def write(self, levels: Sequence[Level]) -> None:
+        """Our levels reach it; a repeated key is known. Raises Mismatch where another figure is expected."""
         if any(one.form == "compare" and self.figures[one.listing] != one.expected for one in levels):
-            return False
+            raise Mismatch("it shows something else")
         for one in levels:
             if one.form != "delta":
                 self.figures[one.listing] = one.quantity
             elif f"{one.listing}/{one.key}" not in self.keys:
                 self.keys.add(f"{one.listing}/{one.key}")
                 self.figures[one.listing] = max(0, self.figures[one.listing] + one.change)
-        return True
 
     def told(self, since: datetime | None, until: datetime) -> list[Order]:
         """Orders that changed after one moment and until another, as its feed tells them."""

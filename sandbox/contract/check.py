@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from connectors.registry import Connector, connector
+from core.rules import levels
 from sandbox.contract.case import Case, Trial
 from sandbox.contract.grade import client_lines, grade
 from sandbox.contract.row import Row
@@ -37,13 +38,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """What the contract found. caps: why the grade is not better."""
+    """What the contract found. caps: why the grade is not better; warning: what its users must know, or ""."""
 
     name: str
     grade: str
     caps: tuple[str, ...]
     client_lines: int
     results: tuple[Result, ...]
+    warning: str = ""
 
     @property
     def failed(self) -> tuple[Result, ...]:
@@ -68,6 +70,7 @@ class Report:
             "name": self.name,
             "grade": self.grade,
             "caps": list(self.caps),
+            "warning": self.warning,
             "client_lines": self.client_lines,
             "rows": rows,
         }
@@ -86,7 +89,8 @@ def check_connector(one: Connector) -> Report:
     finally:
         trial.close()
     graded = grade(one.manifest, [(r.row, r.ability, r.required) for r in results if not r.passed])
-    return Report(one.name, graded.grade, graded.caps, client_lines(one), results)
+    warning = levels.warning({name: ability.model_dump() for name, ability in one.manifest.can.items()})
+    return Report(one.name, graded.grade, graded.caps, client_lines(one), results, warning)
 
 
 def plan(one: Connector) -> Iterator[tuple[Row, str]]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 
-from connectors import registry
 from connectors.registry import Connector
 from connectors.wire import signing
+from core.rules import levels
 from sandbox.contract import grade as grading
 from sandbox.contract.case import Case, Trial
 from sandbox.contract.check import Report, Result, check, check_connector, run
@@ -21,32 +18,9 @@ from sandbox.contract.grade import Grade, client_lines, code_lines, grade
 from sandbox.contract.mutations import Vector, unnoticed_bytes, unnoticed_rules
 from sandbox.contract.rows import ROWS
 
-SHOP = Path(__file__).parent / "tiny_shop"
 MANIFEST, CLIENT = "connectors/sales/tiny/connector.yaml", "connectors/sales/tiny/client.py"
 TWIN, MAPPINGS = "sandbox/sales/tiny.py", "mappings/sales/tiny"
-NUMBERS = count()
 Shop = Callable[..., Connector]
-
-
-@pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    """The tiny shop as an installed package of a third party, with texts replaced: shop((file, old, new), …)."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def make(*changes: tuple[str, str, str]) -> Connector:
-        package = f"tiny_shop_{next(NUMBERS)}"
-        shutil.copytree(SHOP, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-        for file, old, new in changes:
-            path = tmp_path / package / file
-            text = path.read_text(encoding="utf-8")
-            assert old in text
-            path.write_text(text.replace(old, new), encoding="utf-8")
-        monkeypatch.setattr(registry, "entry_points", lambda group: [SimpleNamespace(value=package)])
-        registry.connectors.cache_clear()
-        return registry.connector("sales/tiny")
-
-    yield make
-    registry.connectors.cache_clear()
 
 
 def why(connector: Connector, name: str, ability: str = "") -> str:
@@ -64,6 +38,7 @@ def test_sound_connector_of_a_third_party_gets_an_a(shop: Shop) -> None:
     assert [(r.name, r.why) for r in report.failed] == []
     assert (report.grade, report.caps) == ("A", ())
     assert report.as_dict()["rows"][0]["passed"] is True
+    assert report.warning == levels.BLIND
 
 
 class Breakage(NamedTuple):

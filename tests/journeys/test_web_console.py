@@ -15,6 +15,7 @@ import yaml
 from starlette.testclient import TestClient
 
 import web
+from core.rules.levels import BLIND
 from core.store import tables as t
 from core.store.scope import HUB
 from core.store.store import one
@@ -284,6 +285,24 @@ def test_a_connection_is_paused_and_resumed_by_its_buttons(op: TestClient) -> No
     for action, state in (("pause", "paused"), ("resume", "active")):
         page = op.post(f"/connections/tmall-alpha/{action}", data={"csrf": csrf(op.get("/connections").text)}).text
         assert re.search(rf"tmall-alpha <span[^>]*>{state}</span>", page)
+
+
+def test_a_blind_shop_is_warned_of_on_its_page_and_over_rest(op: TestClient, web_pool: Any) -> None:
+    """It can be told levels alone; a shop that can be read as well is not warned of."""
+
+    def blinded(tx: Any) -> None:
+        row = one(tx, t.connections, code="tmall-alpha")
+        assert row
+        can = {**row["can"], "send_stock": {**row["can"]["send_stock"], "forms": ["set"]}}
+        tx.set(t.connections, row["id"], can=can)
+
+    warned = '<p class="wrong" role="alert">This shop is told blindly'
+    assert warned not in op.get("/connections").text
+    web_pool.store.write(blinded)
+    assert op.get("/connections").text.count(warned) == 1
+    said = {row["code"]: row["warning"] for row in web_pool.did("GET", "/connections")["rows"]}
+    assert {code for code, words in said.items() if words} == {"tmall-alpha"}
+    assert web_pool.did("GET", "/connections/tmall-alpha")["warning"] == BLIND
 
 
 def test_a_rotated_token_is_shown_once_and_works(op: TestClient) -> None:

@@ -6,6 +6,7 @@ order of sales, arrivals, losses, polls and answers Hypothesis thinks of.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -100,11 +101,18 @@ def test_sales_we_have_not_heard_of_are_not_sold_twice(form: str) -> None:
     assert (result.sold, result.oversold, result.astray) == (15, 0, 0)
 
 
-def test_a_blind_write_sells_the_unheard_sales_again_and_the_window_says_so() -> None:
-    result = through(one("set", rush_s=10.0))
-    assert (result.sold, result.oversold, result.window >= 3) == (18, 3, True)
+@pytest.mark.parametrize("buffer", [0, 1, 3])
+def test_a_blind_write_sells_unheard_sales_beyond_the_buffer_again_and_the_window_says_so(buffer: int) -> None:
+    result = through(blind(buffer, rush_s=10.0))
+    assert (result.sold, result.oversold, result.window >= 3) == (18 - buffer, 3 - buffer, True)
 
 
-def test_a_blind_write_is_mended_by_the_next_once_the_sales_are_heard() -> None:
-    result = through(one("set"))
-    assert (result.sold, result.oversold, result.astray) == (15, 0, 0)
+@pytest.mark.parametrize("buffer", [0, 1])
+def test_a_blind_write_is_mended_by_the_next_once_the_sales_are_heard(buffer: int) -> None:
+    result = through(blind(buffer))
+    assert (result.sold, result.oversold, result.astray) == (15 - buffer, 0, 0)
+
+
+def blind(buffer: int, **more: Any) -> Scenario:
+    """That shop told blindly; with a buffer of one it is under no policy."""
+    return replace(one("set", **more), policy={} if buffer == 1 else {"buffer": buffer})

@@ -14,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from connectors.spi import Ability
 from core.errors import Refused
 from core.flow import channel_policy, publish_stock, saleable
 from core.flow.board import Board
 from core.flow.channel_policy import Scope
 from core.flow.journeys import decide
 from core.flow.lock_stock import Line, Lock
+from core.rules.levels import LAG_BUFFER
 from core.store import outbox
 from core.store import tables as t
 from core.store.scope import HUB
@@ -108,6 +110,7 @@ moves = st.one_of(
     st.tuples(st.just("kit"), st.integers(1, 3)),
     st.tuples(st.just("pack"), st.integers(2, 5)),
     st.tuples(st.just("pool"), st.booleans()),
+    st.tuples(st.just("blind"), st.integers(0, 3)),
 )
 """Whatever a level depends on, changed through the doors that change it."""
 
@@ -153,9 +156,18 @@ def moved(hub: World, kind: str, *said: Any) -> None:
             new = NewListing(ref="ink", item="ink", owner="alpha", pack=pack)
             listings = NewListings(connection="tmall", listings=(new,))
             hub.store.write(lambda tx: add_listings(tx, HUB, listings))
+        case "blind", units:
+            blinded(hub, hub.tmall, units)
         case "pool", both:
             change = Change(pool=("east", "west") if both else ("west",))
             hub.store.write(lambda tx: change_connection(tx, HUB, "vendure", change))
+
+
+def blinded(hub: World, shop: int, units: int = 1) -> None:
+    """This shop can be told levels alone, and is told so many units less."""
+    can = hub.row(t.connections, id=shop)["can"]
+    can = {**can, "send_stock": {**can["send_stock"], "forms": ["set"], "lag_buffer": units}}
+    hub.store.write(lambda tx: tx.set(t.connections, shop, can=can))
 
 
 def kitted(tx: Any, units: int) -> None:
@@ -239,3 +251,24 @@ def test_a_mark_that_joins_a_waiting_write_makes_no_second_one(hub: World) -> No
     assert [row["id"] for row in waits(hub)] == before
     (tmall,) = [row["payload"]["listings"] for row in waits(hub) if row["connection_id"] == hub.tmall]
     assert len(tmall) == 3
+
+
+def test_a_blind_shop_is_told_a_listing_unit_less_unless_a_policy_says_another_buffer(hub: World) -> None:
+    """Of ten pens and ten inks in packs of two: 9 and 4; under a policy with a buffer of three or of none 7 or 10."""
+    moved(hub, "pack", 2)
+    hub.counts("pen", 10)
+    hub.counts("ink", 10)
+    pen, ink = listing(hub, hub.tmall), listing(hub, hub.tmall, "ink")
+    assert (by_rule(hub)[pen], by_rule(hub)[ink]) == (10, 5)
+    blinded(hub, hub.tmall)
+    assert (by_rule(hub)[pen], by_rule(hub)[ink]) == (9, 4)
+    for units, shown in ((3, 7), (0, 10)):
+        stands(hub, Scope(hub.alpha, hub.tmall), {"buffer": units})
+        assert by_rule(hub)[pen] == shown
+
+
+def test_a_blind_shop_is_told_what_a_manifest_says_less_or_one(hub: World) -> None:
+    assert Ability(mark="A", fact="", forms=("set",)).lag_buffer == LAG_BUFFER == 1
+    blinded(hub, hub.tmall, 4)
+    hub.counts("pen", 10)
+    assert by_rule(hub)[listing(hub, hub.tmall)] == 6

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from core.errors import Throttled, Unavailable
+from core.flow import publish_stock
 from core.model import Shipment
 from core.store import outbox
 from core.store import tables as t
 from core.store.outbox import Intent
 from hub import outward
-from tests.towns import Town, town
+from tests.towns import LISTINGS, Town, town
 
 
 @pytest.fixture
@@ -102,3 +105,49 @@ def test_shipment_nobody_can_phrase_waits_for_a_person_and_holds_nothing_up(
     outward.drain(place.hub, "fulfilment", place.pool)
     states = {ident: place.world.row(t.outbox, id=ident) for ident in (stuck, moot)}
     assert (states[stuck]["state"], states[stuck]["problem"], states[moot]["state"]) == ("parked", "Unfit", "moot")
+
+
+@pytest.fixture
+def wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
+    """A shop with 45 SKUs of one product, all of them the same pen; a call may hold 20. A hundred pens are shown."""
+    monkeypatch.setitem(LISTINGS, "tmall", {str(100 + n): "pen" for n in range(45)})
+    with town(tmp_path, "tmall") as it:
+        it.stocks(pen=100)
+        it.live(60)
+        assert shown(it) == {100: 45}
+        yield it
+
+
+def shown(place: Town) -> Counter[int]:
+    """Figure → SKUs that show it."""
+    return Counter(place.books("tmall")["stock"].values())
+
+
+@pytest.mark.parametrize("fault", ["", "429", "timeout_after"])
+def test_one_level_write_is_one_call_under_one_key(wide: Town, fault: str) -> None:
+    """Seven more: 20 SKUs are told so by one call, 20 by the next, which may fail first, and 5 by the last."""
+    o, before = t.outbox.c, wide.faults["tmall"].calls["send_stock"]
+    if fault:
+        wide.faults["tmall"].aim("send_stock", fault, 2)
+    wide.world.counts("pen", 7)
+    wide.finish()
+    wide.live(60)
+    said = wide.world.rows(select(o.reached).where(o.ability == "send_stock").order_by(o.id.desc()).limit(3))
+    assert shown(wide) == {107: 45}
+    assert sorted(len(row["reached"]["said"]["levels"]) for row in said) == [5, 20, 20]
+    assert wide.faults["tmall"].calls["send_stock"] - before == (4 if fault else 3)
+
+
+def test_what_moves_meanwhile_joins_the_first_that_waits_and_nothing_waits_twice(wide: Town) -> None:
+    """The call of 20 SKUs is on its way, 20 and 5 wait behind it; seven more come, and the first 20 wait again."""
+    o = t.outbox.c
+    wide.world.counts("pen", 7)
+    wide.store.write(publish_stock.take_marks)
+    wide.store.write(lambda tx: outward._take(wide.hub, tx, "stock"))
+    wide.world.counts("pen", 7)
+    wide.store.write(publish_stock.take_marks)
+    mine = select(o.state, o.payload).where(o.ability == "send_stock", o.state.in_(outbox.OPEN)).order_by(o.id)
+    waits = [(row["state"], len(row["payload"]["listings"])) for row in wide.world.rows(mine)]
+    assert waits == [("sending", 20), ("waiting", 40), ("waiting", 5)]
+    wide.live(60)
+    assert shown(wide) == {114: 45}

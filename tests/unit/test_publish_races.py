@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from core.flow import publish_stock
 from core.flow.publish_stock import Said
-from core.store import outbox
+from core.store import outbox, shelves
 from core.store import tables as t
 from hub import outward
 from tests.worlds import Clock, World, closed, order, store, unpaid, world
@@ -216,3 +216,52 @@ def test_what_a_shop_put_back_over_more_than_that_is_believed(race: Race) -> Non
     race.hub.takes(closed("T1", ("pen", 3), version="2"))
     race.hub.takes(closed("T2", ("pen", 3)))
     assert race.hub.row(t.shelves, listing_id=race.listing)["doubt"] is False
+
+
+@pytest.mark.parametrize("forms", [["delta", "read_set"], ["read_set"]])
+@pytest.mark.parametrize("doubted", [False, True])
+def test_a_doubt_raised_while_a_write_is_on_its_way_outlives_its_answer(
+    race: Race, forms: list[str], doubted: bool
+) -> None:
+    """The shop stopped at 0 owing three it had sold; 4 are on their way when it puts the three back, over the 4."""
+    offers(race, forms)
+    race.shows -= 3
+    race.hub.counts("pen", -10)
+    race.says()
+    if doubted:
+        race.hub.store.write(lambda tx: shelves.doubt(tx, [race.listing]))
+    race.hub.counts("pen", 4)
+    race.marks()
+    call = race.takes_up()
+    assert call
+    race.lands(call)
+    race.shows += 3
+    race.hub.takes(closed("T1", ("pen", 3), version="2"))
+    assert race.answered(call)
+    shelf = race.hub.row(t.shelves, listing_id=race.listing)
+    assert (race.shows, shelf["doubt"], shelf["unknown"]) == (7, True, True)
+    race.says()
+    assert race.shows == race.may_show() == 4
+
+
+def test_a_doubt_that_a_write_knew_of_ends_with_its_answer(race: Race) -> None:
+    race.hub.store.write(lambda tx: shelves.doubt(tx, [race.listing]))
+    race.hub.counts("pen", 4)
+    race.says()
+    shelf = race.hub.row(t.shelves, listing_id=race.listing)
+    assert (race.shows, shelf["doubt"], shelf["unknown"]) == (14, True, False)
+    race.reads_back()
+    assert race.hub.row(t.shelves, listing_id=race.listing)["doubt"] is False
+
+
+def test_what_a_blind_shop_sold_unheard_is_within_its_lag_buffer(race: Race) -> None:
+    """One is bought and not heard of when five come in: told 14 blindly, it shows no more than there is."""
+    offers(race, ["set"])
+    race.shows -= 1
+    race.hub.counts("pen", 5)
+    race.says()
+    assert race.shows == 14
+    race.hub.takes(order("T1", ("pen", 1)))
+    assert race.may_show() == 14
+    race.says()
+    assert race.shows == 13

@@ -9,6 +9,7 @@ from sqlalchemy import case, or_, select
 
 from connectors.registry import connector
 from core.errors import Misconfigured
+from core.rules import levels
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction, many
@@ -76,6 +77,7 @@ def connection_card(tx: Transaction, row: Row) -> dict[str, Any]:
         "merchant": merchant[0]["code"] if merchant else None,
         "secrets_set": _secret_names(row["connector"]),
         "can": sorted(row["can"]),
+        "warning": levels.warning(row["can"]) or None,
         "callback_tokens": all_shown(hints),
         "reading": all_shown(cursors),
         "pool": list(pool.scalars()),

@@ -1010,6 +1010,7 @@ def upgrade() -> None:
         sa.Column("seen_base", database.Id, server_default="0", nullable=False),
         sa.Column("doubt", sa.Boolean(), nullable=False),
         sa.Column("unknown", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.Column("doubts", database.Id, server_default="0", nullable=False),
         sa.Column("shown", database.Id, nullable=True),
         sa.Column("shown_at", database.Utc(), nullable=True),
         sa.Column("told_at", database.Utc(), nullable=True),
