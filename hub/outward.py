@@ -26,6 +26,7 @@ from core.flow import (
     transfer_stock,
 )
 from core.flow.publish_stock import Said
+from core.flow.stop_levels import Stop
 from core.model import Cancellation, Model, Sale, SaleLine, Shipment
 from core.store import outbox
 from core.store import tables as t
@@ -88,7 +89,7 @@ def _levels_told(tx: Transaction, jobs: Sequence[Job]) -> None:
 def _take(hub: Hub, tx: Transaction, lane: str) -> list[Job | None]:
     """Lease due intents and phrase them; no job for what is no longer wanted (moot) or cannot be phrased (parked)."""
     rows = outbox.claim(tx, lane, AT_ONCE, hub.options.lease_s, _silent(tx))
-    said = _said(tx, [row for row in rows if row["ability"] == "send_stock"])
+    said = _said(tx, [row for row in rows if row["ability"] == "send_stock"], hub.options.stop)
     known: dict[int, Wired] = {}
     return [_prepare(hub, tx, known, row, said.get(row["id"])) for row in rows]
 
@@ -115,7 +116,7 @@ def _prepare(hub: Hub, tx: Transaction, known: dict[int, Wired], row: Row, said:
     return None
 
 
-def _said(tx: Transaction, rows: Sequence[Row]) -> dict[int, Said]:
+def _said(tx: Transaction, rows: Sequence[Row], stop: Stop = Stop()) -> dict[int, Said]:  # noqa: B008
     """The levels of each write unit, computed now; a difference that may have arrived is said the same again.
 
     An absolute figure of whoever held the lease before is old by now, and may yet arrive: what is shown is unknown.
@@ -125,7 +126,7 @@ def _said(tx: Transaction, rows: Sequence[Row]) -> dict[int, Said]:
     for ident in before.keys() - found.keys():
         publish_stock.lost(tx, before[ident])
     fresh = [row for row in rows if row["id"] not in found]
-    computed = publish_stock.compute_all(tx, fresh) if fresh else []
+    computed = publish_stock.compute_all(tx, fresh, stop) if fresh else []
     tx.set_each(
         t.outbox,
         [{"id": row["id"], "reached": {"said": said.as_json()}} for row, said in zip(fresh, computed, strict=True)],

@@ -35,6 +35,7 @@ class Said:
 
     told: listing id → target; seen: listing id → units seen in all when it was computed. reads: look at the shop first.
     unsure: a lost write may yet arrive after this one, so what the shop shows has to be read back.
+    swept: those of them that were let pass though they sweep.
     """
 
     levels: tuple[Level, ...]
@@ -43,6 +44,7 @@ class Said:
     expected: dict[str, int]
     reads: bool
     unsure: bool = False
+    swept: tuple[int, ...] = ()
 
     @property
     def keyed(self) -> bool:
@@ -56,7 +58,8 @@ class Said:
     @staticmethod
     def from_json(kept: Mapping[str, Any]) -> Said:
         """As it was kept."""
-        return Said(**{**kept, "levels": tuple(Level(**level) for level in kept["levels"])})
+        levels = tuple(Level(**level) for level in kept["levels"])
+        return Said(**{**kept, "levels": levels, "swept": tuple(kept.get("swept", ()))})
 
 
 def take_marks(tx: Transaction, stop: Stop = Stop(), board: Board | None = None) -> int:  # noqa: B008
@@ -73,7 +76,8 @@ def take_marks(tx: Transaction, stop: Stop = Stop(), board: Board | None = None)
     board.look(tx)
     named = {m["listing_id"] for m in marks if m["listing_id"]}
     found = board.about(sell_kits.selling(tx, sorted({item for m in marks for item in m["items"] or ()})), named)
-    passing = stop_levels.let_pass(tx, board, _changes(tx, board, found), stop)
+    looked_at = (ident for some in found for ident in some.ids.tolist())
+    passing = stop_levels.let_pass(tx, looked_at, _changes(tx, board, found), stop)
     units: dict[Unit, list[int]] = {}
     for change in passing:
         units.setdefault(change.unit, []).append(change.listing_id)
@@ -152,12 +156,15 @@ def _untouched(tx: Transaction, units: Collection[Unit]) -> dict[Unit, Mapping[s
     return {unit: row for unit, row in found.items() if unit in units}
 
 
-def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:
-    """What this unit's listings shall show now, and how it is said; listings that show it already are left out."""
-    return compute_all(tx, [intent])[0]
+def compute(tx: Transaction, intent: Mapping[str, Any], stop: Stop = Stop()) -> Said:  # noqa: B008
+    """What this unit's listings shall show now, and how it is said.
+
+    Listings that show it already are left out, and those that are held or would be by now.
+    """
+    return compute_all(tx, [intent], stop)[0]
 
 
-def compute_all(tx: Transaction, intents: Sequence[Mapping[str, Any]]) -> list[Said]:
+def compute_all(tx: Transaction, intents: Sequence[Mapping[str, Any]], stop: Stop = Stop()) -> list[Said]:  # noqa: B008
     """As `compute`, for several units at once."""
     tx.lock_ledger()
     shops = many(tx, t.connections, "id", sorted({intent["connection_id"] for intent in intents}))
@@ -174,13 +181,29 @@ def compute_all(tx: Transaction, intents: Sequence[Mapping[str, Any]]) -> list[S
     extra = _taken_not_fulfilled(
         tx, [ident for ident, row in rows.items() if can[row["connection_id"]]["level_means"] == "on_hand"]
     )
+    passing = _passing(tx, rows, wanted, stand, stop)
     found = []
     for intent in intents:
-        mine = [rows[ident] for ident in intent["payload"]["listings"] if ident in rows]
+        mine = [rows[ident] for ident in intent["payload"]["listings"] if ident in passing]
         ability, key = can[intent["connection_id"]], hashlib.sha256(f"{intent['id']}:{intent['attempts']}".encode())
         readable = intent["connection_id"] in read
         found.append(_said(mine, ability, wanted, stand, extra, key.hexdigest()[:32], readable))
     return found
+
+
+def _passing(
+    tx: Transaction,
+    rows: Mapping[int, Mapping[str, Any]],
+    wanted: Mapping[int, int],
+    stand: Mapping[int, Shelf],
+    stop: Stop,
+) -> set[int]:
+    """Of these listings those that may be told: since they were marked more may have moved, and a run been stopped."""
+    changes = [
+        Change(ident, Unit(row["connection_id"], ""), wanted[ident], stand[ident].expected)
+        for ident, row in rows.items()
+    ]
+    return {change.listing_id for change in stop_levels.let_pass(tx, rows, changes, stop)}
 
 
 def _said(
@@ -208,6 +231,7 @@ def _said(
         expected={r["ref"]: e for r in speak if (e := stand[r["id"]].expected) is not None},
         reads="read_set" in said and can["level_means"] == "saleable",
         unsure=readable and any(stand[r["id"]].unknown for r in speak),
+        swept=tuple(r["id"] for r in speak if stop_levels.sweeps(wanted[r["id"]], stand[r["id"]].expected)),
     )
 
 
@@ -246,6 +270,7 @@ def told(tx: Transaction, *saids: Said) -> None:
             told = {"listing_id": int(ident), "told": target, "seen_base": said.seen[ident], "doubt": doubt}
             rows.append({**told, **common})
     upsert(tx.conn, t.shelves, rows)
+    stop_levels.told(tx, (ident for said in saids for ident in said.swept))
 
 
 def lost(tx: Transaction, said: Said) -> None:
