@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -50,6 +50,11 @@ class Said:
     def keyed(self) -> bool:
         """Whether a repeat is recognised by its key: a difference is, an absolute figure would overwrite."""
         return all(level.form == "delta" for level in self.levels)
+
+    def without(self, listings: Collection[int]) -> Said:
+        """What it stands for if these were not taken."""
+        told = {ident: units for ident, units in self.told.items() if int(ident) not in listings}
+        return replace(self, told=told, swept=tuple(ident for ident in self.swept if ident not in listings))
 
     def as_json(self) -> dict[str, Any]:
         """As kept with the intent."""

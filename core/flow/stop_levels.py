@@ -161,14 +161,18 @@ def _hold_swept(tx: Transaction, shop_id: int, swept: Sequence[int], before: int
     ask_person(tx, TASK, f"connection:{shop_id}", shop["merchant_id"], reason, "publish")
 
 
-def refuse(tx: Transaction, shop: Mapping[str, Any], refused: Mapping[str, str]) -> None:
-    """A shop took the other levels of a call and not these (listing ref → its reason): each is left to a person."""
+def refuse(tx: Transaction, shop: Mapping[str, Any], refused: Mapping[str, str]) -> list[int]:
+    """A shop took the other levels of a call and not these (listing ref → its reason): each is left to a person.
+
+    Returns their listings.
+    """
     li = t.listings.c
     rows = tx.rows(select(li.id, li.ref).where(li.connection_id == shop["id"], any_of(tx.conn, li.ref, list(refused))))
     _hold(tx, {row["id"]: refused[row["ref"]][:WHY_MAX] for row in rows}, shop["id"])
     for row in rows:
         reason = REFUSED.format(code=shop["code"], ref=row["ref"], why=refused[row["ref"]][:WHY_MAX])
         ask_person(tx, REFUSED_TASK, f"level:{row['id']}", shop["merchant_id"], reason, "publish")
+    return [row["id"] for row in rows]
 
 
 def _hold(tx: Transaction, why: Mapping[int, str | None], shop_id: int) -> None:
@@ -189,6 +193,13 @@ def publish(tx: Transaction, connection_id: int) -> int:
     settle(tx, f"connection:{connection_id}")
     swept = select(h.listing_id).where(h.connection_id == connection_id, h.refused.is_(None))
     return release(tx, list(tx.conn.execute(swept).scalars()))
+
+
+def corrected(tx: Transaction, listings: Sequence[int]) -> None:
+    """These were changed here: those that their shop had refused are told again."""
+    h = t.held_levels.c
+    refused = select(h.listing_id).where(any_of(tx.conn, h.listing_id, list(listings)), h.refused.is_not(None))
+    release(tx, list(tx.conn.execute(refused).scalars()))
 
 
 def release(tx: Transaction, listings: Sequence[int]) -> int:
