@@ -47,7 +47,7 @@ def overlap(tx: Transaction, scope: Scope, shops: Sequence[Row]) -> float | None
 
 
 def held(tx: Transaction, scope: Scope, limit: int = HELD) -> list[dict[str, Any]]:
-    """The listings whose shop is told nothing until a person has looked, oldest first. refused: by the shop, and why."""
+    """Listings whose shop is told nothing until a person has looked, oldest first. refused: by the shop, and why."""
     h, li, c = t.held_levels.c, t.listings.c, t.connections.c
     query = select(c.code.label("connection"), li.ref.label("listing"), li.sku, h.held_at, h.refused)
     query = query.join(t.listings, li.id == h.listing_id).join(t.connections, c.id == h.connection_id)
