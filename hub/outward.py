@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 from sqlalchemy import select
 
 from connectors.spi import Outcome, Outgoing
-from core.errors import Broken, InDoubt, Later, Mismatch, Refused, Throttled, Unfit, YipanError
+from core.errors import Broken, InDoubt, Later, Mismatch, NotAuthorised, Person, Refused, Throttled, Unfit, YipanError
 from core.flow import (
     cancel_order,
     keep_promises,
@@ -20,12 +20,14 @@ from core.flow import (
     move_stock,
     publish_stock,
     release_order,
+    stop_levels,
     tell_counterparts,
     tell_fulfilment,
     tell_shipment,
     transfer_stock,
 )
 from core.flow.publish_stock import Said
+from core.flow.stop_levels import Stop
 from core.model import Cancellation, Model, Sale, SaleLine, Shipment
 from core.store import outbox
 from core.store import tables as t
@@ -39,18 +41,23 @@ AT_ONCE = 48
 OVER_BUDGET_S = 0.5
 RESENDS = 8
 ABSENT_TWICE = 2
+TOGETHER = (
+    "{why}. The shop does not say which of these listings it means, so all of them wait: {refs}. "
+    "Correct it there or here, then retry"
+)
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One leased intent with everything its call needs."""
+    """One leased intent with everything its call needs. refused: listing → why the shop would not take its level."""
 
     row: Row
     wired: Wired
     rows: tuple[Outgoing, ...]
     said: Said | None = None
     value: Model | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ability(self) -> Any:
@@ -81,14 +88,19 @@ def _levels_told(tx: Transaction, jobs: Sequence[Job]) -> None:
     """Levels that shops have taken, booked together; a lost lease changes nothing."""
     over = outbox.done_all(tx, [job.row for job in jobs])
     mine = [job for job in jobs if job.row["id"] in over]
-    publish_stock.told(tx, *(job.said for job in mine if job.said))
+    publish_stock.told(tx, *(_taken(tx, job, job.said) for job in mine if job.said))
     measure_lag.note(tx, *(job.row for job in mine))
+
+
+def _taken(tx: Transaction, job: Job, said: Said) -> Said:
+    """What the shop took of it; a listing it refused is left to a person, so that the others do not wait for it."""
+    return said.without(stop_levels.refuse(tx, job.wired.row, job.refused)) if job.refused else said
 
 
 def _take(hub: Hub, tx: Transaction, lane: str) -> list[Job | None]:
     """Lease due intents and phrase them; no job for what is no longer wanted (moot) or cannot be phrased (parked)."""
     rows = outbox.claim(tx, lane, AT_ONCE, hub.options.lease_s, _silent(tx))
-    said = _said(tx, [row for row in rows if row["ability"] == "send_stock"])
+    said = _said(tx, [row for row in rows if row["ability"] == "send_stock"], hub.options.stop)
     known: dict[int, Wired] = {}
     return [_prepare(hub, tx, known, row, said.get(row["id"])) for row in rows]
 
@@ -115,7 +127,7 @@ def _prepare(hub: Hub, tx: Transaction, known: dict[int, Wired], row: Row, said:
     return None
 
 
-def _said(tx: Transaction, rows: Sequence[Row]) -> dict[int, Said]:
+def _said(tx: Transaction, rows: Sequence[Row], stop: Stop = Stop()) -> dict[int, Said]:  # noqa: B008
     """The levels of each write unit, computed now; a difference that may have arrived is said the same again.
 
     An absolute figure of whoever held the lease before is old by now, and may yet arrive: what is shown is unknown.
@@ -125,7 +137,7 @@ def _said(tx: Transaction, rows: Sequence[Row]) -> dict[int, Said]:
     for ident in before.keys() - found.keys():
         publish_stock.lost(tx, before[ident])
     fresh = [row for row in rows if row["id"] not in found]
-    computed = publish_stock.compute_all(tx, fresh) if fresh else []
+    computed = publish_stock.compute_all(tx, fresh, stop) if fresh else []
     tx.set_each(
         t.outbox,
         [{"id": row["id"], "reached": {"said": said.as_json()}} for row, said in zip(fresh, computed, strict=True)],
@@ -274,9 +286,10 @@ def _carry_out(hub: Hub, job: Job) -> Job | None:
             outcome = job.wired.hidden(_ask(job))
             hub.together.write(lambda tx: _after_probe(hub, tx, job, outcome))
         else:
-            outcome = job.wired.hidden(_say(hub, job))
+            said, refused = _say(hub, job)
+            outcome = job.wired.hidden(said)
             if outcome.state == "done" and job.said and not job.ability.steps:
-                return job
+                return replace(job, refused={ref: job.wired.hide(error).message for ref, error in refused.items()})
             hub.together.write(lambda tx: _after_call(hub, tx, job, outcome))
     except Exception:
         log.exception("intent_stopped", intent=job.row["id"])
@@ -285,13 +298,22 @@ def _carry_out(hub: Hub, job: Job) -> Job | None:
     return None
 
 
-def _say(hub: Hub, job: Job) -> Outcome:
+def _say(hub: Hub, job: Job) -> tuple[Outcome, Mapping[str, YipanError]]:
+    """What became of it, and the levels that were refused where the others were taken."""
     try:
         rows = _read_first(hub, job) if job.said and job.said.reads else job.rows
         outcomes: Sequence[Outcome] = getattr(job.wired.client, job.row["ability"])(rows, job.step)
     except YipanError as error:
-        return Outcome.failed(error)
-    return next((o for o in outcomes if o.state != "done"), outcomes[-1])
+        return Outcome.failed(error), {}
+    refused = _refused(rows, outcomes) if job.said and not job.ability.steps else {}
+    rest = [o for o in outcomes if o.error is None or o.error not in refused.values()]
+    return next((o for o in rest if o.state != "done"), rest[-1] if rest else Outcome.done()), refused
+
+
+def _refused(rows: Sequence[Outgoing], outcomes: Sequence[Outcome]) -> dict[str, YipanError]:
+    """Ref → what a person has to mend about that row alone."""
+    errors = ((row.ref, outcome.error) for row, outcome in zip(rows, outcomes, strict=True))
+    return {ref: error for ref, error in errors if isinstance(error, Person) and not isinstance(error, NotAuthorised)}
 
 
 def _ask(job: Job) -> Outcome:
@@ -334,6 +356,8 @@ def _after_call(hub: Hub, tx: Transaction, job: Job, outcome: Outcome) -> None:
         # Somebody may have told it there, or the platform did, when the other order of its purchase was shipped.
         reached = {**row["reached"], "refused": str(error)}
         outbox.doubt(tx, row, job.ability.settle_s * hub.options.patience, error, reached=reached)
+    elif job.said and len(job.rows) > 1 and isinstance(error, Refused):
+        outbox.park(tx, row, Refused(TOGETHER.format(why=error, refs=", ".join(each.ref for each in job.rows))))
     else:
         outbox.park(tx, row, error or Broken("the connector gave no outcome"))
 

@@ -228,6 +228,10 @@ def _publish_levels(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
     stop_levels.publish(tx, int(row["subject"].removeprefix("connection:")))
 
 
+def _publish_level(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
+    stop_levels.release(tx, [int(row["subject"].removeprefix("level:"))])
+
+
 def _task_buttons(kind: str) -> dict[str, Button]:
     return TASK_BUTTONS.get(kind, BUTTONS["task"])
 
@@ -241,6 +245,7 @@ BUTTONS: dict[str, dict[str, Button]] = {
 TASK_BUTTONS: dict[str, dict[str, Button]] = {
     count_stock.TASK: {"approve": _approve, "reject": _reject},
     stop_levels.TASK: {"publish": _publish_levels},
+    stop_levels.REFUSED_TASK: {"publish": _publish_level},
     settle_residual.TASK: {"accept": _accept_residual, "dismiss": _dismiss_residual},
 }
 """Tasks of these kinds have buttons of their own."""

@@ -34,7 +34,7 @@ def make_hub(settings: Settings, store: Store, observe: Observe | None = None) -
         retry_s=bus.retry_s,
         threads=bus.threads,
         mends_per_day=bus.mends_per_day,
-        stop=Stop(bus.stop_percent, bus.stop_listings),
+        stop=Stop(bus.stop_percent, bus.stop_listings, bus.stop_window_s),
         stale_s=bus.stale_s,
     )
     return Hub(store, options, observe)

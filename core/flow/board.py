@@ -81,10 +81,6 @@ class Board:
         rows = [row for row in tx.rows(query) if "send_stock" in row["can"]]
         self._shops = {row["id"]: _as_known(self._shops.get(row["id"]), row) or _read(tx, row) for row in rows}
 
-    def listed(self, connection_id: int) -> int:
-        """How many listings a shop has."""
-        return len(self._shops[connection_id].ids)
-
     def all(self) -> list[Some]:
         """Every listing."""
         return [Some(shop, np.arange(len(shop.ids))) for shop in self._shops.values()]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ class Said:
     told: listing id → target; seen, doubts: listing id → units seen, and doubts raised, in all when it was computed.
     reads: look at the shop first. unsure: a lost write may yet arrive after this one, so what the shop shows has to be
     read back.
+    swept: those of them that were let pass though they sweep.
     """
 
     levels: tuple[Level, ...]
@@ -45,6 +46,7 @@ class Said:
     reads: bool
     unsure: bool = False
     doubts: dict[str, int] = field(default_factory=dict)
+    swept: tuple[int, ...] = ()
 
     @property
     def keyed(self) -> bool:
@@ -56,6 +58,11 @@ class Said:
         """Whether it is only taken where the shop shows what is expected."""
         return any(level.form == "compare" for level in self.levels)
 
+    def without(self, listings: Collection[int]) -> Said:
+        """What it stands for if these were not taken."""
+        told = {ident: units for ident, units in self.told.items() if int(ident) not in listings}
+        return replace(self, told=told, swept=tuple(ident for ident in self.swept if ident not in listings))
+
     def as_json(self) -> dict[str, Any]:
         """As kept with the intent."""
         return {**vars(self), "levels": [level.model_dump() for level in self.levels]}
@@ -63,7 +70,8 @@ class Said:
     @staticmethod
     def from_json(kept: Mapping[str, Any]) -> Said:
         """As it was kept."""
-        return Said(**{**kept, "levels": tuple(Level(**level) for level in kept["levels"])})
+        levels = tuple(Level(**level) for level in kept["levels"])
+        return Said(**{**kept, "levels": levels, "swept": tuple(kept.get("swept", ()))})
 
 
 def take_marks(tx: Transaction, stop: Stop = Stop(), board: Board | None = None) -> int:  # noqa: B008
@@ -80,7 +88,8 @@ def take_marks(tx: Transaction, stop: Stop = Stop(), board: Board | None = None)
     board.look(tx)
     named = {m["listing_id"] for m in marks if m["listing_id"]}
     found = board.about(sell_kits.selling(tx, sorted({item for m in marks for item in m["items"] or ()})), named)
-    passing = stop_levels.let_pass(tx, board, _changes(tx, board, found), stop)
+    looked_at = (ident for some in found for ident in some.ids.tolist())
+    passing = stop_levels.let_pass(tx, looked_at, _changes(tx, board, found), stop)
     units: dict[Unit, list[int]] = {}
     for change in passing:
         units.setdefault(change.unit, []).append(change.listing_id)
@@ -161,15 +170,16 @@ def _untouched(tx: Transaction, units: Collection[Unit]) -> dict[Unit, list[Mapp
     return {unit: rows for unit, rows in found.items() if unit in units}
 
 
-def compute(tx: Transaction, intent: Mapping[str, Any]) -> Said:
-    """What this unit's listings shall show now, and how it is said; listings that show it already are left out.
+def compute(tx: Transaction, intent: Mapping[str, Any], stop: Stop = Stop()) -> Said:  # noqa: B008
+    """What this unit's listings shall show now, and how it is said.
 
-    One intent is one call under one key: listings beyond the ability's `batch_max` go on in intents behind it.
+    Listings that show it already are left out, and those that are held or would be by now. One intent is one call under
+    one key: listings beyond the ability's `batch_max` go on in intents behind it.
     """
-    return compute_all(tx, [intent])[0]
+    return compute_all(tx, [intent], stop)[0]
 
 
-def compute_all(tx: Transaction, intents: Sequence[Mapping[str, Any]]) -> list[Said]:
+def compute_all(tx: Transaction, intents: Sequence[Mapping[str, Any]], stop: Stop = Stop()) -> list[Said]:  # noqa: B008
     """As `compute`, for several units at once."""
     tx.lock_ledger()
     shops = many(tx, t.connections, "id", sorted({intent["connection_id"] for intent in intents}))
@@ -186,9 +196,10 @@ def compute_all(tx: Transaction, intents: Sequence[Mapping[str, Any]]) -> list[S
     extra = _taken_not_fulfilled(
         tx, [ident for ident, row in rows.items() if can[row["connection_id"]]["level_means"] == "on_hand"]
     )
+    passing = _passing(tx, rows, wanted, stand, stop)
     found, over = [], []
     for intent in intents:
-        mine = [rows[ident] for ident in intent["payload"]["listings"] if ident in rows]
+        mine = [rows[ident] for ident in intent["payload"]["listings"] if ident in passing]
         ability, key = can[intent["connection_id"]], hashlib.sha256(f"{intent['id']}:{intent['attempts']}".encode())
         readable, most = intent["connection_id"] in read, ability["batch_max"]
         speak = _to_speak(mine, ability, wanted, stand)
@@ -224,6 +235,21 @@ def _go_on(tx: Transaction, over: Sequence[tuple[Mapping[str, Any], int, Sequenc
     outbox.add(tx, fresh)
 
 
+def _passing(
+    tx: Transaction,
+    rows: Mapping[int, Mapping[str, Any]],
+    wanted: Mapping[int, int],
+    stand: Mapping[int, Shelf],
+    stop: Stop,
+) -> set[int]:
+    """Of these listings those that may be told: since they were marked more may have moved, and a run been stopped."""
+    changes = [
+        Change(ident, Unit(row["connection_id"], ""), wanted[ident], stand[ident].expected)
+        for ident, row in rows.items()
+    ]
+    return {change.listing_id for change in stop_levels.let_pass(tx, rows, changes, stop)}
+
+
 def _said(
     speak: Sequence[tuple[Mapping[str, Any], Form]],
     can: Mapping[str, Any],
@@ -248,6 +274,7 @@ def _said(
         reads="read_set" in said and can["level_means"] == "saleable",
         unsure=readable and any(stand[r["id"]].unknown for r in rows),
         doubts={str(r["id"]): stand[r["id"]].doubts for r in rows},
+        swept=tuple(r["id"] for r in rows if stop_levels.sweeps(wanted[r["id"]], stand[r["id"]].expected)),
     )
 
 
@@ -289,6 +316,7 @@ def told(tx: Transaction, *saids: Said) -> None:
             told = {"listing_id": int(ident), "told": target, "seen_base": said.seen[ident], "unknown": unknown}
             rows.append({**told, "doubt": unknown or said.reads or said.unsure, **common})
     upsert(tx.conn, t.shelves, rows)
+    stop_levels.told(tx, (ident for said in saids for ident in said.swept))
 
 
 def lost(tx: Transaction, said: Said) -> None:

@@ -962,8 +962,20 @@ held_levels = _table(
     Column("listing_id", Id, ForeignKey("listings.id"), primary_key=True),
     _to("connections", index=True),
     _when("held_at"),
+    _text("refused", size=2000, null=True),
 )
-"""Listings whose shop is told nothing until a person has looked: the run they were in would have swept its shelves."""
+"""Listings whose shop is told nothing until a person has looked: the run they were in would have swept its shelves.
+
+refused: what the shop said where it would not take the level of this listing.
+"""
+passed_levels = _table(
+    "passed_levels",
+    Column("listing_id", Id, ForeignKey("listings.id"), primary_key=True),
+    _to("connections", index=True),
+    _when("counts_until"),
+    _flag("open"),
+)
+"""Listings that were let sweep. counts_until: until when it counts for the runs that follow; open: not told yet."""
 publish_lags = _table(
     "publish_lags",
     Column("connection_id", Id, ForeignKey("connections.id"), primary_key=True),

@@ -10,6 +10,7 @@ from pydantic import Field
 from sqlalchemy import Table, select
 
 from core.errors import Unfit, Unmatched
+from core.flow import stop_levels
 from core.store import lots, pools
 from core.store import tables as t
 from core.store.rows import any_of, chunks
@@ -105,6 +106,7 @@ def add_listings(tx: Transaction, scope: Scope, new: NewListings) -> dict[str, i
     rows = _listing_rows(tx, scope, shop, _once(new.listings, "ref"))
     added, changed = _lay_over(tx, t.listings, t.listings.c.connection_id == shop["id"], "ref", rows)
     tx.add(t.marks, [{"id": tx.ids.new(), "listing_id": ident} for ident in (*added, *changed)])
+    stop_levels.corrected(tx, changed)
     if added or changed:
         pools.revise(tx, shop["id"])
         tx.lanes.add("stock")

@@ -196,7 +196,7 @@ class Run:
 
     def _claim(self, tx: Transaction) -> list[tuple[Any, Said]]:
         rows = outbox.claim(tx, "stock", 1000, 3600)
-        found = list(zip(rows, publish_stock.compute_all(tx, rows) if rows else [], strict=True))
+        found = list(zip(rows, publish_stock.compute_all(tx, rows, NEVER_STOP) if rows else [], strict=True))
         for row, said in found:
             if not said.levels:
                 outbox.moot(tx, row, "no longer wanted")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 import web
@@ -118,6 +119,19 @@ def test_both_languages_know_the_same_words() -> None:
     en, zh = (yaml.safe_load((ROOM / "words" / f"{name}.yaml").read_text()) for name in ("en", "zh"))
     assert set(en) == set(zh)
     assert set(en["states"]) == set(zh["states"])
+
+
+def test_page_of_publishing_says_which_listings_wait_for_a_person_and_why(op: TestClient, web_pool: Any) -> None:
+    def hold(tx: Any) -> None:
+        first, second = tx.rows(select(t.listings).order_by(t.listings.c.id).limit(2))
+        for row, refused in ((first, "gone from <there>"), (second, None)):
+            mine = {"listing_id": row["id"], "connection_id": row["connection_id"], "held_at": tx.now}
+            tx.add(t.held_levels, [{**mine, "refused": refused}])
+
+    web_pool.store.write(hold)
+    page = op.get("/publishing?lang=en").text
+    assert "gone from &lt;there&gt;" in page
+    assert "too many listings would have been emptied or changed at once" in page
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

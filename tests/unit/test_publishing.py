@@ -70,7 +70,7 @@ def tells(hub: World) -> int:
     for row in hub.rows(select(t.outbox).where(o.ability == "send_stock", o.state == "waiting")):
 
         def say(tx: Any, row: Any = row) -> int:
-            said = publish_stock.compute(tx, row)
+            said = publish_stock.compute(tx, row, STOP)
             publish_stock.told(tx, said)
             measure_lag.note(tx, row)
             tx.set(t.outbox, row["id"], state="done", done_at=tx.now)
@@ -113,9 +113,102 @@ def test_a_run_that_would_empty_8_of_23_listings_waits_for_a_person_and_then_is_
     with pytest.raises(Refused):
         hub.store.write(lambda tx: press(tx, HUB, "task", task["id"], "done"))
     hub.store.write(lambda tx: press(tx, HUB, "task", task["id"], "publish"))
-    hub.store.write(lambda tx: publish_stock.take_marks(tx, Stop(percent=100)))
+    runs(hub)
     tells(hub)
-    assert (held(hub), told(hub)["s0"], hub.worklist().count("publish.swept")) == (0, 0, 0)
+    assert (held(hub), [told(hub)[f"s{n}"] for n in range(9)]) == (0, [0] * 8 + [10])
+    assert hub.worklist().count("publish.swept") == 0
+
+
+def pressed(hub: World, what: str = "publish.swept") -> None:
+    """A person presses the one task of this kind."""
+    (task,) = [row for row in hub.store.write(lambda tx: parked(tx, HUB)) if row["what"] == what]
+    hub.store.write(lambda tx: press(tx, HUB, "task", task["id"], "publish"))
+
+
+def test_what_a_person_let_pass_waits_for_its_shop_and_the_next_sweep_is_held_again(hub: World) -> None:
+    """8 are held at 4 of 10, let pass and told an hour later; minutes after, 8 would be emptied."""
+    assert hub.clock
+    lose(hub, *range(8), units=6)
+    runs(hub)
+    pressed(hub)
+    runs(hub)
+    lose(hub, 0, units=1)
+    runs(hub)
+    hub.clock.wait(3600)
+    assert (tells(hub), held(hub), [told(hub)[f"s{n}"] for n in (0, 1, 7)]) == (8, 0, [3, 4, 4])
+    hub.clock.wait(60)
+    lose(hub, *range(1, 8), units=4)
+    runs(hub)
+    assert (held(hub), tells(hub), told(hub)["s1"]) == (7, 0, 4)
+
+
+def test_what_came_back_before_it_was_told_is_not_let_pass_later(hub: World) -> None:
+    lose(hub, *range(8))
+    runs(hub)
+    for n in range(8):
+        hub.counts(f"s{n}", 10)
+    runs(hub)
+    pressed(hub)
+    runs(hub)
+    tells(hub)
+    assert (held(hub), told(hub)["s0"]) == (0, 10)
+    lose(hub, *range(8))
+    runs(hub)
+    assert held(hub) == 8
+
+
+def test_writes_that_wait_already_do_not_tell_what_is_held(hub: World) -> None:
+    """A unit of each of 8 goes while the shop is away, so 8 writes wait; then a wrong count empties them."""
+    lose(hub, *range(8), units=1)
+    runs(hub)
+    lose(hub, *range(8), units=9)
+    runs(hub)
+    assert (held(hub), tells(hub), told(hub)["s0"]) == (8, 0, 10)
+    pressed(hub)
+    runs(hub)
+    tells(hub)
+    assert (held(hub), told(hub)["s0"]) == (0, 0)
+
+
+def test_writes_that_are_taken_up_before_the_marks_of_a_sweep_are_judged_too(hub: World) -> None:
+    """6 of 23 may be emptied; of 8 writes computed one by one the first 6 are told, the other two wait for a person."""
+    lose(hub, *range(8), units=1)
+    runs(hub)
+    lose(hub, *range(8), units=9)
+    tells(hub)
+    assert (held(hub), hub.worklist()) == (2, ["publish.swept"])
+    assert sum(told(hub)[f"s{n}"] == 0 for n in range(8)) == 6
+
+
+def test_a_sweep_in_small_runs_stops_too(hub: World) -> None:
+    """6, 6, 6 and 2 of 20 are emptied a minute apart: the first 6 are told, of 23 listings no more may go."""
+    assert hub.clock
+    for numbers in (range(6), range(6, 12), range(12, 18), range(18, 20)):
+        lose(hub, *numbers)
+        runs(hub)
+        tells(hub)
+        hub.clock.wait(60)
+    assert (held(hub), [told(hub)[f"s{n}"] for n in range(20)]) == (14, [0] * 6 + [10] * 14)
+    (task,) = [row for row in hub.store.write(lambda tx: parked(tx, HUB)) if row["what"] == "publish.swept"]
+    assert "6 of 23 listings of tmall" in task["reason"] and "and 6 were lately" in task["reason"]
+
+
+def test_what_sells_out_over_hours_is_told(hub: World) -> None:
+    assert hub.clock
+    for n in range(0, 20, 4):
+        lose(hub, *range(n, n + 4))
+        runs(hub)
+        tells(hub)
+        hub.clock.wait(601)
+    assert (held(hub), set(told(hub).values())) == (0, {0})
+
+
+def test_deliveries_one_by_one_are_no_sweep(hub: World) -> None:
+    for n in range(20):
+        hub.counts(f"s{n}", 30)
+        runs(hub)
+        tells(hub)
+    assert (held(hub), set(told(hub).values())) == (0, {40})
 
 
 def test_the_others_are_told_meanwhile_and_what_is_held_stays_held(hub: World) -> None:
@@ -138,9 +231,11 @@ def test_changes_by_more_than_half_sweep_too_and_smaller_ones_do_not(hub: World)
 
 
 def test_first_figures_and_goods_that_came_into_empty_shelves_are_no_sweep(hub: World) -> None:
+    assert hub.clock
     lose(hub, *range(4))
     runs(hub)
     tells(hub)
+    hub.clock.wait(601)
     lose(hub, *range(4, 8))
     runs(hub)
     tells(hub)

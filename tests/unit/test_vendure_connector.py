@@ -136,7 +136,7 @@ def read_all(client: Any, cursor: dict[str, Any] | None = None) -> tuple[list[st
 
 
 def level(listing: str, quantity: int, location: str = "") -> Outgoing:
-    value = Level(listing=listing, location=location, form="set", quantity=quantity, key=f"k{listing}")
+    value = Level(listing=listing, location=location, form="set", quantity=quantity, key="k")
     return Outgoing(value.key, listing, MAPPING["stock"].write(value))
 
 

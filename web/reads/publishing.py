@@ -18,6 +18,7 @@ from core.store.store import Transaction
 Row = Mapping[str, Any]
 DAY = timedelta(hours=24)
 PERCENTS = (50, 95, 99)
+HELD = 200
 
 
 def publishing(tx: Transaction, scope: Scope) -> dict[str, Any]:
@@ -26,12 +27,14 @@ def publishing(tx: Transaction, scope: Scope) -> dict[str, Any]:
     A lag is the upper end of a bucket. stale: the source for which its figures do not rise, orders or stock. off: what
     was read after the last write is not what should have stood there. shown: base units it should show now, and
     published_overlap: how often all shops show a unit that is free (kits apart); of a merchant, its shops and goods.
+    held: the first listings that wait for a person, with what their shop said where it refused them.
     """
     shops = standings(tx, scope)
     lags = _lags(tx, [shop["id"] for shop in shops], tx.now - DAY)
     rows = [{**shop, **_measured(lags.get(shop["id"], []), tx.now)} for shop in shops]
     return {
         "rows": [{k: v for k, v in row.items() if k != "id"} for row in rows],
+        "held": held(tx, scope),
         "published_overlap": overlap(tx, scope, shops),
         "as_of": tx.now.isoformat(),
     }
@@ -41,6 +44,15 @@ def overlap(tx: Transaction, scope: Scope, shops: Sequence[Row]) -> float | None
     """Units these shops show for each unit that is free; None where none is."""
     free = _free(tx, scope)
     return round(sum(shop["shown"] for shop in shops) / free, 2) if free else None
+
+
+def held(tx: Transaction, scope: Scope, limit: int = HELD) -> list[dict[str, Any]]:
+    """Listings whose shop is told nothing until a person has looked, oldest first. refused: by the shop, and why."""
+    h, li, c = t.held_levels.c, t.listings.c, t.connections.c
+    query = select(c.code.label("connection"), li.ref.label("listing"), li.sku, h.held_at, h.refused)
+    query = query.join(t.listings, li.id == h.listing_id).join(t.connections, c.id == h.connection_id)
+    rows = tx.rows(query.where(scope.sees(c.merchant_id)).order_by(h.held_at, h.listing_id).limit(limit))
+    return [{**row, "held_at": row["held_at"].isoformat()} for row in rows]
 
 
 def _free(tx: Transaction, scope: Scope) -> int:

@@ -56,8 +56,8 @@ class Vendure:
         """On-hand levels, in one transaction there: where it refuses for want of one variant, the others go again."""
         variables = {"input": [self._located(row.body) for row in batch]}
         answer = self._answer("send_stock", "SetStock", variables, reads=False)
-        if _code(answer) == "ENTITY_NOT_FOUND" and len(batch) > 1:
-            return self._send_known(batch)
+        if _code(answer) == "ENTITY_NOT_FOUND" and len(known := self._known(batch)) < len(batch):
+            return self._send_known(batch, known)
         done = _many(self._unwrap(answer, reads=False).get("updateProductVariants"), reads=False)
         written = {str(_dict(variant).get("id")) for variant in done}
         return [self._written(row, written) for row in batch]
@@ -98,14 +98,17 @@ class Vendure:
         usual = {"stockLocationId": self._settings["location"]}
         return {**body, "stockLevels": [{**usual, **level} for level in body["stockLevels"]]}
 
-    def _send_known(self, batch: Sequence[Outgoing]) -> Sequence[Outcome]:
-        """Nothing was written: write what the shop knows, and refuse the rest by name."""
+    def _known(self, batch: Sequence[Outgoing]) -> list[Outgoing]:
+        """Those of these rows whose variant the shop has."""
         options = {"filter": {"id": {"in": [row.body["id"] for row in batch]}}, "take": VARIANTS_MAX}
         items = self._list("fetch_stock", "Stock", "productVariants", options)["items"]
-        known = {str(_dict(variant).get("id")) for variant in items}
-        rows = [row for row in batch if row.body["id"] in known]
-        outcomes = dict(zip((row.key for row in rows), self.send_stock(rows) if rows else (), strict=True))
-        return [outcomes.get(row.key) or self._unknown(row) for row in batch]
+        ids = {str(_dict(variant).get("id")) for variant in items}
+        return [row for row in batch if row.body["id"] in ids]
+
+    def _send_known(self, batch: Sequence[Outgoing], known: Sequence[Outgoing]) -> Sequence[Outcome]:
+        """Nothing was written: write what the shop knows, and refuse the rest by name."""
+        outcomes = iter(self.send_stock(known) if known else ())
+        return [next(outcomes) if row in known else self._unknown(row) for row in batch]
 
     def _unknown(self, row: Outgoing) -> Outcome:
         return self._failed("ENTITY_NOT_FOUND", f"there is no variant {row.body['id']}")

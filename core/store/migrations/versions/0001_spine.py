@@ -832,11 +832,23 @@ def upgrade() -> None:
         sa.Column("listing_id", database.Id, nullable=False),
         sa.Column("connection_id", database.Id, nullable=False),
         sa.Column("held_at", database.Utc(), nullable=False),
+        sa.Column("refused", sa.String(length=2000), nullable=True),
         sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_held_levels_connection_id")),
         sa.ForeignKeyConstraint(["listing_id"], ["listings.id"], name=op.f("fk_held_levels_listing_id")),
         sa.PrimaryKeyConstraint("listing_id", name=op.f("pk_held_levels")),
     )
     op.create_index(op.f("ix_held_levels_connection_id"), "held_levels", ["connection_id"], unique=False)
+    op.create_table(
+        "passed_levels",
+        sa.Column("listing_id", database.Id, nullable=False),
+        sa.Column("connection_id", database.Id, nullable=False),
+        sa.Column("counts_until", database.Utc(), nullable=False),
+        sa.Column("open", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_passed_levels_connection_id")),
+        sa.ForeignKeyConstraint(["listing_id"], ["listings.id"], name=op.f("fk_passed_levels_listing_id")),
+        sa.PrimaryKeyConstraint("listing_id", name=op.f("pk_passed_levels")),
+    )
+    op.create_index(op.f("ix_passed_levels_connection_id"), "passed_levels", ["connection_id"], unique=False)
     op.create_table(
         "keepers",
         sa.Column("owner_id", database.Id, nullable=False),
