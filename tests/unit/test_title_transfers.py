@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from core.errors import OutOfStock, Refused, Unfit
 from core.flow.journeys import decide
+from core.flow.transfer_stock import Transfer
 from core.flow.transfer_title import TransferTitle
 from core.model import Adjustment, AdjustmentRow
 from core.model.stock import Lot
@@ -172,6 +173,29 @@ def test_across_keeper_codes_the_warehouse_carries_them_over_and_the_title_passe
     assert hub.receives(number, ("pen", 1)) == ["done"]
     assert (whose(hub), hub.rows(select(t.transfers))[0]["state"]) == ((6, 4), "closed")
     assert hub.audit() == []
+
+
+def test_across_keeper_codes_promises_are_taken_back_where_that_is_wanted_and_enough(hub: World) -> None:
+    know(hub, hub.beta, "BETA")
+    hub.counts("pen", 5)
+    hub.takes(unpaid("O1", ("pen", 4)))
+    for refused in (passes(hub, 5), passes(hub, 6, unback=True)):
+        assert isinstance(refused, OutOfStock)
+        assert refused.missing[0][2] == 1
+        assert hub.claims("O1") == [(4, 4)]
+    assert passes(hub, 5, unback=True).transfer_id
+    assert (whose(hub), whose(hub, account="reserved"), hub.claims("O1")) == ((0, 0), (5, 0), [(4, 0)])
+    assert hub.audit() == []
+
+
+def test_across_keeper_codes_a_ref_that_is_taken_takes_no_promise_back(hub: World) -> None:
+    know(hub, hub.beta, "BETA")
+    hub.counts("pen", 5)
+    taken = Transfer(hub.alpha, "title/TT1", hub.east, hub.east, ((hub.pen, 1),), hub.beta)
+    hub.store.write(lambda tx: decide(tx, [taken]))
+    hub.takes(unpaid("O1", ("pen", 4)))
+    assert isinstance(passes(hub, 4, unback=True), Refused)
+    assert hub.claims("O1") == [(4, 4)]
 
 
 def test_each_side_is_told_under_its_own_code(hub: World) -> None:
