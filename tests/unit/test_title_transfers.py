@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from core.errors import OutOfStock, Refused, Unfit
 from core.flow.journeys import decide
+from core.flow.lock_stock import Line, Lock, Locked
 from core.flow.transfer_stock import Transfer
 from core.flow.transfer_title import TransferTitle
 from core.model import Adjustment, AdjustmentRow
@@ -233,6 +234,40 @@ def test_what_the_warehouse_counts_is_the_items_owners(shared: World) -> None:
     passes(shared, 4)
     shared.counts("pen", -1)
     assert whose(shared) == (5, 4)
+
+
+def test_what_a_warehouse_says_under_the_new_owners_own_code_is_booked_on_it(hub: World) -> None:
+    know(hub, hub.beta, "BETA")
+    hub.counts("pen", 10)
+    passes(hub, 4)
+    number = hub.rows(select(t.transfers))[0]["number"]
+    hub.confirms(number, ("pen", 4))
+    hub.receives(number, ("pen", 4))
+    assert hub.counts("pen", -1, keeper="BETA") == ["done"]
+    assert hub.takes_back("R1", ("pen", 2), keeper="BETA") == ["done"]
+    assert (whose(hub), hub.audit()) == ((6, 5), [])
+
+
+def test_a_code_whose_owner_never_had_such_goods_stays_a_question(hub: World) -> None:
+    know(hub, hub.beta, "BETA")
+    assert hub.counts("pen", 3, keeper="BETA") == ["parked"]
+    assert whose(hub) == (0, 0)
+
+
+def test_what_passed_is_kept_for_its_new_owners_shop_and_sold_there(shared: World) -> None:
+    passes(shared, 6)
+    asked = Lock(shared.beta, "L1", "exclusive", shared.beta_shop, (Line(shared.pen, shared.east, 3),), "anna")
+    assert isinstance(shared.store.write(lambda tx: decide(tx, [asked]))[0], Locked)
+    assert (whose(shared), whose(shared, account="reserved")) == ((4, 3), (0, 3))
+    shared.takes(order("B1", ("pen", 5)), at=shared.beta_shop)
+    assert (shared.claims("B1"), whose(shared), shared.audit()) == ([(5, 5)], (4, 1), [])
+
+
+def test_what_an_owner_never_had_is_not_kept_for_its_shop(shared: World) -> None:
+    asked = Lock(shared.beta, "L1", "exclusive", shared.beta_shop, (Line(shared.pen, shared.east, 3),), "anna")
+    answer = shared.store.write(lambda tx: decide(tx, [asked]))[0]
+    assert isinstance(answer, Refused)
+    assert "only an owner's own goods" in answer.message
 
 
 @settings(max_examples=60)
