@@ -27,6 +27,7 @@ from core.store import tables as t
 from core.store.scope import HUB
 from core.store.store import Transaction
 from hub.onboard.kits import Recipe, set_parts
+from hub.onboard.warehouses import Keeper, set_keepers
 from tests.worlds import MONDAY, Clock, World, closed, order, store, unpaid, world
 
 
@@ -189,6 +190,34 @@ def pens(hub: World, owner: int) -> int:
     c = t.cells.c
     rows = hub.rows(select(c.free).where(c.owner_id == owner, c.item_id == hub.pen, c.warehouse_id == hub.east))
     return sum(row["free"] for row in rows)
+
+
+def keeps(hub: World, code: str) -> list[list[int]]:
+    """The east knows beta's goods by this code from now on; the items of the marks that leaves."""
+    hub.store.write(lambda tx: tx.conn.execute(delete(t.marks)))
+    hub.store.write(lambda tx: set_keepers(tx, HUB, "east", [Keeper(owner="beta", code=code)]))
+    return [row["items"] for row in hub.rows(select(t.marks))]
+
+
+def test_another_keeper_code_is_told_to_shops_where_title_passes_at_reservation(hub: World) -> None:
+    shares_code(hub)
+    lets(hub, units=6, title_passes="at_reserve")
+    assert (shows(hub), keeps(hub, "ALPHA")) == (6, [])
+    assert (keeps(hub, "BETA"), shows(hub)) == ([[hub.pen]], 0)
+    assert (keeps(hub, "ALPHA"), shows(hub)) == ([[hub.pen]], 6)
+
+
+def test_who_waits_is_backed_once_one_code_knows_both(hub: World) -> None:
+    hub.decides("wait")
+    shares_code(hub, "ALPHA")
+    lets(hub, units=6, title_passes="at_reserve")
+    hub.counts("pen", -10)
+    sells(hub, "B1", 3)
+    keeps(hub, "BETA")
+    hub.counts("pen", 10)
+    assert hub.claims("B1") == [(3, 0)]
+    keeps(hub, "ALPHA")
+    assert (hub.claims("B1"), hub.audit()) == ([(3, 3)], [])
 
 
 def test_what_comes_back_of_a_mixed_line_is_its_owners_and_only_what_was_owed_is_owed_no_more(hub: World) -> None:
