@@ -20,7 +20,9 @@ from core.model import Adjustment, AdjustmentRow
 from core.model.stock import Lot
 from core.store import lots
 from core.store import tables as t
+from core.store.scope import HUB
 from tests.worlds import Clock, World, order, store, unpaid, world
+from web.reads.titles import statement
 
 
 @pytest.fixture
@@ -197,6 +199,46 @@ def test_across_keeper_codes_a_ref_that_is_taken_takes_no_promise_back(hub: Worl
     hub.takes(unpaid("O1", ("pen", 4)))
     assert isinstance(passes(hub, 4, unback=True), Refused)
     assert hub.claims("O1") == [(4, 4)]
+
+
+def settled(hub: World, first: str = "", last: str = "") -> list[tuple[Any, ...]]:
+    """The rows of a statement: day, condition, units, transfers."""
+    with hub.store.read() as tx:
+        rows = statement(tx, HUB, first, last)["rows"]
+    return [(row["day"], row["condition"], row["units"], row["transfers"]) for row in rows]
+
+
+def test_a_statement_has_what_was_carried_over_on_the_days_it_arrived_and_a_day_stays_as_it_was(hub: World) -> None:
+    know(hub, hub.beta, "BETA")
+    hub.counts("pen", 60)
+    assert passes(hub, 50).transfer_id
+    number, monday = hub.rows(select(t.transfers))[0]["number"], settled(hub)
+    hub.confirms(number, ("pen", 50))
+    assert monday == settled(hub) == []
+    days = {}
+    assert hub.clock
+    for day, units, condition in (("06", 0, "ZP"), ("07", 40, "ZP"), ("08", 7, "ZP"), ("08", 2, "ZP"), ("08", 1, "CC")):
+        hub.clock.now = hub.clock.now.replace(day=int(day))
+        if units:
+            assert hub.receives(number, ("pen", units, condition), final=False) == ["done"]
+        days[day] = settled(hub)
+    assert days == {
+        "06": [],
+        "07": [("2026-01-07", "ZP", 40, 1)],
+        "08": [("2026-01-08", "CC", 1, 1), ("2026-01-08", "ZP", 9, 1)],
+    }
+    assert [settled(hub, f"2026-01-{day}") for day in ("05", "06", "07", "08")] == [[], *days.values()]
+    assert settled(hub, "2026-01-05", "2026-01-08") == [*days["07"], *days["08"]]
+
+
+def test_a_statement_has_what_passed_at_once_on_its_day(shared: World) -> None:
+    passes(shared, 4)
+    assert shared.clock
+    shared.clock.wait(86400)
+    passes(shared, 1, "TT2")
+    passes(shared, 2, "TT3")
+    assert settled(shared) == [("2026-01-06", "ZP", 3, 2)]
+    assert settled(shared, "2026-01-05") == [("2026-01-05", "ZP", 4, 1)]
 
 
 def test_each_side_is_told_under_its_own_code(hub: World) -> None:
