@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, StrictBool, StrictInt, model_validator
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, or_, select
 
 from core.errors import Unfit, Unmatched
 from core.flow import sell_kits
@@ -16,6 +16,7 @@ from core.flow.reserve_stock import Answer, Reservation, Reserve, Subject, stand
 from core.rules.decide import Want
 from core.store import contracts, policies
 from core.store import tables as t
+from core.store.cells import had_by
 from core.store.lots import UNNAMED
 from core.store.scope import Scope
 from core.store.store import Transaction, many
@@ -148,16 +149,21 @@ def subject(tx: Transaction, scope: Scope, which: Which) -> Subject:
 
 
 def _items(tx: Transaction, holder_id: int, warehouses: Sequence[int], lines: Sequence[Line]) -> list[Row]:
-    """The item of each line: the holder's own, or another's that its shops sell from all of these warehouses."""
-    i, m = t.items.c, t.merchants.c
-    query = select(i.id, i.sku, i.owner_id, i.is_kit, i.keeps_lots, m.code.label("owner")).join(
-        t.merchants, m.id == i.owner_id
-    )
-    owners = or_(i.owner_id == holder_id, m.code.in_([line.owner for line in lines if line.owner]))
+    """The item of each line: the holder's own, another's of which it has had units, or another's that its shops sell
+    from all of these warehouses.
+    """
+    i, m, had = t.items.c, t.merchants.c, had_by(holder_id)
+    columns = (i.id, i.sku, i.owner_id, i.is_kit, i.keeps_lots, m.code.label("owner"))
+    query = select(*columns, case((had, 1), else_=0).label("had")).join(t.merchants, m.id == i.owner_id)
+    owners = or_(i.owner_id == holder_id, had, m.code.in_([line.owner for line in lines if line.owner]))
     rows = tx.rows(query.where(i.sku.in_([line.sku for line in lines]), owners))
-    own: Found = {(None, row["sku"]): row for row in rows if row["owner_id"] == holder_id}
     sold = _sold(tx, holder_id, warehouses, [row["id"] for row in rows if row["owner_id"] != holder_id])
-    found = own | {(row["owner"], row["sku"]): row for row in rows if row["owner_id"] == holder_id or row["id"] in sold}
+    theirs = [row for row in rows if row["owner_id"] == holder_id or row["had"] or row["id"] in sold]
+    found: Found = {(row["owner"], row["sku"]): row for row in theirs}
+    for sku in {row["sku"] for row in rows}:
+        own = [row for row in rows if row["sku"] == sku and row["owner_id"] == holder_id]
+        own = own or [row for row in rows if row["sku"] == sku and row["had"]]
+        found |= {(None, sku): own[0]} if len(own) == 1 else {}
     return [_item(found, line) for line in lines]
 
 

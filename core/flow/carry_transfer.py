@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, String, cast, func, literal, select
 
 from core.errors import Refused, Unmatched, YipanError
 from core.flow import reserve_stock
@@ -28,6 +28,8 @@ MISSING = "{number}: {units} units left and did not arrive: find out, then close
 SURPLUS = "{number}: more arrived than was on the way: have both warehouses counted"
 STANDS_STILL = "{number}: a warehouse says {code}: find out, then call it off or close it"
 STOPPED = ("cancelled", "exception")
+IN = "transfer-in:"
+"""How the keys of arrivals begin."""
 Row = Mapping[str, Any]
 Units = dict[tuple[int, str], int]
 """(item id, condition) → base units."""
@@ -96,7 +98,12 @@ def out_key(row: Row, message: str) -> str:
 
 def in_key(row: Row, message: str) -> str:
     """The business key of an arrival. message: who said it, and their number of it."""
-    return f"transfer-in:{row['id']}:{message}"
+    return f"{IN}{row['id']}:{message}"
+
+
+def arrivals(journal_key: ColumnElement[str], transfer_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a journal is of goods that arrived by this transfer."""
+    return journal_key.startswith(literal(IN) + cast(transfer_id, String) + ":")
 
 
 def named_by(tx: Transaction, number: str, connection_id: int) -> bool:

@@ -13,10 +13,10 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from core.flow import draw_locked, fill_claim, pin_lots, release_order, resource_order, sell_kits, use_rights
 from core.flow.fill_claim import Journal
-from core.rules.decide import Left, Part, Want, units_of
+from core.rules.decide import Left, Part, Source, Want
 from core.store import contracts, pins
 from core.store import tables as t
-from core.store.claims import missing
+from core.store.claims import missing, of_order
 from core.store.contracts import AT_RESERVE
 from core.store.ledger import Cell, CellKey, Ledger
 from core.store.locks import KINDS, Kept, open_locks
@@ -133,16 +133,17 @@ def top_up_order(tx: Transaction, ledger: Ledger, order_id: int) -> int:
 
 def _short_claims(tx: Transaction, order_id: int) -> list[Row]:
     c = t.claims.c
-    query = select(t.claims, pins.lot).join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
+    query = select(t.claims, pins.lot, t.orders.c.merchant_id).join(t.orders, t.orders.c.id == c.order_id)
+    query = query.join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
     return tx.rows(query.where(t.is_short, c.order_id == order_id).order_by(c.id))
 
 
 def _top_up(tx: Transaction, ledger: Ledger, claims: Sequence[Row], may_part: bool) -> int:
-    """Back these claims of one order from the cells they are on; where it may not be in part, all of it or nothing."""
+    """Back these claims of one order where they are; where it may not be in part, all of it or nothing."""
     if not may_part and claims:
         claims = _short_claims(tx, claims[0]["order_id"])
         there = _there(tx, ledger, claims)
-        if any(there[claim["id"]] < missing(claim) for claim in claims):
+        if any(_units(there[claim["id"]]) < missing(claim) for claim in claims):
             return 0
     if any(c["part_id"] for c in claims):
         claims = _short_claims(tx, claims[0]["order_id"])
@@ -152,42 +153,106 @@ def _top_up(tx: Transaction, ledger: Ledger, claims: Sequence[Row], may_part: bo
     cells = ledger.cells_by_id(c["cell_id"] for c in claims)
     for some in sell_kits.together(claims, {ident: cell.key.warehouse_id for ident, cell in cells.items()}):
         there = _there(tx, ledger, some)
-        more = sell_kits.backable(some, there)
+        more = sell_kits.backable(some, {ident: _units(parts) for ident, parts in there.items()})
         for claim in some:
-            got = _top_up_one(tx, ledger, claim, min(more[claim["part_id"]], there[claim["id"]]))
+            got = _top_up_one(tx, ledger, claim, _first(there[claim["id"]], more[claim["part_id"]]))
             more[claim["part_id"]] -= got
             units += got
     return units
 
 
-def _there(tx: Transaction, ledger: Ledger, claims: Sequence[Row]) -> dict[int, int]:
-    """Claim's id → units it could be backed by beyond what it is: no unit twice, of no lot, and no right."""
-    sources = {c["id"]: fill_claim.home(tx, ledger, c) for c in claims}
-    keys = {ident: cell.key for ident, cell in sources.items()}
-    under = {c["contract_id"] for c in claims} - {None}
-    rights = use_rights.left(tx, ledger, under, {key.item_id for key in keys.values()})
-    rooms = pin_lots.rooms(tx, ledger, {(*keys[c["id"]][:3], c["lot"]) for c in claims if c["lot"]})
-    left = Left({cell.key[:3]: cell.promisable for cell in sources.values()}, rights, rooms)
+def _there(tx: Transaction, ledger: Ledger, claims: Sequence[Row]) -> dict[int, list[Part]]:
+    """Claim's id → what could back it beyond what does, first choice first: no unit twice, of no lot, and no right.
+
+    What was asked of another owner may be its merchant's own by now; that uses no right.
+    """
+    homes = {c["id"]: fill_claim.home(tx, ledger, c) for c in claims}
+    wants = {c["id"]: _want(tx, homes[c["id"]], c) for c in claims}
+    keys = {CellKey(who, *homes[ident].key[1:3]) for ident, want in wants.items() for who in want.owners}
+    ledger.load(keys)
+    cells = [cell for key in keys if (cell := ledger.found(key))]
+    items = {key.item_id for key in keys}
+    rights = use_rights.left(tx, ledger, {c["contract_id"] for c in claims} - {None}, items)
+    pinned = {(c["id"], c["lot"]) for c in claims if c["lot"]}
+    places = {(who, *homes[ident].key[1:3], lot) for ident, lot in pinned for who in wants[ident].owners}
+    left = Left({cell.key[:3]: cell.promisable for cell in cells}, rights, pin_lots.rooms(tx, ledger, places))
     found = {}
     for claim in claims:
-        owner, item, warehouse, _ = keys[claim["id"]]
-        want = Want(claim["line_id"], owner, item, missing(claim), lot=claim["lot"])
-        contract, units = claim["contract_id"], max(0, min(want.quantity, left.there(want, owner, warehouse)))
-        if contract is not None:
-            may = fill_claim.may_pass(tx, sources[claim["id"]], claim)
-            units = min(units, units_of(rights.get((contract, item), 0))) if may else 0
-        found[claim["id"]] = units
-        left.take(Part(claim["line_id"], owner, item, warehouse, units, units, contract_id=contract, lot=want.lot))
+        want, place = wants[claim["id"]], homes[claim["id"]].key
+        sources = left.sources(want, place.warehouse_id)
+        found[claim["id"]] = _first((_part(claim, place, *source) for source in sources), want.quantity)
+        for part in found[claim["id"]]:
+            left.take(part)
     return found
 
 
-def _top_up_one(tx: Transaction, ledger: Ledger, claim: Row, units: int) -> int:
-    if units <= 0:
-        return 0
+def _want(tx: Transaction, home: Cell, claim: Row) -> Want:
+    """What a claim waits for, as a wish at its warehouse: under a contract its merchant's own units do, too."""
+    key, contract = home.key, claim["contract_id"]
+    wish = Want(claim["line_id"], key.owner_id, key.item_id, missing(claim), lot=claim["lot"])
+    if contract is None:
+        return wish
+    where = None if fill_claim.may_pass(tx, home, claim) else frozenset[int]()
+    return wish._replace(owner_id=claim["merchant_id"], others=(Source(key.owner_id, contract, where),))
+
+
+def _part(claim: Row, place: CellKey, owner_id: int, contract_id: int | None, units: int) -> Part:
+    what = (place.item_id, place.warehouse_id, units, units, claim["per_kit"])
+    return Part(claim["line_id"], owner_id, *what, contract_id, claim["lot"])
+
+
+def _units(parts: Iterable[Part]) -> int:
+    return sum(part.backed for part in parts)
+
+
+def _first(parts: Iterable[Part], units: int) -> list[Part]:
+    """So many units of these, as far as they go."""
+    found = []
+    for part in parts:
+        n = max(0, min(part.backed, units))
+        units -= n
+        found += [part._replace(asked=n, backed=n)] if n else []
+    return found
+
+
+def _top_up_one(tx: Transaction, ledger: Ledger, claim: Row, parts: Sequence[Part]) -> int:
+    """Back a claim by these; what is not under its contract is asked of there by another one from now on."""
+    units = sum(part.backed for part in parts if part.contract_id == claim["contract_id"])
+    if units:
+        _fill(tx, ledger, claim, units)
+    beside = [part for part in parts if part.contract_id != claim["contract_id"]]
+    _change(tx, claim["id"], -_units(beside), units)
+    for part in beside:
+        cell = ledger.cell(CellKey(part.owner_id, part.item_id, part.warehouse_id))
+        _fill(tx, ledger, _beside(tx, claim, cell, part), part.backed)
+    return _units(parts)
+
+
+def _beside(tx: Transaction, claim: Row, cell: Cell, part: Part) -> Row:
+    """The order's claim on its merchant's own units there, asking for these too."""
+    c = t.claims.c
+    mine = (c.line_id == claim["line_id"], c.cell_id == cell.id, c.contract_id.is_(None), c.open.is_(True))
+    query = select(t.claims).join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
+    query = query.where(*mine, c.fulfilment_id.is_(None), func.coalesce(t.pins.c.lot, "") == part.lot)
+    if known := tx.row(query.order_by(c.id).limit(1)):
+        _change(tx, known["id"], part.asked, part.backed)
+        return known
+    new = of_order(tx, claim["order_id"], cell.id, part, soft=claim["soft"])
+    tx.add(t.claims, [new])
+    return new
+
+
+def _change(tx: Transaction, claim_id: int, asked: int, backed: int) -> None:
+    """A claim asks for so many units more, and has so many more; one that asks for nothing any more is over."""
+    c = t.claims.c
+    after = {"asked": c.asked + asked, "backed": c.backed + backed, "open": c.asked + asked > c.shipped}
+    if asked or backed:
+        tx.conn.execute(update(t.claims).where(c.id == claim_id).values(**after))
+
+
+def _fill(tx: Transaction, ledger: Ledger, claim: Row, units: int) -> None:
     journal = Journal(f"top-up:{tx.ids.new()}", "reserve", f"order:{claim['order_id']}")
     fill_claim.fill(tx, ledger, claim, units, journal)
-    tx.set(t.claims, claim["id"], backed=claim["backed"] + units)
-    return units
 
 
 def _take_back(tx: Transaction, ledger: Ledger, sunk: Iterable[int]) -> set[int]:

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from core.errors import OutOfStock, Refused, Unfit, Unmatched, YipanError
 from core.flow import keep_promises, sell_kits
 from core.flow.reserve_stock import UNITS_MAX
 from core.rules.posting import inflow
 from core.store import tables as t
+from core.store.cells import had_by
 from core.store.ledger import CellKey, Entry, Ledger
+from core.store.rows import any_of
 from core.store.store import Transaction, many, one
 
 DUE_AT_ONCE = 100
@@ -159,12 +161,14 @@ def _not_theirs(tx: Transaction, command: Lock) -> Refused | None:
     pool = {row["warehouse_id"] for row in many(tx, t.pools, "connection_id", [command.connection_id])}
     if not {warehouse for _, warehouse in units} <= pool:
         return Refused(f"{command.ref}: that shop sells from other warehouses: add these to its pool first")
-    items = many(tx, t.items, "id", sorted({item for item, _ in units}))
-    if len(items) < len({item for item, _ in units}) or {item["owner_id"] for item in items} != {command.owner_id}:
+    i, wanted = t.items.c, sorted({item for item, _ in units})
+    theirs = or_(i.owner_id == command.owner_id, had_by(command.owner_id))
+    items = tx.rows(select(t.items).where(any_of(tx.conn, i.id, wanted), theirs))
+    if len(items) < len(wanted):
         return Refused(f"{command.ref}: only an owner's own goods can be locked")
     if any(item["is_kit"] for item in items):
         return Refused(f"{command.ref}: a virtual kit has no stock of its own: lock all of its parts")
-    return _not_listed(tx, command, {item for item, _ in units})
+    return _not_listed(tx, command, set(wanted))
 
 
 def _not_listed(tx: Transaction, command: Lock, items: set[int]) -> Refused | None:

@@ -5,7 +5,7 @@ What stood under a contract goes on when it is over: only new claims are not mad
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from core.flow import keep_promises, resell, sell_kits
 from core.flow.reserve_stock import UNITS_MAX
 from core.store import shelves
 from core.store import tables as t
+from core.store.contracts import AT_RESERVE
 from core.store.ledger import Ledger, Right
 from core.store.rows import any_of
 from core.store.store import Transaction, many, one
@@ -225,6 +226,16 @@ def turn(tx: Transaction) -> int:
     _look_again(tx, ledger, [row["id"] for row in rows])
     keep_promises.after_moves(tx, ledger)
     return len(rows)
+
+
+def codes_changed(tx: Transaction, owners: Collection[int]) -> None:
+    """Warehouses know goods of these owners by other keeper codes: where title passes at reservation, look again."""
+    c = t.contracts.c
+    sides = or_(any_of(tx.conn, c.owner_id, sorted(owners)), any_of(tx.conn, c.beneficiary_id, sorted(owners)))
+    query = select(c.id).where(c.title_passes == AT_RESERVE, sides, _lasting(tx))
+    ledger = Ledger(tx)
+    _look_again(tx, ledger, tx.conn.execute(query).scalars().all())
+    keep_promises.after_moves(tx, ledger)
 
 
 def _look_again(tx: Transaction, ledger: Ledger, contracts: Sequence[int]) -> None:

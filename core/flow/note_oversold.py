@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from core.rules.decide import Part, Want
 from core.rules.oversold import Evidence, causes
-from core.store import outbox, shelves
+from core.store import cells, outbox, shelves
 from core.store import tables as t
 from core.store.rows import any_of
 from core.store.store import Transaction, many, since
@@ -65,9 +65,9 @@ class _Seen:
         self._tx = tx
         wanted = sorted({want.item_id for want in wants})
         self._owns = {(row["owner_id"], row["id"]) for row in many(tx, t.items, "id", wanted)}
-        ce, e = t.cells.c, t.entries.c
-        moved = select(ce.owner_id, ce.item_id).where(select(e.n).where(e.cell_id == ce.id).exists())
-        self._owns |= {(r["owner_id"], r["item_id"]) for r in tx.rows(moved.where(any_of(tx.conn, ce.item_id, wanted)))}
+        ce = t.cells.c
+        had = select(ce.owner_id, ce.item_id).where(cells.moved(), any_of(tx.conn, ce.item_id, wanted))
+        self._owns |= {(row["owner_id"], row["item_id"]) for row in tx.rows(had)}
         mine = many(tx, t.listings, "id", listings)
         items = sorted({row["item_id"] for row in mine})
         li, c = t.listings.c, t.connections.c

@@ -160,6 +160,10 @@ def _instruct(tx: Transaction, ledger: Ledger, command: TransferTitle) -> Answer
     lines = tuple((item, n) for (item, _), n in command.units.items())
     place = command.warehouse_id
     asked = Transfer(command.owner_id, f"title/{command.ref}", place, place, lines, command.to_owner_id)
+    if one(tx, t.transfers, owner_id=command.owner_id, ref=asked.ref):
+        return Refused(f"{asked.ref} stands for another transfer already: choose another ref")
+    if short := _short(tx, ledger, command):
+        return short
     (answer,) = transfer_stock.transfer(tx, ledger, [asked])
     if isinstance(answer, YipanError):
         return answer

@@ -30,6 +30,17 @@ def balances_at(
     return _cells(tx, scope, _booked(at), where, limit)
 
 
+def moved() -> ColumnElement[bool]:
+    """Whether units were ever booked on a cell: its owner has, or has had, goods of the item."""
+    return select(t.entries.c.n).where(t.entries.c.cell_id == t.cells.c.id).exists()
+
+
+def had_by(owner_id: int) -> ColumnElement[bool]:
+    """Whether an owner has, or has had, units of an item: title may have passed to it of somebody else's items."""
+    ce = t.cells.c
+    return select(ce.id).where(ce.item_id == t.items.c.id, ce.owner_id == owner_id, moved()).exists()
+
+
 def aware(text: str) -> datetime:
     """A moment as ISO 8601 says it. Raises Unfit for what is none, or leaves open where on earth it is that time."""
     try:

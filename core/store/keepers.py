@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
 from core.store import tables as t
+from core.store.cells import moved
 from core.store.store import Transaction
 
 
@@ -19,17 +20,14 @@ def linked_warehouse(tx: Transaction, connection_id: int, ref: str) -> int | Non
 def owned(tx: Transaction, warehouse_id: int, keeper: str, sku: str, kits: bool = False) -> tuple[int, int] | None:
     """(owner, item) of a SKU under a keeper code; without a code only when one owner alone has it there.
 
-    kits: virtual kits too, which have no stock of their own.
+    It is the item's own owner's, else whose units of it title passed to. kits: virtual kits too, which have no stock
+    of their own.
     """
-    k, i = t.keepers.c, t.items.c
-    query = (
-        select(k.owner_id, i.id)
-        .join(t.items, i.owner_id == k.owner_id)
-        .where(k.warehouse_id == warehouse_id, i.sku == sku)
-    )
-    if not kits:
-        query = query.where(i.is_kit.is_(False))
-    if keeper:
-        query = query.where(k.code == keeper)
-    found = tx.rows(query.limit(2))
+    k, i, ce = t.keepers.c, t.items.c, t.cells.c
+    known = [k.warehouse_id == warehouse_id, i.sku == sku, *([] if kits else [i.is_kit.is_(False)])]
+    known += [k.code == keeper] if keeper else []
+    its = select(k.owner_id, i.id).join(t.items, i.owner_id == k.owner_id).where(*known)
+    bought = select(k.owner_id, i.id).join(t.cells, and_(ce.owner_id == k.owner_id, ce.warehouse_id == k.warehouse_id))
+    bought = bought.join(t.items, i.id == ce.item_id).where(*known, moved()).distinct()
+    found = tx.rows(its.limit(2)) or tx.rows(bought.limit(2))
     return (found[0]["owner_id"], found[0]["id"]) if len(found) == 1 else None

@@ -85,8 +85,7 @@ def set_state(tx: Transaction, scope: Scope, code: str, state: str) -> Row:
     """`paused` stops calls to it (what it says is still kept); `active` goes on."""
     row = find(tx, scope, t.connections, code)
     tx.set(t.connections, row["id"], state=state)
-    if state == "active":  # what moved meanwhile was not told
-        shelves.mark_shops(tx, [row["id"]])
+    shelves.mark_shops(tx, [row["id"]])  # what moved meanwhile was not told; what is exclusive here binds others
     tx.lanes.update(ability["lane"] for ability in row["can"].values())
     note(tx, scope, f"connection {state}", code)
     return find(tx, scope, t.connections, code)

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
+from core.flow import make_contract
 from core.model import Party
+from core.store import shelves
 from core.store import tables as t
 from core.store.scope import Scope
-from core.store.store import Transaction, one
+from core.store.store import Transaction, many, one
 from hub.onboard.form import Code, Form, Name, Ref, Row, find, note, refuse_twice
 
 Percent = Annotated[int, Field(ge=0, le=100)]
@@ -74,6 +76,9 @@ def arrange_warehouse(tx: Transaction, scope: Scope, code: str, how: Arrangement
             values[f"{name}_id"] = find(tx, scope, t.connections, said)["id"]
     if values:
         tx.set(t.warehouses, row["id"], **values)
+    if values.keys() & {"wms_id", "authority_id"}:  # whether its figures are stale is another source's to say
+        sold_from = select(t.pools.c.connection_id).where(t.pools.c.warehouse_id == row["id"])
+        shelves.mark_shops(tx, sold_from)
     wms_id = values.get("wms_id", row["wms_id"])
     if how.wms_ref and wms_id:
         link(tx, wms_id, "warehouse", how.wms_ref, row["id"])
@@ -84,11 +89,14 @@ def arrange_warehouse(tx: Transaction, scope: Scope, code: str, how: Arrangement
 def set_keepers(tx: Transaction, scope: Scope, code: str, keepers: Sequence[Keeper]) -> int:
     """Say how the warehouse knows these owners; others stay as they are. Returns how many were said."""
     warehouse_id = find(tx, scope, t.warehouses, code)["id"]
-    for keeper in keepers:
-        owner_id = find(tx, scope, t.merchants, keeper.owner)["id"]
-        mine = {"owner_id": owner_id, "warehouse_id": warehouse_id}
-        tx.conn.execute(delete(t.keepers).where(*(t.keepers.c[k] == v for k, v in mine.items())))
-        tx.add(t.keepers, [{**mine, "code": keeper.code}])
+    known = {row["owner_id"]: row["code"] for row in many(tx, t.keepers, "warehouse_id", [warehouse_id])}
+    said = {int(find(tx, scope, t.merchants, keeper.owner)["id"]): keeper.code for keeper in keepers}
+    k, changed = t.keepers.c, {owner: new for owner, new in said.items() if known.get(owner) != new}
+    tx.conn.execute(delete(t.keepers).where(k.warehouse_id == warehouse_id, k.owner_id.in_(list(changed))))
+    rows = [{"owner_id": owner, "warehouse_id": warehouse_id, "code": new} for owner, new in changed.items()]
+    tx.add(t.keepers, rows)
+    if changed:
+        make_contract.codes_changed(tx, changed)
     note(tx, scope, "keepers set", code, owners=[k.owner for k in keepers])
     return len(keepers)
 

@@ -43,6 +43,24 @@ def test_beta_gives_back_what_it_owns_by_its_sku(five: Any) -> None:
     assert [(r["owner"], r["free"]) for r in five.did("GET", "/stock", by="alpha")["rows"]] == [("alpha", 5)]
 
 
+def test_beta_reserves_holds_and_locks_what_it_owns_by_its_sku(five: Any) -> None:
+    passes(five, 4)
+    line = {"sku": SKU, "quantity": 1}
+    wanted = {"ref": "r1", "lines": [line], "warehouses": ["HZ"]}
+    assert five.call("POST", "/reservations", wanted, by="beta").status_code == 201
+    hold = {"ref": "h1", "warehouse": "HZ", "sku": SKU, "units": 1}
+    assert five.call("POST", "/holds", hold, by="beta").status_code == 201
+    kept = {"ref": "l1", "kind": "exclusive", "connection": "tmall-beta", "lines": [{**line, "warehouse": "HZ"}]}
+    assert five.call("POST", "/locks", kept, by="beta").status_code == 201
+    (row,) = five.did("GET", "/stock", by="beta")["rows"]
+    assert (row["owner"], row["free"], row["reserved"], row["held"]) == ("beta", 1, 2, 1)
+
+
+def test_what_beta_never_had_it_cannot_reserve(five: Any) -> None:
+    wanted = {"ref": "r1", "lines": [{"sku": SKU, "quantity": 1}], "warehouses": ["HZ"]}
+    assert five.call("POST", "/reservations", wanted, by="beta").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("more", "status", "said"),
     [

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, func, select
 
 from core.errors import OutOfStock, Refused, Unfit, Unmatched
-from core.flow import make_contract, saleable
+from core.flow import keep_promises, make_contract, saleable
+from core.flow.count_stock import difference
 from core.flow.hear import Spoken
 from core.flow.journeys import decide
 from core.flow.make_contract import EndContract, MakeContract, Shared
@@ -24,9 +25,11 @@ from core.rules.decide import Request, Source, Want
 from core.rules.decide import decide as admit
 from core.store import contracts
 from core.store import tables as t
+from core.store.ledger import CellKey, Ledger
 from core.store.scope import HUB
 from core.store.store import Transaction
 from hub.onboard.kits import Recipe, set_parts
+from hub.onboard.warehouses import Keeper, set_keepers
 from tests.worlds import MONDAY, Clock, World, closed, order, store, unpaid, world
 
 
@@ -189,6 +192,34 @@ def pens(hub: World, owner: int) -> int:
     c = t.cells.c
     rows = hub.rows(select(c.free).where(c.owner_id == owner, c.item_id == hub.pen, c.warehouse_id == hub.east))
     return sum(row["free"] for row in rows)
+
+
+def keeps(hub: World, code: str) -> list[list[int]]:
+    """The east knows beta's goods by this code from now on; the items of the marks that leaves."""
+    hub.store.write(lambda tx: tx.conn.execute(delete(t.marks)))
+    hub.store.write(lambda tx: set_keepers(tx, HUB, "east", [Keeper(owner="beta", code=code)]))
+    return [row["items"] for row in hub.rows(select(t.marks))]
+
+
+def test_another_keeper_code_is_told_to_shops_where_title_passes_at_reservation(hub: World) -> None:
+    shares_code(hub)
+    lets(hub, units=6, title_passes="at_reserve")
+    assert (shows(hub), keeps(hub, "ALPHA")) == (6, [])
+    assert (keeps(hub, "BETA"), shows(hub)) == ([[hub.pen]], 0)
+    assert (keeps(hub, "ALPHA"), shows(hub)) == ([[hub.pen]], 6)
+
+
+def test_who_waits_is_backed_once_one_code_knows_both(hub: World) -> None:
+    hub.decides("wait")
+    shares_code(hub, "ALPHA")
+    lets(hub, units=6, title_passes="at_reserve")
+    hub.counts("pen", -10)
+    sells(hub, "B1", 3)
+    keeps(hub, "BETA")
+    hub.counts("pen", 10)
+    assert hub.claims("B1") == [(3, 0)]
+    keeps(hub, "ALPHA")
+    assert (hub.claims("B1"), hub.audit()) == ([(3, 3)], [])
 
 
 def test_what_comes_back_of_a_mixed_line_is_its_owners_and_only_what_was_owed_is_owed_no_more(hub: World) -> None:
@@ -393,6 +424,13 @@ acts = st.tuples(
 )
 
 
+def waiting(hub: World, shop: int) -> int:
+    """Units that orders of this shop wait for."""
+    c, o = t.claims.c, t.orders.c
+    query = select((c.asked - c.shipped - c.backed).label("n")).join(t.orders, o.id == c.order_id)
+    return sum(row["n"] for row in hub.rows(query.where(t.is_short, o.connection_id == shop)))
+
+
 @settings(max_examples=90)
 @given(
     story=st.lists(acts, max_size=14),
@@ -449,6 +487,7 @@ def test_whatever_happens_goods_rights_and_debts_add_up(
         cells = hub.rows(select(t.cells).where(*here))
         assert sum(cell[a] for cell in cells for a in ("free", "reserved", "held", "suspense")) == there
         assert sum(units for units, _ in owed(hub)) == lent_out(hub)
+        assert not (pens(hub, hub.beta) > 0 and waiting(hub, hub.beta_shop))
         assert all(row["allowance"] >= 0 for row in hub.rows(select(t.contract_items)))
         assert hub.rows(select(func.coalesce(func.sum(t.right_entries.c.quantity), 0).label("n")))[0]["n"] == 0
         assert [b for b in hub.audit() if "in suspense" not in b] == []
@@ -552,6 +591,120 @@ def test_a_kit_of_anothers_part_under_no_contract_is_not_sold(hub: World) -> Non
     assert [backed for _, backed in hub.claims("B1")] == [0, 0]
     assert rights(hub) == (6, 0)
     assert hub.audit() == []
+
+
+@pytest.mark.parametrize("title", ["at_ship", "at_reserve"])
+@pytest.mark.parametrize("policy", ["wait", "part_ship"])
+def test_who_waits_for_lent_goods_gets_its_merchants_own_first_and_uses_no_right_by_it(
+    hub: World, policy: str, title: str
+) -> None:
+    hub.decides(policy)
+    shares_code(hub)
+    lets(hub, units=3, title_passes=title)
+    sells(hub, "B1", 5, unpaid)
+    sells(hub, "B2", 4, unpaid)
+    assert (hub.claims("B1"), hub.claims("B2"), rights(hub)) == ([(5, 3)], [(4, 0)], (0, 3))
+    gives(hub, 4)
+    assert (sorted(hub.claims("B1")), pens(hub, hub.beta)) == ([(2, 2), (3, 3)], 0)
+    assert (sorted(hub.claims("B2")), rights(hub), hub.audit()) == ([(2, 0), (2, 2)], (0, 3), [])
+    gives(hub, 2, "T2")
+    assert (sorted(hub.claims("B2")), rights(hub), hub.audit()) == ([(4, 4)], (0, 3), [])
+
+
+def test_who_is_sourced_anew_gets_its_merchants_own_before_a_newer_order(hub: World) -> None:
+    hub.decides("resource")
+    lets(hub, units=3)
+    sells(hub, "B1", 5, unpaid)
+    gives(hub, 4)
+    sells(hub, "B2", 4, unpaid)
+    assert (sorted(hub.claims("B1")), hub.claims("B2")) == ([(1, 1), (4, 4)], [(4, 2)])
+    assert (pens(hub, hub.beta), rights(hub), hub.audit()) == (0, (0, 3), [])
+
+
+def test_own_units_back_what_was_taken_back_of_own_and_of_lent_ones(hub: World) -> None:
+    hub.decides("wait", unback="newest")
+    gives(hub, 2)
+    lets(hub, units=3)
+    sells(hub, "B1", 5, unpaid)
+    hub.counts("pen", -8)
+    _differ(hub, hub.beta, -2)
+    assert (sorted(hub.claims("B1")), rights(hub)) == ([(2, 0), (3, 0)], (3, 0))
+    _differ(hub, hub.beta, 8)
+    assert (hub.claims("B1"), pens(hub, hub.beta), rights(hub)) == ([(5, 5)], 3, (3, 0))
+
+
+def _differ(hub: World, owner: int, units: int) -> None:
+    """So many pens more of that owner's are found in the east, or, below 0, miss there."""
+
+    def work(tx: Transaction) -> None:
+        ledger = Ledger(tx)
+        cell = ledger.cell(CellKey(owner, hub.pen, hub.east))
+        ledger.book(f"found:{tx.ids.new()}", "count", "", difference(cell, units))
+        keep_promises.after_moves(tx, ledger)
+
+    hub.store.write(work)
+
+
+def test_what_came_of_its_own_is_shipped_and_not_owed_for(hub: World) -> None:
+    hub.decides("wait")
+    lets(hub, units=3)
+    sells(hub, "B1", 5)
+    gives(hub, 4)
+    hub.confirms(hub.releases("B1"), ("pen", 5))
+    assert (owed(hub), pens(hub, hub.alpha), pens(hub, hub.beta), rights(hub)) == ([(3, 900)], 3, 2, (3, 0))
+    hub.takes_back("R1", ("pen", 4), order="B1")
+    assert (owed(hub), pens(hub, hub.alpha), pens(hub, hub.beta)) == ([(3, 900), (-3, -900)], 6, 3)
+    assert hub.audit() == []
+
+
+def test_what_shall_be_backed_whole_is_by_own_and_lent_units_together(hub: World) -> None:
+    hub.decides("wait", part_backing=False)
+    lets(hub, units=3)
+    sells(hub, "B1", 5, unpaid)
+    gives(hub, 1)
+    assert (hub.claims("B1"), pens(hub, hub.beta)) == ([(5, 0)], 1)
+    gives(hub, 1, "T2")
+    assert (sorted(hub.claims("B1")), rights(hub), hub.audit()) == ([(2, 2), (3, 3)], (0, 3), [])
+
+
+def test_a_kit_that_waits_for_lent_parts_gets_its_merchants_own_in_whole_kits(hub: World) -> None:
+    hub.decides("wait")
+    set_of_two_pens_and_an_ink(hub)
+    lets(hub, items=(Shared(hub.pen, 3), Shared(hub.ink, 9)))
+    hub.counts("ink", 9)
+    hub.takes(unpaid("B1", ("set", 3)), at=hub.beta_shop)
+    assert sorted(hub.claims("B1")) == [(3, 1), (6, 2)]
+    gives(hub, 2)
+    assert (sorted(hub.claims("B1")), pens(hub, hub.beta)) == ([(2, 2), (3, 2), (4, 2)], 0)
+    gives(hub, 1, "T2")
+    assert (sorted(hub.claims("B1")), hub.row(t.contract_items, item_id=hub.pen)["used"]) == ([(3, 3)] * 3, 3)
+    assert hub.audit() == []
+
+
+def test_a_person_who_backs_an_order_where_it_stands_may_use_its_merchants_own(hub: World) -> None:
+    hub.decides("ask")
+    lets(hub, units=3)
+    sells(hub, "B1", 5, unpaid)
+    gives(hub, 4)
+    order_id = hub.order("B1")["id"]
+
+    def asks(tx: Transaction) -> int:
+        ledger = Ledger(tx)
+        units = keep_promises.top_up_order(tx, ledger, order_id)
+        ledger.flush()
+        return units
+
+    assert hub.store.write(asks) == 2
+    assert (sorted(hub.claims("B1")), pens(hub, hub.beta), hub.audit()) == ([(2, 2), (3, 3)], 2, [])
+
+
+def test_what_a_distributor_bought_waits_for_its_right_no_longer_than_for_goods(hub: World) -> None:
+    hub.decides("wait")
+    hub.counts("pen", -8)
+    lets(hub, units=1, known_as=BETA)
+    buys(hub, "B1", 5, unpaid)
+    hub.counts("pen", 8)
+    assert (sorted(hub.claims("B1")), rights(hub), hub.audit()) == ([(1, 1), (4, 4)], (0, 1), [])
 
 
 def test_a_virtual_kit_cannot_be_shared_but_its_parts(hub: World) -> None:

@@ -20,7 +20,9 @@ from core.flow.lock_stock import Line, Lock
 from core.rules.channels import Bound, Claimed, Policy, beside, shown
 from core.store import policies, shelves
 from core.store import tables as t
+from core.store.scope import HUB
 from core.store.store import Transaction
+from hub.onboard.connections import set_state
 from tests.unit.test_kits import kit, made_of
 from tests.worlds import MONDAY, Clock, World, order, store, world
 
@@ -205,6 +207,20 @@ def test_terms_that_make_no_policy_are_named_and_nothing_is_written(
     with pytest.raises(Unfit, match="over already"):
         proposes(hub, of(hub), MONDAY - timedelta(days=1), share=3)
     assert hub.rows(select(t.policies)) == []
+
+
+def test_units_exclusive_to_a_shop_that_is_paused_are_told_to_the_others(hub: World) -> None:
+    stands(hub, of(hub, "tmall"), exclusive=6)
+    assert shows(hub) == (10, 4, 4)
+    for state, figures in (("paused", 10), ("active", 4)):
+        hub.store.write(lambda tx: tx.conn.execute(t.marks.delete()))
+        hub.store.write(lambda tx, state=state: set_state(tx, HUB, "tmall", state))
+        assert (shows(hub)[1:], [row["items"] for row in hub.rows(select(t.marks))][0]) == ((figures,) * 2, _sold(hub))
+
+
+def _sold(hub: World) -> list[int]:
+    """What tmall sells."""
+    return sorted({row["item_id"] for row in hub.rows(select(t.listings)) if row["connection_id"] == hub.tmall})
 
 
 def test_more_exclusive_units_than_there_are_overlap_and_are_refused(hub: World) -> None:

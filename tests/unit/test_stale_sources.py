@@ -13,6 +13,7 @@ from core.flow.board import Board
 from core.store import tables as t
 from core.store.scope import HUB
 from hub import polling
+from hub.onboard.warehouses import Arrangement, arrange_warehouse
 from tests.towns import town
 from tests.unit.test_board import listing, tells
 from tests.worlds import Clock, World, store, world
@@ -96,6 +97,17 @@ def test_what_was_held_is_told_once_the_source_is_heard_again(hub: World) -> Non
     hub.store.write(lambda tx: stale_sources.heard(tx, hub.wms, "fetch_stock"))
     tells(hub, Board())
     assert (stale(hub), shows(hub)) == ({}, 15)
+
+
+def test_what_was_held_is_told_once_another_source_rules_the_warehouse(hub: World) -> None:
+    reads(hub, hub.vendure, "fetch_orders", 10**6)
+    waits(hub, 901)
+    hub.counts("pen", 5)
+    tells(hub, Board())
+    assert shows(hub) == 10
+    hub.store.write(lambda tx: arrange_warehouse(tx, HUB, "east", Arrangement(authority="erp")))
+    tells(hub, Board())
+    assert (stale(hub), shows(hub)) == ({hub.tmall: "stock"}, 15)
 
 
 def test_a_write_computed_while_a_source_is_stale_does_not_raise_either(hub: World) -> None:

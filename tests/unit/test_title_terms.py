@@ -269,14 +269,17 @@ def test_what_passes_back_goes_to_no_lock_it_did_not_come_from(hub: World) -> No
 
 @pytest.mark.parametrize("title", ["at_ship", "at_reserve"])
 def test_a_lock_backs_no_claim_on_goods_of_another_owner(hub: World, title: str) -> None:
-    hub.decides("wait")
+    hub.decides("ask")
     lends_alpha(hub, title, units=1)
     hub.takes(unpaid("A1", ("pen", 6)))
     assert hub.claims("A1") == [(4, 4), (2, 1)]
     hub.counts("pen", 3)
-    locks(hub, 2)
-    hub.counts("pen", 1)
+    locks(hub, 3)
+    hub.decides("wait")
+    hub.counts("pen", 1, "west")
     assert hub.claims("A1") == [(4, 4), (2, 1)]
+    hub.counts("pen", 1)
+    assert (hub.claims("A1"), len(hub.rows(select(t.lock_draws)))) == ([(5, 5), (1, 1)], 0)
     assert hub.audit() == []
 
 

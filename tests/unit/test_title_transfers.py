@@ -13,12 +13,16 @@ from sqlalchemy import func, select
 
 from core.errors import OutOfStock, Refused, Unfit
 from core.flow.journeys import decide
+from core.flow.lock_stock import Line, Lock, Locked
+from core.flow.transfer_stock import Transfer
 from core.flow.transfer_title import TransferTitle
 from core.model import Adjustment, AdjustmentRow
 from core.model.stock import Lot
 from core.store import lots
 from core.store import tables as t
+from core.store.scope import HUB
 from tests.worlds import Clock, World, order, store, unpaid, world
+from web.reads.titles import statement
 
 
 @pytest.fixture
@@ -174,6 +178,69 @@ def test_across_keeper_codes_the_warehouse_carries_them_over_and_the_title_passe
     assert hub.audit() == []
 
 
+def test_across_keeper_codes_promises_are_taken_back_where_that_is_wanted_and_enough(hub: World) -> None:
+    know(hub, hub.beta, "BETA")
+    hub.counts("pen", 5)
+    hub.takes(unpaid("O1", ("pen", 4)))
+    for refused in (passes(hub, 5), passes(hub, 6, unback=True)):
+        assert isinstance(refused, OutOfStock)
+        assert refused.missing[0][2] == 1
+        assert hub.claims("O1") == [(4, 4)]
+    assert passes(hub, 5, unback=True).transfer_id
+    assert (whose(hub), whose(hub, account="reserved"), hub.claims("O1")) == ((0, 0), (5, 0), [(4, 0)])
+    assert hub.audit() == []
+
+
+def test_across_keeper_codes_a_ref_that_is_taken_takes_no_promise_back(hub: World) -> None:
+    know(hub, hub.beta, "BETA")
+    hub.counts("pen", 5)
+    taken = Transfer(hub.alpha, "title/TT1", hub.east, hub.east, ((hub.pen, 1),), hub.beta)
+    hub.store.write(lambda tx: decide(tx, [taken]))
+    hub.takes(unpaid("O1", ("pen", 4)))
+    assert isinstance(passes(hub, 4, unback=True), Refused)
+    assert hub.claims("O1") == [(4, 4)]
+
+
+def settled(hub: World, first: str = "", last: str = "") -> list[tuple[Any, ...]]:
+    """The rows of a statement: day, condition, units, transfers."""
+    with hub.store.read() as tx:
+        rows = statement(tx, HUB, first, last)["rows"]
+    return [(row["day"], row["condition"], row["units"], row["transfers"]) for row in rows]
+
+
+def test_a_statement_has_what_was_carried_over_on_the_days_it_arrived_and_a_day_stays_as_it_was(hub: World) -> None:
+    know(hub, hub.beta, "BETA")
+    hub.counts("pen", 60)
+    assert passes(hub, 50).transfer_id
+    number, monday = hub.rows(select(t.transfers))[0]["number"], settled(hub)
+    hub.confirms(number, ("pen", 50))
+    assert monday == settled(hub) == []
+    days = {}
+    assert hub.clock
+    for day, units, condition in (("06", 0, "ZP"), ("07", 40, "ZP"), ("08", 7, "ZP"), ("08", 2, "ZP"), ("08", 1, "CC")):
+        hub.clock.now = hub.clock.now.replace(day=int(day))
+        if units:
+            assert hub.receives(number, ("pen", units, condition), final=False) == ["done"]
+        days[day] = settled(hub)
+    assert days == {
+        "06": [],
+        "07": [("2026-01-07", "ZP", 40, 1)],
+        "08": [("2026-01-08", "CC", 1, 1), ("2026-01-08", "ZP", 9, 1)],
+    }
+    assert [settled(hub, f"2026-01-{day}") for day in ("05", "06", "07", "08")] == [[], *days.values()]
+    assert settled(hub, "2026-01-05", "2026-01-08") == [*days["07"], *days["08"]]
+
+
+def test_a_statement_has_what_passed_at_once_on_its_day(shared: World) -> None:
+    passes(shared, 4)
+    assert shared.clock
+    shared.clock.wait(86400)
+    passes(shared, 1, "TT2")
+    passes(shared, 2, "TT3")
+    assert settled(shared) == [("2026-01-06", "ZP", 3, 2)]
+    assert settled(shared, "2026-01-05") == [("2026-01-05", "ZP", 4, 1)]
+
+
 def test_each_side_is_told_under_its_own_code(hub: World) -> None:
     from core.flow import transfer_stock
 
@@ -209,6 +276,40 @@ def test_what_the_warehouse_counts_is_the_items_owners(shared: World) -> None:
     passes(shared, 4)
     shared.counts("pen", -1)
     assert whose(shared) == (5, 4)
+
+
+def test_what_a_warehouse_says_under_the_new_owners_own_code_is_booked_on_it(hub: World) -> None:
+    know(hub, hub.beta, "BETA")
+    hub.counts("pen", 10)
+    passes(hub, 4)
+    number = hub.rows(select(t.transfers))[0]["number"]
+    hub.confirms(number, ("pen", 4))
+    hub.receives(number, ("pen", 4))
+    assert hub.counts("pen", -1, keeper="BETA") == ["done"]
+    assert hub.takes_back("R1", ("pen", 2), keeper="BETA") == ["done"]
+    assert (whose(hub), hub.audit()) == ((6, 5), [])
+
+
+def test_a_code_whose_owner_never_had_such_goods_stays_a_question(hub: World) -> None:
+    know(hub, hub.beta, "BETA")
+    assert hub.counts("pen", 3, keeper="BETA") == ["parked"]
+    assert whose(hub) == (0, 0)
+
+
+def test_what_passed_is_kept_for_its_new_owners_shop_and_sold_there(shared: World) -> None:
+    passes(shared, 6)
+    asked = Lock(shared.beta, "L1", "exclusive", shared.beta_shop, (Line(shared.pen, shared.east, 3),), "anna")
+    assert isinstance(shared.store.write(lambda tx: decide(tx, [asked]))[0], Locked)
+    assert (whose(shared), whose(shared, account="reserved")) == ((4, 3), (0, 3))
+    shared.takes(order("B1", ("pen", 5)), at=shared.beta_shop)
+    assert (shared.claims("B1"), whose(shared), shared.audit()) == ([(5, 5)], (4, 1), [])
+
+
+def test_what_an_owner_never_had_is_not_kept_for_its_shop(shared: World) -> None:
+    asked = Lock(shared.beta, "L1", "exclusive", shared.beta_shop, (Line(shared.pen, shared.east, 3),), "anna")
+    answer = shared.store.write(lambda tx: decide(tx, [asked]))[0]
+    assert isinstance(answer, Refused)
+    assert "only an owner's own goods" in answer.message
 
 
 @settings(max_examples=60)

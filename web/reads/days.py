@@ -20,12 +20,20 @@ class Days(NamedTuple):
 
     def hold(self, column: Any) -> ColumnElement[bool]:
         """The condition that a time lies in them."""
-        begin, end = (datetime.combine(day, time(), UTC) for day in (self.first, self.last + timedelta(days=1)))
-        return and_(column >= begin, column < end)
+        return and_(column >= self.begin, column < _midnight(self.last + timedelta(days=1)))
+
+    @property
+    def begin(self) -> datetime:
+        """When the first of them begins."""
+        return _midnight(self.first)
 
     def named(self) -> dict[str, str]:
         """first and last, YYYY-MM-DD."""
         return {name: day.isoformat() for name, day in self._asdict().items()}
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
 
 
 def day_of(at: datetime) -> date:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, case, or_, select
+from sqlalchemy import Select, and_, case, or_, select
 
 from core.errors import Unmatched
+from core.flow.carry_transfer import arrivals
 from core.store import tables as t
 from core.store.rows import any_of
 from core.store.scope import Scope
-from core.store.store import Transaction
+from core.store.store import Transaction, since
 from hub.transfers import owner_of
-from web.reads.days import day_of, days
+from web.reads.days import Days, day_of, days
 from web.reads.shape import PAGE, all_shown, page_after
 
 Row = Mapping[str, Any]
 COLUMNS = ("day", "from", "to", "warehouse", "sku", "condition", "units", "transfers")
+SKEW = timedelta(days=1)
+"""By how much a process's clock, which numbers journals, may differ from the one they are dated by."""
 giver, taker = t.merchants.alias("giver"), t.merchants.alias("taker")
 
 
@@ -38,19 +43,38 @@ def title(tx: Transaction, scope: Scope, ref: str, owner: str | None) -> dict[st
 
 def statement(tx: Transaction, scope: Scope, first: str = "", last: str = "") -> dict[str, Any]:
     """Base units that passed, per day (UTC), pair, warehouse, item and condition. first, last: YYYY-MM-DD, today
-    without them. Of what a warehouse carries over, the units that have arrived. Raises Unfit.
+    without them. What a warehouse carries over passes as it arrives, on each day its part: a day that is over stays as
+    it is. Raises Unfit.
     """
-    when, tt = days(first, last, tx.now), t.title_transfers.c
-    rows = tx.rows(_titles(scope).where(when.hold(tt.created_at)).order_by(tt.id))
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in _with_lines(tx, rows):
-        for line in row["lines"]:
-            day = day_of(row["created_at"]).isoformat()
-            key = (day, row["from"], row["to"], row["warehouse"], line["sku"], line["condition"])
-            sums = found.setdefault(key, {**dict(zip(COLUMNS, key, strict=False)), "units": 0, "transfers": 0})
-            sums["units"] += line["passed"]
-            sums["transfers"] += 1
-    return {"rows": [found[key] for key in sorted(found)], **when.named()}
+    when = days(first, last, tx.now)
+    units, transfers = Counter[tuple[str, ...]](), dict[tuple[str, ...], set[int]]()
+    for row in [*_at_once(tx, scope, when), *_arrived(tx, scope, when)]:
+        names = (row[name] for name in COLUMNS[1:6])
+        key = (day_of(row["at"]).isoformat(), *names)
+        units[key] += int(row["units"])
+        transfers.setdefault(key, set()).add(row["id"])
+    rows = [(*key, units[key], len(transfers[key])) for key in sorted(units)]
+    return {"rows": [dict(zip(COLUMNS, row, strict=True)) for row in rows], **when.named()}
+
+
+def _at_once(tx: Transaction, scope: Scope, when: Days) -> list[Row]:
+    """What passed where it lay: the lines of title transfers, each `at` the time of its booking."""
+    tt, li, i = t.title_transfers.c, t.title_lines.c, t.items.c
+    query = _titles(scope).join(t.title_lines, li.title_id == tt.id).join(t.items, i.id == li.item_id)
+    query = query.add_columns(i.sku, li.condition, li.units, tt.created_at.label("at"))
+    return tx.rows(query.where(tt.transfer_id.is_(None), when.hold(tt.created_at)))
+
+
+def _arrived(tx: Transaction, scope: Scope, when: Days) -> list[Row]:
+    """What warehouses carried over, as it arrived: per arrival, item and condition, `at` the time of its booking."""
+    tt, li, i, ce = t.title_transfers.c, t.title_lines.c, t.items.c, t.cells.c
+    e, j = t.entries.c, t.journals.c
+    theirs = (ce.owner_id == tt.to_owner_id, ce.warehouse_id == tt.warehouse_id, ce.item_id == li.item_id)
+    query = _titles(scope).join(t.title_lines, li.title_id == tt.id).join(t.items, i.id == li.item_id)
+    query = query.join(t.cells, and_(*theirs)).join(t.entries, e.cell_id == ce.id)
+    query = query.join(t.journals, and_(j.id == e.journal_id, arrivals(j.key, tt.transfer_id)))
+    query = query.add_columns(i.sku, ce.condition, e.quantity.label("units"), j.recorded_at.label("at"))
+    return tx.rows(query.where(e.journal_id > since(when.begin - SKEW), when.hold(j.recorded_at), e.quantity > 0))
 
 
 def _titles(scope: Scope) -> Select[Any]:
