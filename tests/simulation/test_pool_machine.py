@@ -237,21 +237,23 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
     @rule(
         sku=st.sampled_from(SKUS),
         warehouse=st.sampled_from(["east", "west"]),
-        units=few,
+        rows=st.lists(few, min_size=1, max_size=2),
         condition=st.sampled_from(["ZP", "CC"]),
         data=st.data(),
     )
-    def goods_come_back(self, sku: str, warehouse: str, units: int, condition: str, data: st.DataObject) -> None:
-        """Of an order that is known, or of none; more than left, or of what it never had."""
+    def goods_come_back(self, sku: str, warehouse: str, rows: list[int], condition: str, data: st.DataObject) -> None:
+        """Of an order that is known, or of none; more than left, or of what it never had; in one row or two."""
         order = data.draw(st.sampled_from([*sorted(self.orders), "nobody's"]))
-        told = (sku, warehouse, units, condition, order, f"B{len(self.returned)}")
+        told = (sku, warehouse, rows, condition, order, f"B{len(self.returned)}")
         self.returned.append(told)
         self.say_what_came_back(*told)
-        self.physics.move(sku if condition == "ZP" else f"{sku} {condition}", warehouse, units)
+        self.physics.move(sku if condition == "ZP" else f"{sku} {condition}", warehouse, sum(rows))
 
-    def say_what_came_back(self, sku: str, warehouse: str, units: int, condition: str, order: str, event: str) -> None:
+    def say_what_came_back(
+        self, sku: str, warehouse: str, rows: list[int], condition: str, order: str, event: str
+    ) -> None:
         how = {"warehouse": warehouse.upper(), "order": order, "event_id": event}
-        assert self.hub.takes_back(f"RT{event}", (sku, units, condition), **how) == ["done"]
+        assert self.hub.takes_back(f"RT{event}", *((sku, units, condition) for units in rows), **how) == ["done"]
 
     @precondition(lambda self: self.returned)
     @rule(data=st.data())
