@@ -80,7 +80,7 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
         self.asns: list[tuple[str, str, int]] = []
         self.said: list[tuple[str, str, int, bool, str]] = []
         self.lines: list[tuple[str, ...]] = []
-        self.returned: list[tuple[str, str, int, str, str, str]] = []
+        self.returned: list[tuple[str, str, list[int], str, str, str]] = []
         self.hub.store.write(self.ink_may_be_sent_for_pens)
         self.hub.store.write(lambda tx: tx.conn.execute(update(t.contracts).values(known_as=BETA)))
         self.hub.store.write(shown_stock.set_limits)
@@ -436,6 +436,18 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
             place = (claim["cell_id"], claim["lot"])
             cells[place] = cells.get(place, there) - claim["missing"]
         assert not any(all(left >= 0 for left in cells.values()) for cells in waits.values())
+
+    @invariant()
+    def a_caller_that_lost_units_is_on_the_worklist_and_gets_what_comes(self) -> None:
+        c, ce, w = t.claims.c, t.cells.c, t.worklist.c
+        query = select(c.id, pins.lot, c.cell_id, ce.free, ce.suspense).join(t.cells, ce.id == c.cell_id)
+        query = query.join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
+        short = self.hub.rows(query.where(t.is_short, c.order_id.is_(None)))
+        for claim in short:
+            there = max(0, claim["free"] + min(0, claim["suspense"]))
+            assert not (min(there, self.room(claim["cell_id"], claim["lot"])) if claim["lot"] else there)
+        asked = select(w.subject).where(w.kind == "reservation.short", w.done_at.is_(None))
+        assert {r["subject"] for r in self.hub.rows(asked)} == {f"reservation:{claim['id']}" for claim in short}
 
     @invariant()
     def what_is_cancelled_holds_nothing(self) -> None:
