@@ -223,7 +223,7 @@ def becomes_order(tx: Transaction, scope: Scope, which: Which, follows: Follows)
 
 
 def in_words(tx: Transaction, scope: Scope, found: Reservation) -> dict[str, Any]:
-    """A reservation with codes and SKUs."""
+    """A reservation with codes and SKUs. units: that were asked for; backed: those of them that are kept now."""
     items = {r["id"]: r["sku"] for r in many(tx, t.items, "id", [k.item_id for k in found.kept])}
     warehouses = {r["id"]: r["code"] for r in many(tx, t.warehouses, "id", [k.warehouse_id for k in found.kept])}
     merchants = {r["id"]: r["code"] for r in many(tx, t.merchants, "id", _parties(found))}
@@ -233,6 +233,7 @@ def in_words(tx: Transaction, scope: Scope, found: Reservation) -> dict[str, Any
             "sku": items[k.item_id],
             "warehouse": warehouses[k.warehouse_id],
             "units": k.units,
+            "backed": k.units - k.missing,
             **({"lot": k.lot} if k.lot else {}),
         }
         for k in found.kept

@@ -149,12 +149,16 @@ def _instead(tx: Transaction) -> list[str]:
 
 
 def _suspense(tx: Transaction) -> list[str]:
-    """Negative suspense is drift."""
+    """Negative suspense is drift; above 0 it never is, since what comes in fills what is missing and no more."""
     ce = t.cells.c
     return [
-        f"cell {cell['id']}: {cell['suspense']} units in suspense{_last(tx, cell['id'], 'suspense')}"
+        f"cell {cell['id']}: {_words(cell['suspense'])}{_last(tx, cell['id'], 'suspense')}"
         for cell in tx.rows(select(ce.id, ce.suspense).where(ce.suspense != 0))
     ]
+
+
+def _words(suspense: int) -> str:
+    return f"{suspense} units in suspense" if suspense < 0 else f"its suspense is {suspense} above 0"
 
 
 def _last(tx: Transaction, cell_id: int, account: str) -> str:

@@ -64,21 +64,22 @@ def _shrink(
         if units <= 0:
             continue
         if claim["fulfilment_id"] is None or stop(tx, claim["fulfilment_id"], order):
-            free_units(tx, ledger, claim, units, f"release:{claim['id']}:{claim['asked']}", f"order:{order['id']}")
+            free_units(tx, ledger, claim, units, f"order:{order['id']}")
         surplus -= units
 
 
-def free_units(tx: Transaction, ledger: Ledger, claim: dict[str, Any], units: int, key: str, cause: str) -> None:
+def free_units(tx: Transaction, ledger: Ledger, claim: dict[str, Any], units: int, cause: str) -> None:
     """The claim wants `units` less; what it held of them fills negative suspense, goes back to its lock, or to free.
 
-    What its title passed with is the owner's again.
+    What its title passed with is the owner's again. A claim may want more again and then less: no two of these
+    journals are the same, and what was given back once is no surplus any more.
     """
     wanted = claim["asked"] - claim["shipped"] - units
     given = max(0, claim["backed"] - wanted)
     cell = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
     free = given - draw_locked.put_back(tx, ledger, claim, given + min(0, cell.suspense))
     if free:
-        fill_claim.empty(tx, ledger, claim, free, Journal(key, "release", cause))
+        fill_claim.empty(tx, ledger, claim, free, Journal(f"release:{tx.ids.new()}", "release", cause))
     claim["asked"] -= units
     claim["backed"] -= given
     claim["open"] = wanted > 0
@@ -164,7 +165,7 @@ def _detach(tx: Transaction, fulfilment: Mapping[str, Any]) -> None:
     tx.conn.execute(update(t.orders).where(o.id == fulfilment["order_id"], o.state == "released").values(state="taken"))
 
 
-def end(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any], key: str) -> int:
+def end(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any]) -> int:
     """The warehouse sends no more: what claims still hold goes back, their lines stay short of what is wanted.
 
     Returns the units the order is short by.
@@ -173,7 +174,7 @@ def end(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any], key: str
     for claim in many(tx, t.claims, "fulfilment_id", [fulfilment["id"]]):
         units = claim["asked"] - claim["shipped"]
         if claim["open"] and units > 0:
-            free_units(tx, ledger, dict(claim), units, f"{key}:{claim['id']}", f"fulfilment:{fulfilment['id']}")
+            free_units(tx, ledger, dict(claim), units, f"fulfilment:{fulfilment['id']}")
             ended.setdefault(claim["line_id"], []).append(claim)
     return sum(_leave_short(tx, fulfilment["order_id"], line, kits.claimed(some)) for line, some in ended.items())
 

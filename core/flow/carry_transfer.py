@@ -20,7 +20,7 @@ from core.flow.transfer_stock import ENDED, ended, happened, lines_of, note_line
 from core.model import Confirm, Progress, Receipt
 from core.rules import posting
 from core.store import tables as t
-from core.store.ledger import Cell, CellKey, Entry, Ledger
+from core.store.ledger import Cell, CellKey, Entry, Ledger, standing
 from core.store.store import Transaction, one
 
 LATE = "{number} had ended, and goods left all the same: see that they are received, or sent back"
@@ -139,7 +139,7 @@ def depart(tx: Transaction, ledger: Ledger, row: Row, told: Told) -> None:
     entries: list[Entry] = []
     early = {item: max(0, -on_the_way(line)) for item, line in lines.items()}
     for (item, condition), n in told.units.items():
-        entries += _leave(tx, ledger, row, lines[item], condition, n, early[item])
+        entries += _leave(tx, ledger, row, lines[item], condition, n, early[item], entries)
         early[item] = max(0, early[item] - n)
         note_line(tx, lines[item], departed=n)
     ledger.book(told.key, "transfer_out", told.cause, entries, told.happened_at)
@@ -153,13 +153,25 @@ def depart(tx: Transaction, ledger: Ledger, row: Row, told: Told) -> None:
         ask_person(tx, "transfer.left_late", f"transfer:{row['id']}", row["owner_id"], LATE.format(**row))
 
 
-def _leave(tx: Transaction, ledger: Ledger, row: Row, line: Row, condition: str, units: int, early: int) -> list[Entry]:
-    """early: units that had arrived before they were said to leave; they came from the world, and now go there."""
+def _leave(
+    tx: Transaction,
+    ledger: Ledger,
+    row: Row,
+    line: Row,
+    condition: str,
+    units: int,
+    early: int,
+    before: Sequence[Entry],
+) -> list[Entry]:
+    """early: units that had arrived before they were said to leave; they came from the world, and now go there.
+
+    before: entries of the same journal.
+    """
     good = ledger.cell(CellKey(row["owner_id"], line["item_id"], row["from_id"]))
     awaited = ledger.cell(CellKey(row["to_owner_id"], line["item_id"], row["to_id"]))
     claim = one(tx, t.claims, id=line["claim_id"])
     assert claim is not None
-    left = _out_of(ledger, good, condition, units, claim["backed"])
+    left = _out_of(ledger, good, condition, units, claim["backed"], before)
     taken = -sum(e.quantity for e in left if e.account == "reserved")
     shipped = claim["shipped"] + units
     asked = max(claim["asked"], shipped)
@@ -169,14 +181,16 @@ def _leave(tx: Transaction, ledger: Ledger, row: Row, line: Row, condition: str,
     return [*left, Entry(awaited, "transit", units - arrived), Entry(awaited, "world", arrived)]
 
 
-def _out_of(ledger: Ledger, good: Cell, condition: str, units: int, backed: int) -> list[Entry]:
+def _out_of(
+    ledger: Ledger, good: Cell, condition: str, units: int, backed: int, before: Sequence[Entry]
+) -> list[Entry]:
     """What leaves; where goods in another condition went instead of the good ones, those that were kept come free."""
     if condition == "ZP":
-        moves = posting.outflow(units, backed=backed, free=good.free)
+        moves = posting.outflow(units, backed=backed, free=standing(good, "free", before))
         return [Entry(good, account, n) for account, n in moves if account != "world"]
     other = ledger.cell(good.key._replace(condition=condition))
-    freed = posting.inflow(min(units, backed), suspense=good.suspense, source="reserved")
-    went = posting.outflow(units, backed=0, free=other.held)
+    freed = posting.inflow(min(units, backed), suspense=standing(good, "suspense", before), source="reserved")
+    went = posting.outflow(units, backed=0, free=standing(other, "held", before))
     gone = [Entry(other, "held" if account == "free" else account, n) for account, n in went if account != "world"]
     return [*(Entry(good, account, n) for account, n in freed), *gone]
 

@@ -13,6 +13,7 @@ from core.errors import Refused, Unmatched
 from core.store import cells, facts, pins
 from core.store import tables as t
 from core.store.causes import Cause, resolve
+from core.store.claims import cause
 from core.store.database import Id
 from core.store.locks import KINDS
 from core.store.rows import any_of
@@ -99,19 +100,14 @@ def _claims(tx: Transaction, scope: Scope, cell_ids: Sequence[int], limit: int) 
     query = query.join(t.cells, ce.id == c.cell_id).join(t.warehouses, w.id == ce.warehouse_id)
     query = query.join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
     rows = tx.rows(query.where(any_of(tx.conn, c.cell_id, cell_ids), c.open.is_(True)).order_by(c.id).limit(limit))
-    named = resolve(tx, scope, [_named(r) for r in rows if r["order_id"] or r["kind"] in KINDS])
+    named = resolve(tx, scope, [cause(r) for r in rows if r["order_id"] or r["kind"] in KINDS])
     return [_claim(row, named) for row in rows]
-
-
-def _named(row: Row) -> str:
-    """What is known by its id: an order or a lock."""
-    return f"order:{row['order_id']}" if row["order_id"] else f"{row['kind']}:{row['ref']}"
 
 
 def _claim(row: Row, named: Mapping[str, Cause]) -> Row:
     """A claim of another merchant is a number of units and no more."""
     own = Cause(row["kind"], row["ref"] if row["mine"] else None)
-    who = named.get(_named(row), own)
+    who = named.get(cause(row), own)
     order_id = row["order_id"] if who.ref is not None else None
     return {**{k: v for k, v in row.items() if k != "mine"}, **who._asdict(), "order_id": order_id}
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, tuple_, update
 
 from core.errors import Refused, Unmatched
-from core.flow import fill_claim, keep_promises, release_order
+from core.flow import fill_claim, keep_promises, release_order, tell_holder
 from core.flow.reserve_stock import Subject, give_back, open_claims, standing
 from core.rules.decide import Part, Want
 from core.store import pins
@@ -76,6 +76,7 @@ def take_over(
     held = [dict(claim) for claim in open_claims(tx, {subject})]
     if not held:
         return [], list(wants)
+    tell_holder.over(tx, held)
     pinned = pins.of(tx, [claim["id"] for claim in held])
     cells = ledger.cells_by_id(claim["cell_id"] for claim in held)
     made: list[dict[str, Any]] = []

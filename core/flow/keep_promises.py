@@ -11,12 +11,21 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
-from core.flow import draw_locked, fill_claim, pin_lots, release_order, resource_order, sell_kits, use_rights
+from core.flow import (
+    draw_locked,
+    fill_claim,
+    pin_lots,
+    release_order,
+    resource_order,
+    sell_kits,
+    tell_holder,
+    use_rights,
+)
 from core.flow.fill_claim import Journal
 from core.rules.decide import Left, Part, Source, Want
 from core.store import contracts, pins
 from core.store import tables as t
-from core.store.claims import missing, of_order
+from core.store.claims import cause, missing, of_order, reserved_at
 from core.store.contracts import AT_RESERVE
 from core.store.ledger import Cell, CellKey, Ledger
 from core.store.locks import KINDS, Kept, open_locks
@@ -46,7 +55,7 @@ def after_moves(tx: Transaction, ledger: Ledger) -> None:
 
 
 def back_waiting(tx: Transaction, ledger: Ledger, items: Collection[int]) -> None:
-    """Back the short claims on these items of merchants who wait, oldest order first, and release what is ready.
+    """Back the short claims on these items of merchants who wait and of callers, oldest first; release what is ready.
 
     One look-up in an index that holds nothing but short claims.
     """
@@ -56,25 +65,34 @@ def back_waiting(tx: Transaction, ledger: Ledger, items: Collection[int]) -> Non
     sold_from = pools(tx, {c["connection_id"] for c in claims if c["short_policy"] == RESOURCE})
     ledger.load(key for c in claims for key in _places(c, sold_from.get(c["connection_id"], ())))
     ledger.cells_by_id(c["cell_id"] for c in claims)
-    kept = open_locks(tx, {c["connection_id"] for c in claims}, {c["item_id"] for c in claims})
-    orders = [list(some) for _, some in groupby(claims, key=lambda c: c["order_id"])]
-    backed = [some[0]["order_id"] for some in orders if _back(tx, ledger, some, sold_from, kept)]
-    release_order.release(tx, backed)
+    kept = open_locks(tx, {c["connection_id"] for c in claims} - {None}, {c["item_id"] for c in claims})
+    waiting = [list(some) for _, some in groupby(claims, key=_whose)]
+    backed = [some[0]["order_id"] for some in waiting if _back(tx, ledger, some, sold_from, kept)]
+    release_order.release(tx, [ident for ident in backed if ident])
 
 
 def _waiting(tx: Transaction, items: Collection[int]) -> list[Row]:
     c, o, m, ce = t.claims.c, t.orders.c, t.merchants.c, t.cells.c
     giver = func.coalesce(t.contracts.c.owner_id, ce.owner_id).label("owner_id")
+    who = func.coalesce(o.merchant_id, c.holder_id).label("merchant_id")
+    policy = (m.short_policy, m.part_backing)
     query = (
-        select(t.claims, pins.lot, giver, ce.item_id, o.connection_id, o.merchant_id, m.short_policy, m.part_backing)
+        select(t.claims, pins.lot, giver, ce.item_id, o.connection_id, o.placed_at, who, *policy)
         .join(t.cells, ce.id == c.cell_id)
         .join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
         .join(t.contracts, t.contracts.c.id == c.contract_id, isouter=True)
-        .join(t.orders, o.id == c.order_id)
-        .join(t.merchants, m.id == o.merchant_id)
-        .where(t.is_short, any_of(tx.conn, ce.item_id, sorted(items)), m.short_policy != ASK)
+        .join(t.orders, o.id == c.order_id, isouter=True)
+        .join(t.merchants, m.id == o.merchant_id, isouter=True)
+        .where(t.is_short, any_of(tx.conn, ce.item_id, sorted(items)))
     )
-    return tx.rows(query.order_by(o.placed_at, o.id, c.id))
+    rows = tx.rows(query.where(or_(m.short_policy != ASK, and_(c.order_id.is_(None), c.kind != "transfer"))))
+    since = reserved_at(tx, rows)
+    return sorted(rows, key=lambda c: (c["placed_at"] or since.get(c["id"], tx.now), *_whose(c), c["id"]))
+
+
+def _whose(claim: Row) -> tuple[int, int, str, str]:
+    """The order of a claim, or the holder, kind and ref of a reservation."""
+    return claim["order_id"] or 0, claim["holder_id"] or 0, claim["kind"], claim["ref"] or ""
 
 
 def _with_owners(tx: Transaction, claims: Sequence[Row]) -> list[Row]:
@@ -100,7 +118,12 @@ def _back(
     sold_from: Mapping[int, Sequence[int]],
     kept: Sequence[Kept],
 ) -> bool:
-    """Whether this order got any of what it waits for. claims: those of it on the items of which there is more."""
+    """Whether this order, or reservation, got any of what it waits for. claims: its, on items of which there is more.
+
+    A reservation stays where it stands, and takes what there is.
+    """
+    if claims[0]["order_id"] is None:
+        return _top_up(tx, ledger, claims, may_part=True) > 0
     drawn, claims = draw_locked.top_up(tx, ledger, claims, kept)
     return _back_free(tx, ledger, claims, sold_from) or drawn > 0
 
@@ -164,7 +187,7 @@ def _top_up(tx: Transaction, ledger: Ledger, claims: Sequence[Row], may_part: bo
 def _there(tx: Transaction, ledger: Ledger, claims: Sequence[Row]) -> dict[int, list[Part]]:
     """Claim's id → what could back it beyond what does, first choice first: no unit twice, of no lot, and no right.
 
-    What was asked of another owner may be its merchant's own by now; that uses no right.
+    What an order asked of another owner may be its merchant's own by now; that uses no right.
     """
     homes = {c["id"]: fill_claim.home(tx, ledger, c) for c in claims}
     wants = {c["id"]: _want(tx, homes[c["id"]], c) for c in claims}
@@ -180,7 +203,8 @@ def _there(tx: Transaction, ledger: Ledger, claims: Sequence[Row]) -> dict[int, 
     for claim in claims:
         want, place = wants[claim["id"]], homes[claim["id"]].key
         sources = left.sources(want, place.warehouse_id)
-        found[claim["id"]] = _first((_part(claim, place, *source) for source in sources), want.quantity)
+        mine = [it for it in sources if claim["order_id"] or it[1] == claim["contract_id"]]
+        found[claim["id"]] = _first((_part(claim, place, *source) for source in mine), want.quantity)
         for part in found[claim["id"]]:
             left.take(part)
     return found
@@ -220,6 +244,8 @@ def _top_up_one(tx: Transaction, ledger: Ledger, claim: Row, parts: Sequence[Par
     units = sum(part.backed for part in parts if part.contract_id == claim["contract_id"])
     if units:
         _fill(tx, ledger, claim, units)
+        if claim["order_id"] is None:
+            tell_holder.changed(tx, ledger, claim, claim["backed"] + units)
     beside = [part for part in parts if part.contract_id != claim["contract_id"]]
     _change(tx, claim["id"], -_units(beside), units)
     for part in beside:
@@ -251,8 +277,7 @@ def _change(tx: Transaction, claim_id: int, asked: int, backed: int) -> None:
 
 
 def _fill(tx: Transaction, ledger: Ledger, claim: Row, units: int) -> None:
-    journal = Journal(f"top-up:{tx.ids.new()}", "reserve", f"order:{claim['order_id']}")
-    fill_claim.fill(tx, ledger, claim, units, journal)
+    fill_claim.fill(tx, ledger, claim, units, Journal(f"top-up:{tx.ids.new()}", "reserve", cause(claim)))
 
 
 def _take_back(tx: Transaction, ledger: Ledger, sunk: Iterable[int]) -> set[int]:
@@ -272,7 +297,8 @@ def take_back(tx: Transaction, ledger: Ledger, cell: Cell) -> int:
 def give_up(tx: Transaction, ledger: Ledger, cell: Cell, wanted: int, account: str) -> int:
     """Give up promises on so many units of a cell: locks, then newest claims; only what no warehouse was told of.
 
-    Moves reserved to that account (what misses units is filled first) and leaves those orders short; the units.
+    Moves reserved to that account (what misses units is filled first) and leaves those orders short, and reservations,
+    of which a person hears; the units.
     """
     short: list[int] = []
     total = 0
@@ -283,14 +309,22 @@ def give_up(tx: Transaction, ledger: Ledger, cell: Cell, wanted: int, account: s
             total += _break_kits(tx, ledger, cell, claim["id"], units)
             short.append(claim["order_id"])
         elif units > 0:
-            cause = f"order:{claim['order_id']}" if claim["order_id"] else f"{claim['kind']}:{claim['ref']}"
-            fill_claim.empty(tx, ledger, claim, units, Journal(f"unback:{tx.ids.new()}", "unback", cause), account)
-            asked = claim["asked"] - units if claim["kind"] in KINDS else claim["asked"]
-            tx.set(t.claims, claim["id"], asked=asked, backed=claim["backed"] - units)
+            journal = Journal(f"unback:{tx.ids.new()}", "unback", cause(claim))
+            fill_claim.empty(tx, ledger, claim, units, journal, account)
+            _leave_short(tx, ledger, claim, units)
             short += [claim["order_id"]] if claim["order_id"] else []
             total += units
     release_order.release(tx, short)
     return total
+
+
+def _leave_short(tx: Transaction, ledger: Ledger, claim: Row, units: int) -> None:
+    """The claim is without these units from now on; a lock wants them no longer."""
+    is_lock = claim["kind"] in KINDS
+    asked = claim["asked"] - units if is_lock else claim["asked"]
+    tx.set(t.claims, claim["id"], asked=asked, backed=claim["backed"] - units)
+    if claim["order_id"] is None and not is_lock:
+        tell_holder.changed(tx, ledger, claim, claim["backed"] - units)
 
 
 def may_give_up(tx: Transaction, cell: Cell) -> int:

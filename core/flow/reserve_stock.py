@@ -15,12 +15,13 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import select, update
 
 from core.errors import OutOfStock, Refused, Unfit, Unmatched, Withheld, YipanError
-from core.flow import fill_claim, keep_promises, pin_lots, use_rights
+from core.flow import fill_claim, keep_promises, pin_lots, tell_holder, use_rights
 from core.flow.fill_claim import Journal
 from core.rules.channels import Bound
 from core.rules.decide import Left, Part, Request, Rights, Rooms, Want, decide
 from core.store import pins
 from core.store import tables as t
+from core.store.claims import cause, reserve_key
 from core.store.ledger import Cell, CellKey, Entry, Ledger
 from core.store.rows import Rows, any_of
 from core.store.store import Transaction
@@ -74,13 +75,17 @@ Command = Reserve | Confirm | Release
 
 
 class Kept(NamedTuple):
-    """Base units of one item that one warehouse keeps. lot: of which alone; "" for any."""
+    """Base units of one item that one warehouse was asked to keep. lot: of which alone; "" for any.
+
+    missing: those of them it does not keep, or no longer.
+    """
 
     owner_id: int
     item_id: int
     warehouse_id: int
     units: int
     lot: str = ""
+    missing: int = 0
 
 
 class Reservation(NamedTuple):
@@ -171,7 +176,7 @@ def _book(
 
 
 def _key(subject: Subject) -> str:
-    return f"reserve:{subject.holder_id}:{subject.kind}:{subject.ref}"
+    return reserve_key(*subject)
 
 
 def _kept(parts: Sequence[Part]) -> tuple[Kept, ...]:
@@ -259,7 +264,7 @@ def standing(tx: Transaction, subjects: Sequence[Subject]) -> dict[Subject, Rese
     if not subjects:
         return {}
     c, ce = t.claims.c, t.cells.c
-    columns = (c.holder_id, c.kind, c.ref, c.soft, c.open, c.expires_at, c.asked)
+    columns = (c.holder_id, c.kind, c.ref, c.soft, c.open, c.expires_at, c.asked, c.backed)
     query = select(*columns, ce.owner_id, ce.item_id, ce.warehouse_id, pins.lot).join(t.cells, ce.id == c.cell_id)
     query = query.join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
     found: dict[Subject, list[Any]] = {}
@@ -285,7 +290,7 @@ def _ordered(tx: Transaction, over: Sequence[Subject]) -> set[Subject]:
 def _stands(subject: Subject, rows: Sequence[Any], ordered: bool) -> Reservation:
     over: State = "ordered" if ordered else "released"
     state: State = over if not rows[0].open else "reserved" if rows[0].soft else "confirmed"
-    kept = tuple(Kept(r.owner_id, r.item_id, r.warehouse_id, r.asked, r.lot) for r in rows)
+    kept = tuple(Kept(r.owner_id, r.item_id, r.warehouse_id, r.asked, r.lot, r.asked - r.backed) for r in rows)
     return Reservation(subject, state, rows[0].expires_at, kept)
 
 
@@ -318,7 +323,7 @@ def release(tx: Transaction, ledger: Ledger, commands: Sequence[Release]) -> lis
 def _released(stands: Reservation) -> Answer:
     if stands.state == "ordered":
         return Refused(f"{stands.subject.ref} became an order: call that off at its shop")
-    return stands._replace(state="released", until=None)
+    return stands._replace(state="released", until=None, kept=tuple(k._replace(missing=k.units) for k in stands.kept))
 
 
 def expire(tx: Transaction) -> int:
@@ -336,6 +341,7 @@ def any_expired(tx: Transaction) -> bool:
 
 def _release(tx: Transaction, ledger: Ledger, subjects: Collection[Subject]) -> int:
     claims = open_claims(tx, subjects)
+    tell_holder.over(tx, claims)
     give_back(tx, ledger, claims)
     keep_promises.after_moves(tx, ledger)
     return len(claims)
@@ -344,7 +350,7 @@ def _release(tx: Transaction, ledger: Ledger, subjects: Collection[Subject]) -> 
 def give_back(tx: Transaction, ledger: Ledger, claims: Sequence[Mapping[str, Any]]) -> None:
     """These claims are over; what they hold goes back to free (or fills negative suspense)."""
     for claim in (c for c in claims if c["backed"]):
-        journal = Journal(f"release:{claim['id']}", "release", f"{claim['kind']}:{claim['ref']}")
+        journal = Journal(f"release:{claim['id']}", "release", cause(claim))
         fill_claim.empty(tx, ledger, claim, claim["backed"], journal)
     _set(tx, claims, open=False, backed=0)
 

@@ -20,7 +20,7 @@ from core.rules import posting
 from core.store import contracts, inbox
 from core.store import tables as t
 from core.store.keepers import linked_warehouse, owned
-from core.store.ledger import Cell, CellKey, Entry, Ledger
+from core.store.ledger import Cell, CellKey, Entry, Ledger, standing
 from core.store.store import Transaction, one
 
 Row = Mapping[str, Any]
@@ -68,7 +68,9 @@ def _take_back(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Return) ->
     key = f"return:{spoken.connection_id}:{told.event_id or f'{told.ref}:only'}"
     if ledger.known([key]):
         return _repeated(tx, ledger, key, told, backs)
-    entries = [e for back in backs for e in _arrive(ledger, warehouse, back)]
+    entries: list[Entry] = []
+    for back in backs:
+        entries += _arrive(_cell(ledger, warehouse, back), back.units, entries)
     lots = [move for back in backs for move in name_lots.moves(_cell(ledger, warehouse, back), back.lots)]
     ledger.book(key, "return", f"inbox:{spoken.inbox_id}", entries, told.happened_at, lots)
     _keep(tx, spoken, told, warehouse, backs)
@@ -177,9 +179,9 @@ def _cell(ledger: Ledger, warehouse: int, back: Back) -> Cell:
     return ledger.cell(CellKey(back.owner_id, back.item_id, warehouse, back.condition))
 
 
-def _arrive(ledger: Ledger, warehouse: int, back: Back) -> list[Entry]:
-    cell = _cell(ledger, warehouse, back)
-    moves = posting.inflow(back.units, suspense=cell.suspense, to=cell.account)
+def _arrive(cell: Cell, units: int, before: Sequence[Entry]) -> list[Entry]:
+    """before: entries of the same journal."""
+    moves = posting.inflow(units, suspense=standing(cell, "suspense", before), to=cell.account)
     return [Entry(cell, account, n) for account, n in moves]
 
 

@@ -240,7 +240,7 @@ def _parcels(tx: Transaction, fulfilment: Mapping[str, Any], confirm: Confirm) -
 
 def _final(tx: Transaction, ledger: Ledger, fulfilment: Mapping[str, Any]) -> None:
     """Nothing more will leave: what is missing stays short, unless it was called off."""
-    missing = cancel_order.end(tx, ledger, fulfilment, f"end:{fulfilment['id']}")
+    missing = cancel_order.end(tx, ledger, fulfilment)
     stopped = not missing and fulfilment["state"] in ("cancelling", "cannot_stop")
     end_fulfilment.finish(tx, fulfilment, missing, stopped)
     end_fulfilment.sum_up(tx, fulfilment["order_id"])

@@ -62,6 +62,13 @@ def lies_by_lot(stage: Any, **units: int) -> None:
     stage.store.write(work)
 
 
+def counted(stage: Any, ref: str, units: int) -> None:
+    """A person counts alpha's goods in HZ."""
+    lines, now = [{"sku": SKU, "quantity": units}], datetime.now(UTC).isoformat()
+    taken = stage.did("POST", "/counts", {"ref": ref, "warehouse": "HZ", "counted_at": now, "lines": lines}, by="alpha")
+    assert taken["state"] == "booked"
+
+
 def breaches(stage: Any) -> list[str]:
     with stage.store.read() as tx:
         return audit_ledger.audit(tx)
@@ -70,7 +77,7 @@ def breaches(stage: Any) -> list[str]:
 def test_what_is_kept_is_shown_and_asked_again_is_not_kept_twice(five: Any) -> None:
     first = asks(five, "R1", (SKU, 2))
     assert first.status_code == 201
-    kept = {"owner": "alpha", "sku": SKU, "warehouse": "HZ", "units": 2}
+    kept = {"owner": "alpha", "sku": SKU, "warehouse": "HZ", "units": 2, "backed": 2}
     until = datetime.fromisoformat(first.json()["until"])
     assert 800 < (until - datetime.now(UTC)).total_seconds() <= 900
     assert first.json() == {
@@ -87,6 +94,23 @@ def test_what_is_kept_is_shown_and_asked_again_is_not_kept_twice(five: Any) -> N
     assert accounts(five) == (3, 2)
     assert five.did("GET", "/reservations/R1", by="alpha") == first.json()
     assert five.did("GET", "/reservations/R1?merchant=alpha")["kept"] == [kept]
+
+
+def test_a_caller_reads_what_was_lost_and_what_came_back(five: Any) -> None:
+    """Confirmed or not, the units are only as good as the goods."""
+    asks(five, "R1", (SKU, 5), keep_s=None)
+    kept = {"owner": "alpha", "sku": SKU, "warehouse": "HZ", "units": 5}
+    five.did("PATCH", "/merchants/alpha", {"unback": "newest"})
+    counted(five, "C1", 3)
+    for call in (("GET", "/reservations/R1"), ("POST", "/reservations/R1/confirm"), ("GET", "/reservations/R1")):
+        assert five.did(*call, by="alpha")["kept"] == [{**kept, "backed": 3}]
+    (task,) = five.did("GET", "/parked", by="alpha")["rows"]
+    assert (task["what"], task["reason"][:32]) == ("reservation.short", f"api R1 keeps 3 of 5 units of {SKU}"[:32])
+    counted(five, "C2", 5)
+    assert five.did("GET", "/reservations/R1", by="alpha")["kept"] == [{**kept, "backed": 5}]
+    assert five.did("GET", "/parked", by="alpha")["rows"] == []
+    assert five.did("POST", "/reservations/R1/release", by="alpha")["kept"] == [{**kept, "backed": 0}]
+    assert breaches(five) == []
 
 
 def test_other_units_under_the_same_ref_are_a_conflict(five: Any) -> None:
@@ -408,7 +432,9 @@ def test_units_of_one_lot_are_kept_by_name_until_they_are_given_back(web_pool: A
 
     first = wish("C1", 2, lot="L1")
     assert first.status_code == 201
-    assert first.json()["kept"] == [{"owner": "alpha", "sku": SKU, "warehouse": "HZ", "units": 2, "lot": "L1"}]
+    assert first.json()["kept"] == [
+        {"owner": "alpha", "sku": SKU, "warehouse": "HZ", "units": 2, "backed": 2, "lot": "L1"}
+    ]
     assert web_pool.did("GET", "/reservations/C1?kind=cart", by="alpha") == first.json()
     assert (wish("C1", 2, lot="L1").status_code, wish("C1", 2, lot="L2").status_code) == (200, 409)
     refused = wish("C2", 2, lot="L1")

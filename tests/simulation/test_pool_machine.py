@@ -80,7 +80,7 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
         self.asns: list[tuple[str, str, int]] = []
         self.said: list[tuple[str, str, int, bool, str]] = []
         self.lines: list[tuple[str, ...]] = []
-        self.returned: list[tuple[str, str, int, str, str, str]] = []
+        self.returned: list[tuple[str, str, list[int], str, str, str]] = []
         self.hub.store.write(self.ink_may_be_sent_for_pens)
         self.hub.store.write(lambda tx: tx.conn.execute(update(t.contracts).values(known_as=BETA)))
         self.hub.store.write(shown_stock.set_limits)
@@ -237,21 +237,23 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
     @rule(
         sku=st.sampled_from(SKUS),
         warehouse=st.sampled_from(["east", "west"]),
-        units=few,
+        rows=st.lists(few, min_size=1, max_size=2),
         condition=st.sampled_from(["ZP", "CC"]),
         data=st.data(),
     )
-    def goods_come_back(self, sku: str, warehouse: str, units: int, condition: str, data: st.DataObject) -> None:
-        """Of an order that is known, or of none; more than left, or of what it never had."""
+    def goods_come_back(self, sku: str, warehouse: str, rows: list[int], condition: str, data: st.DataObject) -> None:
+        """Of an order that is known, or of none; more than left, or of what it never had; in one row or two."""
         order = data.draw(st.sampled_from([*sorted(self.orders), "nobody's"]))
-        told = (sku, warehouse, units, condition, order, f"B{len(self.returned)}")
+        told = (sku, warehouse, rows, condition, order, f"B{len(self.returned)}")
         self.returned.append(told)
         self.say_what_came_back(*told)
-        self.physics.move(sku if condition == "ZP" else f"{sku} {condition}", warehouse, units)
+        self.physics.move(sku if condition == "ZP" else f"{sku} {condition}", warehouse, sum(rows))
 
-    def say_what_came_back(self, sku: str, warehouse: str, units: int, condition: str, order: str, event: str) -> None:
+    def say_what_came_back(
+        self, sku: str, warehouse: str, rows: list[int], condition: str, order: str, event: str
+    ) -> None:
         how = {"warehouse": warehouse.upper(), "order": order, "event_id": event}
-        assert self.hub.takes_back(f"RT{event}", (sku, units, condition), **how) == ["done"]
+        assert self.hub.takes_back(f"RT{event}", *((sku, units, condition) for units in rows), **how) == ["done"]
 
     @precondition(lambda self: self.returned)
     @rule(data=st.data())
@@ -434,6 +436,18 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
             place = (claim["cell_id"], claim["lot"])
             cells[place] = cells.get(place, there) - claim["missing"]
         assert not any(all(left >= 0 for left in cells.values()) for cells in waits.values())
+
+    @invariant()
+    def a_caller_that_lost_units_is_on_the_worklist_and_gets_what_comes(self) -> None:
+        c, ce, w = t.claims.c, t.cells.c, t.worklist.c
+        query = select(c.id, pins.lot, c.cell_id, ce.free, ce.suspense).join(t.cells, ce.id == c.cell_id)
+        query = query.join(t.pins, t.pins.c.claim_id == c.id, isouter=True)
+        short = self.hub.rows(query.where(t.is_short, c.order_id.is_(None)))
+        for claim in short:
+            there = max(0, claim["free"] + min(0, claim["suspense"]))
+            assert not (min(there, self.room(claim["cell_id"], claim["lot"])) if claim["lot"] else there)
+        asked = select(w.subject).where(w.kind == "reservation.short", w.done_at.is_(None))
+        assert {r["subject"] for r in self.hub.rows(asked)} == {f"reservation:{claim['id']}" for claim in short}
 
     @invariant()
     def what_is_cancelled_holds_nothing(self) -> None:

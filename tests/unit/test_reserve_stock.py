@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,16 @@ import pytest
 from sqlalchemy import func, select
 
 from core.errors import Broken, OutOfStock, Refused, Unfit, Unmatched, Withheld
-from core.flow import reserve_stock
+from core.flow import move_stock, reserve_stock
+from core.flow.follow_reservation import promise
 from core.flow.funnel import Funnel
 from core.flow.journeys import decide
 from core.flow.reserve_stock import Answer, Command, Confirm, Release, Reservation, Reserve, Subject
 from core.rules.channels import Bound, Claimed, Policy
 from core.rules.decide import Source, Want
 from core.store import tables as t
-from tests.unit.test_lots import keep_lots, receives
-from tests.worlds import MONDAY, Clock, World, opened, order, store, world
+from tests.unit.test_lots import counts, keep_lots, receives
+from tests.worlds import MONDAY, Clock, World, minutes, opened, order, store, world
 
 RACERS = 64
 
@@ -307,17 +309,129 @@ def test_callers_and_orders_share_the_same_units(hub: World) -> None:
     assert hub.audit() == []
 
 
-def test_units_given_up_for_missing_goods_leave_a_reservation_short(hub: World) -> None:
-    from core.flow import move_stock
+def gives_up(hub: World) -> int:
+    """A person gives up promises for the pens that are missing in the east."""
+    cell = hub.row(t.cells, item_id=hub.pen, warehouse_id=hub.east)["id"]
+    return hub.store.write(lambda tx: move_stock.unback(tx, cell))
 
+
+def keeps(hub: World, ref: str) -> list[tuple[int, int]]:
+    """(units, those that are missing) of a reservation of alpha's, as it stands."""
+    named = Subject(hub.alpha, "api", ref)
+    with hub.store.read() as tx:
+        return [(kept.units, kept.missing) for kept in reserve_stock.standing(tx, [named])[named].kept]
+
+
+def test_units_given_up_for_missing_goods_leave_a_reservation_short(hub: World) -> None:
     hub.counts("pen", 5)
     decided(hub, reserve(hub, "A", (hub.pen, 4)))
     hub.counts("pen", -3)
-    cell = hub.row(t.cells, item_id=hub.pen)["id"]
-    assert hub.store.write(lambda tx: move_stock.unback(tx, cell)) == 2
+    assert gives_up(hub) == 2
     assert hub.cell(hub.pen) == {"reserved": 2}
-    decided(hub, Release(Subject(hub.alpha, "api", "A")))
+    (answer,) = decided(hub, Release(Subject(hub.alpha, "api", "A")))
+    assert isinstance(answer, Reservation)
+    assert (answer.kept[0].missing, keeps(hub, "A")) == (4, [(4, 4)])
     assert hub.cell(hub.pen) == {"free": 2}
+    assert hub.audit() == []
+
+
+def test_whoever_reads_a_reservation_or_confirms_it_again_reads_what_it_lost(hub: World) -> None:
+    hub.counts("pen", 5)
+    confirm = Confirm(Subject(hub.alpha, "api", "A"))
+    decided(hub, reserve(hub, "A", (hub.pen, 5)), confirm)
+    hub.counts("pen", -2)
+    assert keeps(hub, "A") == [(5, 0)]
+    gives_up(hub)
+    (answer,) = decided(hub, confirm)
+    assert isinstance(answer, Reservation)
+    assert (answer.state, answer.kept[0].missing, keeps(hub, "A")) == ("confirmed", 2, [(5, 2)])
+    (answer,) = decided(hub, reserve(hub, "A", (hub.pen, 5)))
+    assert isinstance(answer, Reservation)
+    assert (answer.repeated, answer.kept[0].missing) == (True, 2)
+
+
+def test_what_a_reservation_lost_is_a_task_until_it_has_it_again_or_is_over(hub: World) -> None:
+    hub.counts("pen", 5)
+    decided(hub, reserve(hub, "A", (hub.pen, 5)))
+    hub.counts("pen", -5)
+    gives_up(hub)
+    assert (hub.events("reservation.short"), hub.worklist()) == (1, ["reservation.short"])
+    hub.counts("pen", 3)
+    assert (hub.cell(hub.pen), keeps(hub, "A")) == ({"reserved": 3}, [(5, 2)])
+    task = hub.row(t.worklist, kind="reservation.short")
+    assert (task["merchant_id"], task["done_at"]) == (hub.alpha, None)
+    assert "api A keeps 3 of 5 units of pen in east" in task["reason"]
+    hub.counts("pen", 3)
+    assert (hub.cell(hub.pen), keeps(hub, "A"), hub.worklist()) == ({"free": 1, "reserved": 5}, [(5, 0)], [])
+    assert hub.events("reservation.backed") == 2
+    hub.counts("pen", -4)
+    gives_up(hub)
+    assert hub.worklist() == ["reservation.short"]
+    decided(hub, Release(Subject(hub.alpha, "api", "A")))
+    assert (hub.worklist(), hub.audit()) == ([], [])
+
+
+def test_where_newest_promises_go_first_a_person_hears_of_a_callers_all_the_same(hub: World) -> None:
+    hub.decides("wait", unback="newest")
+    hub.counts("pen", 5)
+    decided(hub, reserve(hub, "A", (hub.pen, 2)), reserve(hub, "B", (hub.pen, 3)))
+    hub.counts("pen", -4)
+    assert (keeps(hub, "A"), keeps(hub, "B")) == ([(2, 1)], [(3, 3)])
+    assert hub.worklist() == ["reservation.short"] * 2
+
+
+@pytest.mark.parametrize(("minute", "order_gets"), [(-1, 3), (1, 1)])
+@pytest.mark.parametrize("policy", ["wait", "resource", "part_ship"])
+def test_orders_and_reservations_that_wait_are_backed_oldest_first(
+    hub: World, policy: str, minute: int, order_gets: int
+) -> None:
+    hub.decides(policy)
+    hub.counts("pen", 5)
+    decided(hub, reserve(hub, "A", (hub.pen, 5)))
+    hub.counts("pen", -5)
+    gives_up(hub)
+    hub.takes(order("O", ("pen", 3), placed_at=minutes(minute), paid_at=minutes(minute)))
+    hub.counts("pen", 6)
+    assert sum(backed for _, backed in hub.claims("O")) == order_gets
+    assert keeps(hub, "A") == [(5, order_gets - 1)]
+    assert hub.audit() == []
+
+
+def test_a_reservation_gets_its_units_back_past_orders_that_ask(hub: World) -> None:
+    hub.counts("pen", 5)
+    decided(hub, reserve(hub, "A", (hub.pen, 5)), reserve(hub, "B", (hub.pen, 1)))
+    hub.takes(order("O", ("pen", 3)))
+    hub.counts("pen", -5)
+    gives_up(hub)
+    hub.counts("pen", 9)
+    assert (keeps(hub, "A"), hub.claims("O")) == ([(5, 0)], [(3, 0)])
+
+
+def test_a_reservation_of_a_lot_gets_units_of_that_lot_alone(hub: World) -> None:
+    keep_lots(hub)
+    receives(hub, {"L1": 5})
+    wanted = reserve(hub, "A")
+    decided(hub, replace(wanted, wants=(Want(0, hub.alpha, hub.pen, 5, lot="L1"),)))
+    counts(hub, {"L1": -5}, "S1")
+    gives_up(hub)
+    receives(hub, {"L2": 5})
+    assert keeps(hub, "A") == [(5, 5)]
+    receives(hub, {"L1": 4})
+    assert (keeps(hub, "A"), hub.cell(hub.pen)) == ([(5, 1)], {"free": 5, "reserved": 4})
+
+
+def test_an_order_that_follows_a_short_reservation_ends_its_task(hub: World) -> None:
+    hub.decides("wait")
+    hub.counts("pen", 5)
+    decided(hub, reserve(hub, "A", (hub.pen, 5)))
+    hub.counts("pen", -2)
+    gives_up(hub)
+    hub.store.write(lambda tx: promise(tx, Subject(hub.alpha, "api", "A"), hub.tmall, "O"))
+    hub.takes(order("O", ("pen", 5)))
+    assert (hub.claims("O"), keeps(hub, "A")) == ([(3, 3), (2, 0)], [(5, 5)])
+    assert "reservation.short" not in hub.worklist()
+    hub.counts("pen", 2)
+    assert hub.claims("O") == [(3, 3), (2, 2)]
     assert hub.audit() == []
 
 

@@ -12,7 +12,9 @@ from core.flow import explain
 from core.model import Adjustment, AdjustmentRow, Confirm, ConfirmedLine, Return, ReturnedLine
 from core.store import tables as t
 from core.store.causes import resolve
+from core.store.ledger import CellKey, Entry, Ledger
 from core.store.scope import HUB, Scope
+from core.store.store import Transaction
 from tests.worlds import Clock, World, closed, order, store, world
 
 
@@ -73,6 +75,15 @@ def test_a_good_return_fills_negative_suspense_first(hub: World) -> None:
     assert hub.entries("return") == [("world", -3), ("suspense", 2), ("free", 1)]
     assert hub.cell(hub.pen) == {"free": 1}
     assert hub.worklist() == []
+
+
+def test_rows_of_one_return_fill_what_is_missing_once(hub: World) -> None:
+    shipped(hub)
+    hub.counts("pen", -3)
+    hub.takes_back("RT1", ("pen", 2), ("pen", 3), order="A")
+    assert hub.entries("return") == [("world", -2), ("suspense", 2), ("world", -3), ("suspense", 1), ("free", 2)]
+    assert hub.cell(hub.pen) == {"free": 2}
+    assert hub.audit() == []
 
 
 def test_money_given_back_moves_no_goods_and_goods_that_come_back_move_no_money(hub: World) -> None:
@@ -273,6 +284,18 @@ def test_the_number_of_a_return_is_shown_to_its_merchant_and_the_hub_alone(hub: 
         seen = [resolve(tx, s, [cause])[cause].ref for s in (HUB, Scope("merchant", hub.beta))]
         assert seen == ["RT1", "RT1"]
         assert resolve(tx, Scope("merchant", hub.alpha), [cause])[cause].ref is None
+
+
+def test_the_audit_finds_suspense_above_0_for_a_breach_and_no_drift(hub: World) -> None:
+    def work(tx: Transaction) -> None:
+        ledger = Ledger(tx)
+        cell = ledger.cell(CellKey(hub.alpha, hub.pen, hub.east))
+        ledger.book("wrong", "test", "test:1", [Entry(cell, "world", -2), Entry(cell, "suspense", 2)])
+        ledger.flush()
+
+    hub.store.write(work)
+    (found,) = hub.audit()
+    assert "its suspense is 2 above 0, last by test of test:1" in found
 
 
 def test_the_audit_finds_a_line_whose_returns_do_not_add_up(hub: World) -> None:

@@ -289,6 +289,50 @@ def test_a_person_tops_up_an_order_of_who_asks(hub: World) -> None:
     assert hub.cell(hub.pen) == {"free": 1, "reserved": 5}
 
 
+def test_an_order_that_was_moved_together_again_is_called_off_as_any_other(hub: World) -> None:
+    hub.decides("resource")
+    hub.counts("pen", 5)
+    hub.takes(order("A", ("pen", 5), holds=("remark",)))
+    hub.takes(order("A", ("pen", 5, 1), version="2", holds=("remark",)), order("B", ("pen", 1), holds=("remark",)))
+    hub.takes(order("A", ("pen", 5), version="3", holds=("remark",)))
+    assert hub.claims("A") == [(4, 4), (1, 0)]
+    hub.counts("pen", 1)
+    assert hub.claims("A") == [(5, 5)]
+    assert hub.takes(closed("A", ("pen", 5))) == ["done"]
+    assert hub.cell(hub.pen) == {"free": 5, "reserved": 1}
+    assert hub.order("A")["state"] == "cancelled"
+    assert hub.audit() == []
+
+
+def test_a_line_wants_less_as_often_as_its_shop_says_so(hub: World) -> None:
+    hub.decides("ask")
+    hub.counts("pen", 5)
+    hub.takes(order("A", ("pen", 5), holds=("remark",)))
+    for n in range(2, 8, 2):
+        hub.takes(order("A", ("pen", 5, 1), version=str(n), holds=("remark",)))
+        assert hub.cell(hub.pen) == {"free": 1, "reserved": 4}
+        again = order("A", ("pen", 5), version=str(n + 1), holds=("remark",))
+        assert hub.takes(again) == ["done"]
+        hub.takes(again)
+        resources(hub, "A", "east")
+        assert hub.claims("A") == [(5, 5)]
+    assert hub.audit() == []
+
+
+def test_a_verdict_frees_what_an_order_gave_back_before(hub: World) -> None:
+    hub.counts("pen", 5)
+    hub.takes(order("A", ("pen", 5), holds=("remark",)))
+    hub.takes(order("A", ("pen", 5, 1), version="2", holds=("remark",)))
+    hub.takes(order("A", ("pen", 5), version="3", holds=("remark",)))
+    resources(hub, "A", "east")
+    hub.takes(order("A", ("pen", 5), version="4"))
+    fulfilment = hub.releases("A")
+    hub.takes(order("A", ("pen", 5, 1), version="5"))
+    assert hub.answers(fulfilment, "cancelled") == ["done"]
+    assert hub.cell(hub.pen) == {"free": 1, "reserved": 4}
+    assert hub.audit() == []
+
+
 def test_who_re_sources_gives_back_to_missing_units_first(hub: World) -> None:
     hub.counts("pen", 3)
     hub.takes(order("A", ("pen", 5)))

@@ -17,6 +17,7 @@ from core.flow import carry_transfer, keep_promises, transfer_stock
 from core.flow.carry_transfer import Told
 from core.flow.journeys import decide
 from core.flow.transfer_stock import Accepted, Answer, Fate, Transfer
+from core.model import Confirm, ConfirmedLine
 from core.store import tables as t
 from core.store.ledger import Ledger
 from core.store.store import Transaction, one
@@ -392,6 +393,26 @@ def test_defective_goods_that_left_instead_leave_the_good_ones_free(hub: World) 
     assert hub.cell(hub.pen, hub.west) == {"transit": 4}
     assert line(hub) == (4, 0, 0, 0)
     assert number
+    assert [b for b in hub.audit() if "in suspense" not in b] == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "left"),
+    [
+        ([("CC", 2), ("JS", 2)], {"free": 2}),
+        ([("JS", 3), ("ZP", 3)], {"suspense": -1}),
+        ([("ZP", 3), ("JS", 3)], {"suspense": -1}),
+    ],
+)
+def test_what_left_in_several_conditions_counts_what_the_rows_before_freed(
+    hub: World, rows: list[tuple[Any, int]], left: dict[str, int]
+) -> None:
+    number = moving(hub, 4)
+    hub.counts("pen", -8)
+    assert hub.cell(hub.pen) == {"reserved": 4, "suspense": -2}
+    gone = tuple(ConfirmedLine(sku="pen", condition=condition, quantity=n) for condition, n in rows)
+    assert hub.hears(Confirm(fulfilment=number, event_id="m1", final=True, lines=gone), at=hub.wms) == ["done"]
+    assert hub.cell(hub.pen) == left
     assert [b for b in hub.audit() if "in suspense" not in b] == []
 
 
