@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import and_, case, func, select
 
 from core.errors import Unfit, Unmatched
+from core.rules.levels import LAG_BUFFER
 from core.store import tables as t
 from core.store.rows import any_of
 from core.store.store import Transaction, one
@@ -61,7 +62,10 @@ def _ways(can: Row, latency_s: float) -> Ways:
     says = can["send_stock"]
     form = next(form for form in FORMS if form in says["forms"])
     every_s = can.get("fetch_orders", {}).get("every_s", 60)
-    return Ways(form, says["decrements_at"], says["level_means"], says["per"], float(every_s), latency_s)
+    less = says.get("lag_buffer", LAG_BUFFER)
+    return Ways(
+        form, says["decrements_at"], says["level_means"], says["per"], float(every_s), latency_s, lag_buffer=less
+    )
 
 
 def _lines(tx: Transaction, shops: Sequence[int], since: datetime) -> list[Row]:

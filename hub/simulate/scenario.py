@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from core.errors import Unfit
+from core.rules.levels import LAG_BUFFER
 from core.store.policies import TERMS
 
 FORMS = ("compare", "delta", "read_set", "set")
@@ -19,7 +20,8 @@ MEANS = ("saleable", "on_hand")
 class Ways:
     """How a shop behaves. poll_s: its orders are read every so often; latency_s: how long each call takes one way.
 
-    lost: the share of answers to our writes that never come; races: it sells what it does not show as well.
+    lost: the share of answers to our writes that never come; races: it sells what it does not show as well;
+    lag_buffer: listing units it is told less where it is told blindly.
     """
 
     form: str = "read_set"
@@ -30,6 +32,7 @@ class Ways:
     latency_s: float = 1.0
     lost: float = 0.0
     races: bool = False
+    lag_buffer: int = LAG_BUFFER
 
     def __post_init__(self) -> None:
         """Raises Unfit for a shop that cannot be."""
@@ -49,7 +52,8 @@ class Ways:
         forms = {"set": ["set"], "read_set": ["read_set"]}.get(self.form, [self.form, "read_set"])
         key = "location" if self.per == "location" else "ref"
         figures = {"level_means": self.level_means, "decrements_at": self.decrements_at, "restocks_on": ["close"]}
-        return {"lane": "stock", "forms": forms, "batch_max": 20, "batch_key": key, "per": self.per, **figures}
+        says = {"lane": "stock", "forms": forms, "batch_max": 20, "batch_key": key, "per": self.per}
+        return {**says, **figures, "lag_buffer": self.lag_buffer}
 
 
 @dataclass(frozen=True)

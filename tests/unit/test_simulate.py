@@ -21,9 +21,12 @@ SLOW = Ways(form="set", poll_s=600, latency_s=5)
 
 
 def rush(policy: dict[str, int] | None = None, ways: Ways = SLOW) -> Scenario:
-    """Two shops that are read every ten minutes sell five units of one item between them, six wanted at each."""
+    """Two shops that are read every ten minutes sell five units of one item between them, six wanted at each.
+
+    They hold nothing back but what the policy says.
+    """
     sales = tuple(Sale(30.0 + n, shop, 0) for n in range(6) for shop in (0, 1))
-    return Scenario((ways, ways), (5,), sales, policy=policy or {})
+    return Scenario((ways, ways), (5,), sales, policy={"buffer": 0, **(policy or {})})
 
 
 def test_slow_shops_oversell_each_others_units_and_the_cause_is_named() -> None:
