@@ -35,6 +35,7 @@ class Said:
 
     told: listing id → target; seen: listing id → units seen in all when it was computed. reads: look at the shop first.
     unsure: a lost write may yet arrive after this one, so what the shop shows has to be read back.
+    lowered: ids of listings that were never told, or that had more by what we had heard.
     """
 
     levels: tuple[Level, ...]
@@ -43,6 +44,7 @@ class Said:
     expected: dict[str, int]
     reads: bool
     unsure: bool = False
+    lowered: tuple[int, ...] = ()
 
     @property
     def keyed(self) -> bool:
@@ -56,7 +58,8 @@ class Said:
     @staticmethod
     def from_json(kept: Mapping[str, Any]) -> Said:
         """As it was kept."""
-        return Said(**{**kept, "levels": tuple(Level(**level) for level in kept["levels"])})
+        levels, lowered = (Level(**level) for level in kept["levels"]), kept.get("lowered", ())
+        return Said(**{**kept, "levels": tuple(levels), "lowered": tuple(lowered)})
 
 
 def take_marks(tx: Transaction, stop: Stop = Stop(), board: Board | None = None) -> int:  # noqa: B008
@@ -208,6 +211,7 @@ def _said(
         expected={r["ref"]: e for r in speak if (e := stand[r["id"]].expected) is not None},
         reads="read_set" in said and can["level_means"] == "saleable",
         unsure=readable and any(stand[r["id"]].unknown for r in speak),
+        lowered=tuple(r["id"] for r in speak if (e := stand[r["id"]].expected) is None or e > wanted[r["id"]]),
     )
 
 
@@ -239,13 +243,15 @@ def told(tx: Transaction, *saids: Said) -> None:
     """
     tx.lock_ledger()
     common = {"unknown": False, "told_at": tx.now, "shown": None, "shown_at": None}
-    rows = []
+    rows, lowered = [], []
     for said in saids:
         doubt = said.reads or said.unsure
         for ident, target in said.told.items():
             told = {"listing_id": int(ident), "told": target, "seen_base": said.seen[ident], "doubt": doubt}
             rows.append({**told, **common})
+        lowered += [{"listing_id": ident, "doubt": doubt, "lowered_at": tx.now} for ident in said.lowered]
     upsert(tx.conn, t.shelves, rows)
+    upsert(tx.conn, t.shelves, lowered)
 
 
 def lost(tx: Transaction, said: Said) -> None:
