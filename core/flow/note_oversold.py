@@ -50,7 +50,9 @@ def note(tx: Transaction, drafts: Sequence[Draft]) -> None:
 def _rows(tx: Transaction, seen: _Seen, draft: Draft, line: Row, units: int) -> list[dict[str, Any]]:
     wants = [want for want in draft.wants if want.line == line["id"]]
     order, may_sell = draft.row, all(seen.may_sell(want) for want in wants)
-    evidence, said = seen.evidence(line["listing_id"], units, may_sell, seen.sold_at(draft))
+    apart = draft.apart.get(line["id"], 0)
+    evidence, said = seen.evidence(line["listing_id"], units - apart, may_sell, seen.sold_at(draft))
+    evidence, said = evidence._replace(apart=apart), {**said, "apart": apart}
     head = {"order_id": order["id"], "line_id": line["id"], "listing_id": line["listing_id"]}
     whose = {"connection_id": order["connection_id"], "merchant_id": order["merchant_id"], "item_id": line["item_id"]}
     times = {"placed_at": order["placed_at"], "recorded_at": tx.now}

@@ -237,14 +237,9 @@ def _needs(left: Left, wants: Iterable[Want], warehouses: Sequence[int]) -> Iter
     for want in wants:
         needs[want._replace(line=0, quantity=0, per_kit=None)] += want.quantity
     for want, n in needs.items():
-        places = {owner: dict.fromkeys(want.places(owner, warehouses)) for owner in want.owners}
-        lying = {(who, h): left.there(want, who, h) for who, where in places.items() for h in where}
-        there = Counter[tuple[int, int, int]]()
-        for (who, _), units in lying.items():
-            there[who, want.item_id, 0] += units
-        anywhere = want._replace(others=tuple(source._replace(warehouses=None) for source in want.others), lot="")
-        units = sum(some for _, _, some in Left(there, left.rights, {}).sources(anywhere, 0))
-        yield want.item_id, n, There(units, {place: max(0, n) for place, n in lying.items()})
+        places = ((owner, h) for owner in want.owners for h in want.places(owner, warehouses))
+        lying = {(owner, h): max(0, left.there(want, owner, h)) for owner, h in places}
+        yield want.item_id, n, There(left.anywhere(want, warehouses), lying)
 
 
 def _repeated(stands: Reservation, command: Reserve) -> Answer:

@@ -14,8 +14,11 @@ Cause = Literal[
     "pool_lost_goods",
     "policy_overlap",
     "no_contract",
+    "not_together",
     "unknown",
 ]
+NOT_TOGETHER: Cause = "not_together"
+"""The pool had these units, but not where sourcing lets one order have them: short, and not oversold."""
 
 
 class Evidence(NamedTuple):
@@ -25,7 +28,8 @@ class Evidence(NamedTuple):
     sold before the shop was told less than it showed, or so near that clocks cannot tell; shown: what the shop showed
     when it was last read after that write, None where it was not; lagging: a lower level waited to be said;
     lost: units the pool lost since, other than by sales; elsewhere: units other listings of the item showed meanwhile;
-    may_sell: whether the merchant has goods of its own of it there, or a contract.
+    may_sell: whether the merchant has goods of its own of it there, or a contract; apart: units of these that the pool
+    has all the same, but not where the order may have them.
     """
 
     told: int | None
@@ -36,14 +40,21 @@ class Evidence(NamedTuple):
     elsewhere: int
     may_sell: bool = True
     early: bool = False
+    apart: int = 0
 
 
 def causes(units: int, evidence: Evidence) -> list[tuple[Cause, int]]:
-    """(cause, units) of so many units, every one of them once; what is beyond what the shop was told comes first."""
+    """(cause, units) of so many units, every one of them once; what the pool has, but not together, comes first."""
     if not evidence.may_sell:
         return [("no_contract", units)]
+    apart = min(units, evidence.apart)
+    return [*_some({NOT_TOGETHER: apart}), *_not_there(units - apart, evidence)]
+
+
+def _not_there(units: int, evidence: Evidence) -> list[tuple[Cause, int]]:
+    """The same of what the pool does not have; what is beyond what the shop was told comes first."""
     if evidence.told is None:
-        return [("never_told", units)]
+        return _some({"never_told": units})
     beyond = min(units, evidence.beyond)
     rest = units - beyond
     found: Counter[Cause] = Counter({_beyond(evidence): beyond})

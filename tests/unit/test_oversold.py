@@ -246,12 +246,73 @@ def test_what_became_of_them_is_told_and_only_paid_ones_are_in_the_figure(hub: W
     assert hub.audit() == []
 
 
+def test_units_that_lie_in_two_warehouses_and_not_in_one_are_told_apart(hub: World) -> None:
+    """Three in the east and two in the west, six bought in one order: one is more than there is."""
+    hub.decides("wait")
+    hub.counts("pen", 3)
+    hub.counts("pen", 2, "west")
+    tells(hub)
+    hub.takes(sold(hub, "O1", 6))
+    assert noted(hub) == [("not_together", 2), ("shop_race", 1)]
+    assert (kept(hub)["told"], kept(hub)["apart"]) == (5, 2)
+    with hub.store.read() as tx:
+        assert oversold(tx) == 1
+        totals = {(row["cause"], row["units"]) for row in reads.oversold(tx, HUB)["totals"]}
+    assert totals == {("not_together", 2), ("shop_race", 1)}
+
+
+def test_units_an_order_left_to_others_since_it_was_not_whole_are_not_oversold(hub: World) -> None:
+    hub.decides("wait", part_backing=False)
+    hub.counts("pen", 3)
+    tells(hub)
+    hub.takes(sold(hub, "O1", 5))
+    assert noted(hub) == [("not_together", 3), ("shop_race", 2)]
+
+
+def test_two_lines_whose_goods_lie_apart_are_oversold_by_what_is_missing(hub: World) -> None:
+    hub.decides("wait")
+    hub.counts("pen", 5)
+    hub.counts("ink", 5, "west")
+    hub.takes(order("O1", ("pen", 5), ("ink", 6)))
+    assert noted(hub) == [("not_together", 5), ("never_told", 1)]
+
+
+def test_units_that_another_order_of_the_batch_takes_are_nobodys_besides(hub: World) -> None:
+    """Five in two places, eight bought at once: three are too many, whoever is short."""
+    hub.decides("wait")
+    hub.counts("pen", 3)
+    hub.counts("pen", 2, "west")
+    tells(hub)
+    hub.takes(sold(hub, "O1", 6), sold(hub, "O2", 2))
+    assert noted(hub) == [("shop_race", 3)]
+
+
+def test_what_lies_apart_explains_one_order_of_the_batch_and_not_two(hub: World) -> None:
+    """Three lie there, and neither of two who want five each gets fewer: seven of ten are missing."""
+    hub.decides("wait", part_backing=False)
+    hub.counts("pen", 3)
+    tells(hub)
+    hub.takes(sold(hub, "O1", 5), sold(hub, "O2", 5))
+    assert noted(hub) == [("not_together", 3), ("shop_race", 2), ("shop_race", 5)]
+
+
+def test_kits_whose_parts_lie_apart_are_counted_whole(hub: World) -> None:
+    """Two pens and an ink each: six pens lie in the east and two inks in the west."""
+    kit(hub)
+    hub.decides("wait")
+    hub.counts("pen", 6)
+    hub.counts("ink", 2, "west")
+    hub.takes(order("O1", ("set", 3)))
+    assert noted(hub) == [("not_together", 2), ("never_told", 1)]
+
+
 few = st.integers(0, 9)
 
 
 @given(
     units=st.integers(1, 9), told=st.none() | few, beyond=few, shown=st.none() | few, lagging=st.booleans(), lost=few,
     elsewhere=few, may_sell=st.booleans(), early=st.booleans(),
+    apart=few,
 )  # fmt: skip
 def test_every_unit_has_one_cause(units: int, **known: Any) -> None:
     found = causes(units, Evidence(**known))
