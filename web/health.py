@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Select, Table, func, select
 from starlette.responses import JSONResponse, Response
 
 from core.flow import measure_lag
+from core.rules.oversold import NOT_TOGETHER
 from core.store import tables as t
 from core.store.outbox import OPEN
 from core.store.scope import HUB
@@ -66,6 +67,7 @@ class _Rows:
 
 
 def _families(tx: Transaction) -> list[GaugeMetricFamily]:
+    short = {row["cause"]: int(row["n"]) for row in tx.rows(_oversold())}
     families = [
         _gauge("yipan_inbox_open", "Documents not settled yet, by state", "state", open_rows(tx, t.inbox, INBOX_OPEN)),
         _gauge("yipan_outbox_open", "Intents not finished yet, by state", "state", open_rows(tx, t.outbox, OPEN)),
@@ -76,7 +78,13 @@ def _families(tx: Transaction) -> list[GaugeMetricFamily]:
             "yipan_oversold_units",
             "Units shops sold beyond what the pool could back, by cause",
             "cause",
-            {row["cause"]: int(row["n"]) for row in tx.rows(_oversold())},
+            {cause: n for cause, n in short.items() if cause != NOT_TOGETHER},
+        ),
+        _gauge(
+            "yipan_not_together_units",
+            "Units shops sold that the pool had, but not where one order may have them",
+            "",
+            {"": short.get(NOT_TOGETHER, 0)},
         ),
         *_lags(tx),
         *_shown(tx),

@@ -15,6 +15,7 @@ from core.flow.measure_lag import BUCKETS_MS, percentile
 from core.flow.pool_steps import Pools
 from core.rules import buffers, levels
 from core.rules.buffers import Lag, Sale, Story
+from core.rules.oversold import NOT_TOGETHER
 from core.store import policies
 from core.store import tables as t
 from core.store.rows import any_of
@@ -117,7 +118,8 @@ class _Known:
         for row in tx.rows(query.where(g.minute >= since).group_by(g.connection_id, g.bucket_ms)):
             self._lags.setdefault(row["connection_id"], {})[row["bucket_ms"]] = int(row["n"])
         units = select(k.listing_id, func.sum(k.units).label("n"))
-        units = units.where(any_of(tx.conn, k.listing_id, ids), k.recorded_at >= since).group_by(k.listing_id)
+        mine = (any_of(tx.conn, k.listing_id, ids), k.recorded_at >= since, k.cause != NOT_TOGETHER)
+        units = units.where(*mine).group_by(k.listing_id)
         self.oversold = Counter({row["listing_id"]: int(row["n"]) for row in tx.rows(units)})
 
     def story(self, row: Row, pools: Pools) -> Story:

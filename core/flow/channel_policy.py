@@ -14,6 +14,8 @@ from sqlalchemy import func, select, update
 
 from core.errors import Refused, Unfit
 from core.flow import saleable, sell_kits
+from core.rules import channels
+from core.rules.channels import Claimed, Place, There
 from core.store import policies, shelves
 from core.store import tables as t
 from core.store.rows import any_of
@@ -73,7 +75,8 @@ def _fault(scope: Scope, terms: Mapping[str, int | None], end_at: datetime | Non
 def activate(tx: Transaction, ident: int, who: str) -> None:
     """It stands from now on, in place of the former of its scope; once more does no harm.
 
-    Raises Refused where it was replaced or withdrawn, is over, or more units would be exclusive than there are.
+    Raises Refused where it was replaced or withdrawn, is over, or more units would be exclusive than there are, or of
+    what several listings reach.
     """
     tx.lock_ledger()
     row = one(tx, t.policies, id=ident)
@@ -99,16 +102,42 @@ def activate(tx: Transaction, ident: int, who: str) -> None:
 def _too_exclusive(tx: Transaction, row: Row) -> str:
     """Why exclusive units of one item, or of a part of one kit, overlap; "" where there are as many."""
     parts = _stocked(tx, row["listing_id"]) if row["exclusive"] else []
-    claimed = policies.exclusives(tx, parts, [row])
-    ce = t.cells.c
-    units = select(ce.item_id, func.sum(ce.free)).where(any_of(tx.conn, ce.item_id, parts), ce.condition == "ZP")
-    free: dict[int, int] = {item: int(n) for item, n in tx.conn.execute(units.group_by(ce.item_id))} if parts else {}
+    claimed, free = policies.exclusives(tx, parts, [row]), _lying(tx, parts)
     for item in parts:
-        there, wanted = free.get(item, 0), sum(one.units for one in claimed[item])
+        there, wanted = free[item].units, sum(one.units for one in claimed[item])
         if wanted > there:
             why = f"{wanted} units would be exclusive to {len(claimed[item])} listings where {there} are free"
             return f"{_sku(tx, item)}: {why}: ask for fewer"
+        together, apart = _had(free[item], claimed[item]), sum(_had(free[item], [one]) for one in claimed[item])
+        if apart > together:
+            why = f"{apart} units would be exclusive to {len(claimed[item])} listings that reach {together} of {there}"
+            return f"{_sku(tx, item)}: {why}: ask for fewer"
     return ""
+
+
+def unreached(tx: Transaction, row: Row) -> dict[str, int]:
+    """SKU → units of a policy's exclusive ones that its listing cannot reach now, whatever others have."""
+    parts = _stocked(tx, row["listing_id"]) if row["exclusive"] else []
+    claimed, free = policies.exclusives(tx, parts, [row]), _lying(tx, parts)
+    found = {}
+    for item in parts:
+        mine = [one for one in claimed[item] if one.listing_id == row["listing_id"]]
+        found[item] = sum(one.units for one in mine) - _had(free[item], mine)
+    return {_sku(tx, item): units for item, units in found.items() if units}
+
+
+def _had(there: There, exclusives: Sequence[Claimed]) -> int:
+    """Units of these exclusive ones that their listings have together."""
+    return sum(channels.granted(there, exclusives).values())
+
+
+def _lying(tx: Transaction, items: Sequence[int]) -> dict[int, There]:
+    """Item → good units of it that are free, and where they lie."""
+    places: dict[int, dict[Place, int]] = {item: {} for item in items}
+    for cell in many(tx, t.cells, "item_id", list(items)):
+        if cell["condition"] == "ZP":
+            places[cell["item_id"]][cell["owner_id"], cell["warehouse_id"]] = cell["free"]
+    return {item: There(sum(lying.values()), lying) for item, lying in places.items()}
 
 
 def _stocked(tx: Transaction, listing_id: int) -> list[int]:

@@ -199,10 +199,7 @@ def _all(tx: Transaction, scope: Scope, order: Row) -> list[Said]:
         *(_said(d, "received_at", "document", _document(d)) for d in documents),
         *(_said(j, "recorded_at", "journal", _journal(j)) for j in _caused(tx, scope, ident, causes)),
         *(_said(c, "", "claim", _wants(c)) for c in facts.claims(tx, ident)),
-        *(
-            _said(s, "recorded_at", "oversold", f"{s['units']} more than could be backed: {s['cause']}")
-            for s in oversold
-        ),
+        *(_said(s, "recorded_at", "oversold", f"{s['units']} that nothing backs: {s['cause']}") for s in oversold),
         *(_said(f, "created_at", "fulfilment", _fulfilment(f)) for f in fulfilments),
         *(_said(s, "", "substitute", _instead(s)) for s in facts.sent_instead(tx, fulfilments)),
         *(_said(s, "recorded_at", "serial", f"{s['sku']} {s['serial']} left") for s in facts.serials(tx, fulfilments)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 LOSSES = ("adjust", "count", "snapshot", "hold", "lock", "title", "regrade", "assemble", "ship", "transfer_out")
 """Kinds of journals by which the pool has less to promise though nobody bought it."""
+NEAR_S = 2
+"""Seconds by which a shop's clock may be off ours, where its connector does not stay further behind it."""
 
 
 def short_units(parts: Sequence[Part]) -> dict[int, int]:
@@ -47,8 +49,10 @@ def note(tx: Transaction, drafts: Sequence[Draft]) -> None:
 
 def _rows(tx: Transaction, seen: _Seen, draft: Draft, line: Row, units: int) -> list[dict[str, Any]]:
     wants = [want for want in draft.wants if want.line == line["id"]]
-    evidence, said = seen.evidence(line["listing_id"], units, all(seen.may_sell(want) for want in wants))
-    order = draft.row
+    order, may_sell = draft.row, all(seen.may_sell(want) for want in wants)
+    apart = draft.apart.get(line["id"], 0)
+    evidence, said = seen.evidence(line["listing_id"], units - apart, may_sell, seen.sold_at(draft))
+    evidence, said = evidence._replace(apart=apart), {**said, "apart": apart}
     head = {"order_id": order["id"], "line_id": line["id"], "listing_id": line["listing_id"]}
     whose = {"connection_id": order["connection_id"], "merchant_id": order["merchant_id"], "item_id": line["item_id"]}
     times = {"placed_at": order["placed_at"], "recorded_at": tx.now}
@@ -69,6 +73,7 @@ class _Seen:
         had = select(ce.owner_id, ce.item_id).where(cells.moved(), any_of(tx.conn, ce.item_id, wanted))
         self._owns |= {(row["owner_id"], row["item_id"]) for row in tx.rows(had)}
         mine = many(tx, t.listings, "id", listings)
+        self._shops = {r["id"]: r for r in many(tx, t.connections, "id", sorted({r["connection_id"] for r in mine}))}
         items = sorted({row["item_id"] for row in mine})
         li, c = t.listings.c, t.connections.c
         active = select(t.listings).join(t.connections, c.id == li.connection_id).where(c.state == "active")
@@ -84,7 +89,28 @@ class _Seen:
         """Whether these goods are, or have been, the merchant's own, or a contract lets it sell them."""
         return bool(want.others) or (want.owner_id, want.item_id) in self._owns
 
-    def evidence(self, listing_id: int, units: int, may_sell: bool) -> tuple[Evidence, dict[str, Any]]:
+    def sold_at(self, draft: Draft) -> datetime:
+        """When its shop took these units off its figure: paid, where that is when it does, else placed.
+
+        What a newer version adds was sold no earlier than the former was heard.
+        """
+        order, before = draft.row, draft.before
+        can = self._shops[order["connection_id"]]["can"].get("send_stock", {})
+        at: datetime = (order["paid_at"] if can.get("decrements_at") == "pay" else None) or order["placed_at"]
+        return max(at, before["changed_at"]) if before and before["claims_stock"] else at
+
+    def _early(self, listing_id: int, sold_at: datetime) -> bool:
+        """Whether that was before its shop was told less than it showed, as far as clocks can tell."""
+        shelf = self._shelves.get(listing_id)
+        if shelf is None or shelf["lowered_at"] is None:
+            return False
+        shop = self._shops[self._listings[listing_id]["connection_id"]]
+        near_s = max(NEAR_S, shop["can"].get("fetch_orders", {}).get("behind_s", 0))
+        return bool(sold_at <= shelf["lowered_at"] + timedelta(seconds=near_s))
+
+    def evidence(
+        self, listing_id: int, units: int, may_sell: bool, sold_at: datetime
+    ) -> tuple[Evidence, dict[str, Any]]:
         """What is known of a listing, as the rule takes it and as it is kept."""
         listing, shelf = self._listings[listing_id], self._shelves.get(listing_id)
         told, told_at = (shelf["told"], shelf["told_at"]) if shelf else (None, None)
@@ -100,9 +126,10 @@ class _Seen:
         elsewhere = sum(max(0, self._expected(row["id"]) or 0) * row["pack"] for row in others)
         lagging = listing_id in self._lagging or listing["item_id"] in self._lagging
         lost = self._lost(listing["item_id"], told_at) if told_at else 0
-        found = Evidence(told, beyond, shown, lagging, lost, elsewhere, may_sell)
-        when = told_at.isoformat() if told_at else None
-        kept = {"told": told, "told_at": when, "expected": expected, "shown": shown, "lagging": lagging}
+        found = Evidence(told, beyond, shown, lagging, lost, elsewhere, may_sell, self._early(listing_id, sold_at))
+        times = {"sold_at": sold_at, "told_at": told_at, "lowered_at": shelf["lowered_at"] if shelf else None}
+        kept = {"told": told, "expected": expected, "shown": shown, "lagging": lagging}
+        kept |= {name: when.astimezone(UTC).isoformat() if when else None for name, when in times.items()}
         return found, {**kept, "lost": lost, "elsewhere": elsewhere, "listings": len(others)}
 
     def _expected(self, listing_id: int) -> int | None:

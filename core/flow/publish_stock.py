@@ -36,7 +36,8 @@ class Said:
     told: listing id → target; seen, doubts: listing id → units seen, and doubts raised, in all when it was computed.
     reads: look at the shop first. unsure: a lost write may yet arrive after this one, so what the shop shows has to be
     read back.
-    swept: those of them that were let pass though they sweep.
+    swept: those of them that were let pass though they sweep; lowered: those that were never told, or had more by what
+    we had heard.
     """
 
     levels: tuple[Level, ...]
@@ -47,6 +48,7 @@ class Said:
     unsure: bool = False
     doubts: dict[str, int] = field(default_factory=dict)
     swept: tuple[int, ...] = ()
+    lowered: tuple[int, ...] = ()
 
     @property
     def keyed(self) -> bool:
@@ -71,7 +73,8 @@ class Said:
     def from_json(kept: Mapping[str, Any]) -> Said:
         """As it was kept."""
         levels = tuple(Level(**level) for level in kept["levels"])
-        return Said(**{**kept, "levels": levels, "swept": tuple(kept.get("swept", ()))})
+        some = {name: tuple(kept.get(name, ())) for name in ("swept", "lowered")}
+        return Said(**{**kept, "levels": levels, **some})
 
 
 def take_marks(tx: Transaction, stop: Stop = Stop(), board: Board | None = None) -> int:  # noqa: B008
@@ -275,6 +278,7 @@ def _said(
         unsure=readable and any(stand[r["id"]].unknown for r in rows),
         doubts={str(r["id"]): stand[r["id"]].doubts for r in rows},
         swept=tuple(r["id"] for r in rows if stop_levels.sweeps(wanted[r["id"]], stand[r["id"]].expected)),
+        lowered=tuple(r["id"] for r in rows if (e := stand[r["id"]].expected) is None or e > wanted[r["id"]]),
     )
 
 
@@ -307,16 +311,27 @@ def told(tx: Transaction, *saids: Said) -> None:
     """
     tx.lock_ledger()
     listed = [int(ident) for said in saids for ident in said.told]
-    doubts = {row["listing_id"]: row["doubts"] for row in many(tx, t.shelves, "listing_id", listed)}
-    common = {"told_at": tx.now, "shown": None, "shown_at": None}
-    rows = []
-    for said in saids:
-        for ident, target in said.told.items():
-            unknown = doubts.get(int(ident), 0) != said.doubts.get(ident, 0)
-            told = {"listing_id": int(ident), "told": target, "seen_base": said.seen[ident], "unknown": unknown}
-            rows.append({**told, "doubt": unknown or said.reads or said.unsure, **common})
+    before = {row["listing_id"]: row for row in many(tx, t.shelves, "listing_id", listed)}
+    rows = [_stands(tx, said, int(ident), before.get(int(ident))) for said in saids for ident in said.told]
     upsert(tx.conn, t.shelves, rows)
     stop_levels.told(tx, (ident for said in saids for ident in said.swept))
+
+
+def _stands(tx: Transaction, said: Said, ident: int, before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How a listing stands once this write is confirmed. before: its shelf until now."""
+    doubts, lowered_at = (before["doubts"], before["lowered_at"]) if before else (0, None)
+    unknown = doubts != said.doubts.get(str(ident), 0)
+    return {
+        "listing_id": ident,
+        "told": said.told[str(ident)],
+        "told_at": tx.now,
+        "lowered_at": tx.now if ident in said.lowered else lowered_at,
+        "seen_base": said.seen[str(ident)],
+        "unknown": unknown,
+        "doubt": unknown or said.reads or said.unsure,
+        "shown": None,
+        "shown_at": None,
+    }
 
 
 def lost(tx: Transaction, said: Said) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 from core.errors import OutOfStock, Refused, Unfit, Unmatched, Withheld, YipanError
 from core.flow import fill_claim, keep_promises, pin_lots, tell_holder, use_rights
 from core.flow.fill_claim import Journal
-from core.rules.channels import Bound
+from core.rules.channels import Bound, There
 from core.rules.decide import Left, Part, Request, Rights, Rooms, Want, decide
 from core.store import pins
 from core.store import tables as t
@@ -212,10 +212,10 @@ def _withheld(left: Left, command: Reserve) -> Withheld | None:
     loose = [want._replace(lot="") for want in command.wants] if command.bounds else ()
     for item, n, there in _needs(left, loose, command.warehouses):
         bound = command.bounds.get(item)
-        most = bound.units(there) if bound else there
+        most = bound.units(there) if bound else there.units
         if most < n:
             missing.append((item, n, most))
-            kept = kept or most < there
+            kept = kept or most < there.units
     return Withheld(_words(Withheld, command, missing), tuple(missing)) if kept else None
 
 
@@ -224,7 +224,8 @@ def _out_of_stock(
 ) -> OutOfStock:
     places = {(who, w.item_id, h) for w in command.wants for who in w.owners for h in command.warehouses}
     left = Left({place: cells[place].promisable for place in places if place in cells}, rights, rooms)
-    missing = [(item, n, there) for item, n, there in _needs(left, command.wants, command.warehouses) if there < n]
+    needs = _needs(left, command.wants, command.warehouses)
+    missing = [(item, n, there.units) for item, n, there in needs if there.units < n]
     if not missing:
         return OutOfStock(f"{command.subject.ref}: no single warehouse has all of it: ask for less")
     return OutOfStock(f"{_words(OutOfStock, command, missing)}: ask for less", tuple(missing))
@@ -235,16 +236,15 @@ def _words(kind: type[OutOfStock], command: Reserve, missing: Sequence[tuple[int
     return f"{command.subject.ref}: {kind.words(missing, names)}"
 
 
-def _needs(left: Left, wants: Iterable[Want], warehouses: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """(item, units asked for, units there are in these warehouses together) of each item, or lot of it."""
+def _needs(left: Left, wants: Iterable[Want], warehouses: Sequence[int]) -> Iterator[tuple[int, int, There]]:
+    """(item, units asked for, units there are in these warehouses) of each item, or lot of it."""
     needs = Counter[Want]()
     for want in wants:
         needs[want._replace(line=0, quantity=0, per_kit=None)] += want.quantity
     for want, n in needs.items():
-        places = {owner: dict.fromkeys(want.places(owner, warehouses)) for owner in want.owners}
-        there = {(who, want.item_id, 0): sum(left.there(want, who, h) for h in where) for who, where in places.items()}
-        anywhere = want._replace(others=tuple(source._replace(warehouses=None) for source in want.others), lot="")
-        yield want.item_id, n, sum(some for _, _, some in Left(there, left.rights, {}).sources(anywhere, 0))
+        places = ((owner, h) for owner in want.owners for h in want.places(owner, warehouses))
+        lying = {(owner, h): max(0, left.there(want, owner, h)) for owner, h in places}
+        yield want.item_id, n, There(left.anywhere(want, warehouses), lying)
 
 
 def _repeated(stands: Reservation, command: Reserve) -> Answer:

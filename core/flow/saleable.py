@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
@@ -13,7 +14,7 @@ from sqlalchemy import select
 from core.flow import sell_kits
 from core.flow.sell_kits import Recipe
 from core.rules import channels, kits, levels
-from core.rules.channels import Claimed
+from core.rules.channels import Claimed, Place, There
 from core.rules.decide import Source, units_of
 from core.store import contracts, policies
 from core.store import tables as t
@@ -26,19 +27,21 @@ class Room(NamedTuple):
     """Base units of a kit's part that a listing's orders could take by themselves."""
 
     item_id: int
-    units: int
+    there: There
     per_kit: int
 
 
 class Reach(NamedTuple):
     """Base units a listing's orders could take: of what anybody's may, and of what locks keep for it.
 
-    parts: of a kit, what there is of each part that is looked at by itself, in whichever warehouses.
+    parts: of a kit, what there is of each part that is looked at by itself, in whichever warehouses. places: where what
+    is free lies, of what is looked at by itself and of kits.
     """
 
     free: int
     kept: int
     parts: tuple[Room, ...] = ()
+    places: Mapping[Place, int] = MappingProxyType({})
 
 
 def targets(
@@ -66,11 +69,11 @@ def targets(
 def _beside(row: Mapping[str, Any], there: Reach, claimed: Mapping[int, Sequence[Claimed]], merchant_id: int) -> int:
     """Units that others' exclusive ones leave to a listing; of a kit, as many as they leave of every part."""
 
-    def left(item_id: int, units: int) -> int:
-        return channels.beside(units, (one for one in claimed.get(item_id, ()) if one.binds(merchant_id)), row["id"])
+    def left(item_id: int, there: There) -> int:
+        return channels.beside(there, (one for one in claimed.get(item_id, ()) if one.binds(merchant_id)), row["id"])
 
-    whole = (left(part.item_id, part.units) // part.per_kit for part in there.parts)
-    return min((left(row["item_id"], there.free), *whole))
+    whole = (left(part.item_id, part.there) // part.per_kit for part in there.parts)
+    return min((left(row["item_id"], There(there.free, there.places)), *whole))
 
 
 def _connections(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -96,7 +99,7 @@ def _reach(
     recipes: Mapping[int, Recipe],
     looked_at: Container[int] = (),
 ) -> list[Reach]:
-    """looked_at: parts of kits that are to be looked at by themselves."""
+    """looked_at: items, parts of kits among them, that are to be looked at by themselves."""
     ce = t.cells.c
     sold_from, items = pools(tx, shops), _items(rows, recipes)
     named = (ce.owner_id, ce.item_id, ce.warehouse_id)
@@ -108,7 +111,8 @@ def _reach(
     rights = {key: units_of(right) for key, right in stand.items()}
 
     def made(listing: Mapping[str, Any], recipe: Mapping[str, int]) -> Reach:
-        who, units, locked, left = shops[listing["connection_id"]], 0, 0, dict(rights)
+        who, locked, left = shops[listing["connection_id"]], 0, dict(rights)
+        units: dict[Place, int] = {}
         parts = [int(part) for part in recipe]
         for warehouse in sold_from.get(listing["connection_id"], ()):
             own = {part: free.get((who, part, warehouse), 0) for part in parts}
@@ -118,16 +122,27 @@ def _reach(
             whole = kits.whole(recipe, room)
             for part in parts:
                 _use(left, lent[part], part, whole * recipe[str(part)] - max(0, own[part]))
-            units += whole
+            units[0, warehouse] = whole
             locked += kits.whole(recipe, mine)
-        return Reach(units, locked)
+        return Reach(sum(units.values()), locked, places=units)
+
+    def lying(listing: Mapping[str, Any], item: int) -> dict[Place, int]:
+        who, where = shops[listing["connection_id"]], sold_from.get(listing["connection_id"], ())
+        lent = ((s.owner_id, h) for s in others.get((who, item), ()) for h in where if s.serves(h))
+        places = (*((who, h) for h in where), *lent)
+        return {(owner, h): max(0, free.get((owner, item, h), 0)) for owner, h in places}
 
     def there(listing: Mapping[str, Any]) -> Reach:
         recipe = recipes.get(listing["item_id"])
+        item = int(listing["item_id"])
         if recipe is None:
-            return made(listing, {str(listing["item_id"]): 1})
+            found = made(listing, {str(item): 1})
+            return found._replace(places=lying(listing, item)) if item in looked_at else found
         alone = {part: per_kit for part, per_kit in recipe.items() if int(part) in looked_at}
-        parts = (Room(int(part), made(listing, {part: 1}).free, per_kit) for part, per_kit in alone.items())
+        parts = (
+            Room(int(part), There(made(listing, {part: 1}).free, lying(listing, int(part))), per_kit)
+            for part, per_kit in alone.items()
+        )
         return made(listing, recipe)._replace(parts=tuple(parts))
 
     return [there(row) for row in rows]

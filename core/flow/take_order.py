@@ -6,6 +6,7 @@ applied as a difference; an older one changes nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +34,7 @@ from core.flow.fill_claim import Journal
 from core.flow.hear import Spoken, fresh
 from core.flow.tell import Happened, tell
 from core.model import Order
-from core.rules.decide import Part, Request, Rights, Want, decide
+from core.rules.decide import Left, Part, Request, Rights, Want, decide, together
 from core.store import claims, contracts, inbox
 from core.store import tables as t
 from core.store.ledger import Cell, CellKey, Entry, Ledger
@@ -66,6 +67,8 @@ class Draft:
     """Another order of its purchase claims for it, from this version on."""
     short: dict[int, int] = field(default_factory=dict)
     """Line → units of it that nothing backed."""
+    apart: dict[int, int] = field(default_factory=dict)
+    """Line → units of those that its pool has all the same, but not where the order may have them."""
 
 
 def take_orders(tx: Transaction, batch: Sequence[Spoken]) -> None:
@@ -142,8 +145,11 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     balances = {key[:3]: cell.promisable for key in keys if (cell := ledger.found(key))}
     rights, rooms = _rights(tx, ledger, requests), pin_lots.wanted(tx, ledger, requests)
     made, passing = [], []
-    for draft, parts in zip(drafts, decide(balances, requests, rights, rooms), strict=True):
+    decided = decide(balances, requests, rights, rooms)
+    for draft, parts in zip(drafts, decided, strict=True):
         draft.short = note_oversold.short_units(parts)
+    _lay_apart(Left(balances, rights, rooms), drafts, requests, decided)
+    for draft, parts in zip(drafts, decided, strict=True):
         resell.ask(tx, draft.row, parts)
         soft = not draft.order.may_ship
         places = [(part, _cell(ledger, part)) for part in parts]
@@ -162,6 +168,24 @@ def back(tx: Transaction, ledger: Ledger, drafts: Sequence[Draft]) -> None:
     for part, claim in sorted(passing, key=lambda one: not one[0].lot):
         journal = Journal(f"reserve:{claim['id']}", "reserve", f"order:{claim['order_id']}")
         fill_claim.fill(tx, ledger, {**claim, "lot": part.lot}, part.backed, journal)
+
+
+def _lay_apart(
+    left: Left, drafts: Sequence[Draft], requests: Sequence[Request], decided: Sequence[Sequence[Part]]
+) -> None:
+    """Of what nothing backs, what the pool has left once all are decided; no unit of it for two lines."""
+    short = [(d, r) for d, r in zip(drafts, requests, strict=True) if any(d.short.values())]
+    for part in (part for parts in decided for part in parts) if short else ():
+        left.take(part)
+    spent = Counter[int]()
+    for draft, request in short:
+        for wants in together(draft.wants):
+            there = {w: left.anywhere(w, request.warehouses) - spent[w.item_id] for w in wants}
+            whole = min(max(0, n) // (w.per_kit or 1) for w, n in there.items())
+            line = wants[0].line
+            units = min(draft.short.get(line, 0), whole)
+            draft.apart[line] = units
+            spent.update({w.item_id: units * (w.per_kit or 1) for w in wants})
 
 
 def _name_sources(tx: Transaction, drafts: Sequence[Draft]) -> None:

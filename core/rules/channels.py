@@ -5,7 +5,8 @@ Base units throughout.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -29,10 +30,24 @@ class Policy(NamedTuple):
     priority: int = 0
 
 
+Place = tuple[int, int]
+"""(owner, warehouse) of units; of whole kits owner 0, since their parts may be of several."""
+
+
+class There(NamedTuple):
+    """Units that a listing's orders, or a caller, could take: in all, and where they lie.
+
+    Contracts may allow fewer in all than lie in these places.
+    """
+
+    units: int
+    places: Mapping[Place, int]
+
+
 class Claimed(NamedTuple):
     """Units of an item that one listing has for itself; the higher the priority the sooner it gets them.
 
-    merchant_id: whose listing it is; owner_id: whose goods.
+    merchant_id: whose listing it is; owner_id: whose goods; reaches: where its orders can take units from.
     """
 
     listing_id: int
@@ -40,6 +55,7 @@ class Claimed(NamedTuple):
     priority: int
     merchant_id: int = 0
     owner_id: int = 0
+    reaches: frozenset[Place] = frozenset()
 
     def binds(self, merchant_id: int) -> bool:
         """Whether that merchant leaves them alone: who sells another's goods keeps none from their owner."""
@@ -52,22 +68,61 @@ class Bound(NamedTuple):
     policy: Policy
     exclusives: tuple[Claimed, ...] = ()
 
-    def units(self, there: int) -> int:
+    def units(self, there: There) -> int:
         """Units a caller may be promised of those its pool could promise: what a shop would show."""
         return shown(beside(there, self.exclusives), self.policy)
 
 
-def beside(there: int, exclusives: Iterable[Claimed], listing_id: int = 0) -> int:
+def beside(there: There, exclusives: Iterable[Claimed], listing_id: int = 0) -> int:
     """Units of those there are that others' exclusive units leave to a listing, or to a caller (0).
 
-    exclusives: those that bind it, its own among them.
+    exclusives: those that bind it, its own among them. What a listing cannot reach is kept from nobody for it.
     """
-    left, others = there, 0
+    return there.units - sum(n for ident, n in granted(there, exclusives).items() if ident != listing_id)
+
+
+def granted(there: There, exclusives: Iterable[Claimed]) -> dict[int, int]:
+    """Listing → units of those there are that it has for itself, by priority; taken where that leaves others most."""
+    deal, left = _Deal(there.places), there.units
+    found = {}
     for one in sorted(exclusives, key=lambda e: (-e.priority, e.listing_id)):
-        granted = min(left, one.units)
-        left -= granted
-        others += granted if one.listing_id != listing_id else 0
-    return there - others
+        found[one.listing_id] = deal.give(one, min(left, one.units))
+        left -= found[one.listing_id]
+    return found
+
+
+class _Deal:
+    """Units of some places, dealt to listings; those dealt before move to other places where that makes room."""
+
+    def __init__(self, places: Mapping[Place, int]) -> None:
+        self._left = dict(places)
+        self._held: dict[Claimed, Counter[Place]] = {}
+
+    def give(self, one: Claimed, units: int) -> int:
+        """So many to that listing, or as many as it can have; returns how many."""
+        got, more = 0, units
+        while more and got < units:
+            more = self._more(one, units - got, set())
+            got += more
+        return got
+
+    def _more(self, one: Claimed, units: int, seen: set[Place]) -> int:
+        """What is left for it, and what others make room for; seen: places that were asked for already."""
+        mine, held, got = one.reaches & self._left.keys(), self._held.setdefault(one, Counter()), 0
+        for place in mine:
+            n = min(units - got, self._left[place])
+            self._left[place] -= n
+            held[place] += n
+            got += n
+        for place in mine - seen if got < units else ():
+            seen.add(place)
+            for other, theirs in list(self._held.items()):
+                n = min(units - got, theirs[place])
+                moved = self._more(other, n, seen) if n and other is not one else 0
+                theirs[place] -= moved
+                held[place] += moved
+                got += moved
+        return got
 
 
 def shown(there: int, policy: Policy, buffer: int = 0, kept: int = 0) -> int:

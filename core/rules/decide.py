@@ -152,6 +152,13 @@ class Left(NamedTuple):
         units = self.units.get(place, 0)
         return max(0, min(units, self.rooms.get((*place, want.lot), 0))) if want.lot else units
 
+    def anywhere(self, want: Want, warehouses: Sequence[int]) -> int:
+        """Units that may back a wish in these warehouses together."""
+        places = {owner: dict.fromkeys(want.places(owner, warehouses)) for owner in want.owners}
+        there = {(who, want.item_id, 0): sum(self.there(want, who, h) for h in where) for who, where in places.items()}
+        loose = want._replace(others=tuple(source._replace(warehouses=None) for source in want.others), lot="")
+        return sum(units for _, _, units in Left(there, self.rights, {}).sources(loose, 0))
+
     def sources(self, want: Want, warehouse_id: int) -> list[tuple[int, int | None, int]]:
         """(owner, contract, units) of what may back a wish there; a unit that two contracts allow is named once."""
         left = {owner: max(0, self.there(want, owner, warehouse_id)) for owner in want.owners}

@@ -7,8 +7,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 
-from core.rules.channels import Bound, Claimed, Policy
+from core.rules.channels import Bound, Claimed, Place, Policy
+from core.rules.decide import Source
+from core.store import contracts
 from core.store import tables as t
+from core.store.pools import pools
 from core.store.rows import any_of
 from core.store.store import Transaction
 
@@ -92,20 +95,31 @@ def exclusives(tx: Transaction, items: Iterable[int], instead: Sequence[Row] = (
     wanted, drafts = set(items), {row["listing_id"]: row for row in instead if row["listing_id"]}
     rows = [row for row in _exclusive(tx, wanted) if row["listing_id"] not in drafts]
     rows += [{**row, **drafts[row["listing_id"]]} for row in _sold(tx, drafts)]
+    sold_from = pools(tx, {row["connection_id"] for row in rows})
+    lent = contracts.sources(tx, {row["merchant_id"] for row in rows}, wanted)
     found: dict[int, dict[int, Claimed]] = {}
-    for row in rows:
-        for item, per_kit in ((row["item_id"], 1), (row["part_id"], row["per_kit"])):
-            if row["exclusive"] and item in wanted:
-                ident, units = row["listing_id"], row["exclusive"] * per_kit
-                one = Claimed(ident, units, row["priority"] or 0, row["merchant_id"], row["owner_id"])
-                found.setdefault(item, {})[ident] = one
+    for row in (row for row in rows if row["exclusive"]):
+        who, where = row["merchant_id"], sold_from.get(row["connection_id"], ())
+        kit = 0 if row["part_id"] else who
+        for item, per_kit, whose in ((row["item_id"], 1, kit), (row["part_id"], row["per_kit"], who)):
+            if item in wanted:
+                reaches = _reaches(whose, where, lent.get((who, item), ()))
+                terms = (row["listing_id"], row["exclusive"] * per_kit, row["priority"] or 0, who, row["owner_id"])
+                found.setdefault(item, {})[row["listing_id"]] = Claimed(*terms, reaches)
     return {item: list(claims.values()) for item, claims in found.items()}
+
+
+def _reaches(owner_id: int, warehouses: Sequence[int], lent: Sequence[Source]) -> frozenset[Place]:
+    """Where a listing's orders can take units from: its merchant's own, and others' by contract."""
+    by_contract = ((source.owner_id, h) for source in lent for h in warehouses if source.serves(h))
+    return frozenset([*((owner_id, h) for h in warehouses), *by_contract])
 
 
 def _exclusive(tx: Transaction, wanted: Collection[int]) -> list[Row]:
     """Exclusive units that stand, with what they are of: these items, or kits of them, a row for each part."""
     p, li, k, c = t.policies.c, t.listings.c, t.kit_parts.c, t.connections.c
-    query = select(p.listing_id, p.exclusive, p.priority, p.merchant_id).where(_stands(tx), p.exclusive > 0)
+    terms = (p.listing_id, p.connection_id, p.exclusive, p.priority, p.merchant_id)
+    query = select(*terms).where(_stands(tx), p.exclusive > 0)
     query = query.join(t.listings, li.id == p.listing_id).join(t.connections, c.id == p.connection_id)
     about = or_(any_of(tx.conn, li.item_id, sorted(wanted)), any_of(tx.conn, k.part_id, sorted(wanted)))
     return tx.rows(_with_parts(query).where(c.state == "active", about)) if wanted else []

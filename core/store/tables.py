@@ -908,7 +908,9 @@ shelves = _table(
     Column("shown", Id),
     _when("shown_at", null=True),
     _when("told_at", null=True),
+    _when("lowered_at", null=True),
 )
+"""lowered_at: when the shop was last told less than stood there by what we had heard, or was first told."""
 seen = _table("seen", _id(), _to("listings", index=True), _units("units"), _to("orders"), _when("heard_at"))
 comparisons = _table(
     "comparisons",

@@ -24,6 +24,7 @@ from core.flow.journeys import decide
 from core.flow.publish_stock import Said
 from core.flow.stop_levels import Stop
 from core.model import Document, Level, Order
+from core.rules.oversold import NOT_TOGETHER
 from core.store import inbox, outbox, schema
 from core.store import tables as t
 from core.store.store import Store, Transaction
@@ -286,7 +287,7 @@ class Run:
             sold=self._sold,
             turned_away=self._turned_away,
             lost_sales=self._lost_sales,
-            oversold=sum(oversold.values()),
+            oversold=sum(units for cause, units in oversold.items() if cause != NOT_TOGETHER),
             oversold_by=oversold,
             short=left,
             window=self._window.units,

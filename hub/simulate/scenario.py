@@ -99,7 +99,8 @@ class Scenario:
 @dataclass(frozen=True)
 class Result:
     """Units. asked: by shoppers; sold: by shops; turned_away: shoppers found too little shown, lost_sales: though the
-    pool had it; oversold: sold beyond what the pool could back, by cause; short: still not backed in the end;
+    pool had it; oversold: sold beyond what the pool could back, oversold_by: by cause, and what it had, but not
+    together; short: still not backed in the end;
     window: sold while the shop's figure did not yet reflect as many other sales, the most that can be oversold;
     withheld: free and shown nowhere, on average; calls: to shops; astray: listings that show at last what they should
     not.

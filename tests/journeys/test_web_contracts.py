@@ -124,6 +124,7 @@ def test_a_person_makes_and_ends_one_by_the_console(five: Any, page: Any) -> Non
     assert (sent.status_code, sent.headers["location"]) == (303, "/contracts")
     assert all(words in page("/contracts").text for words in ("60 %", "小五的店"))
     assert "60 %" in page("/contracts", by="bob").text
+    assert ["/contracts/end" in page("/contracts", by=who).text for who in ("op", "bob")] == [True, False]
     (made,) = five.did("GET", "/contracts")["rows"]
     assert (made["title_passes"], made["returns_to"]) == ("at_reserve", "beneficiary")
     token = re.search(r'name="csrf" value="([^"]+)"', page("/contracts").text)

@@ -70,3 +70,17 @@ def test_a_person_proposes_looks_and_activates_by_the_console(ten: Any, page: An
     ten.door.post(f"{sent.headers['location']}/activate", data={"csrf": token(sent.headers["location"])})
     assert ten.did("GET", "/policies")["rows"][0]["state"] == "active"
     assert "L-alpha-1" not in page("/policies", by="bob").text
+
+
+def test_exclusive_units_that_the_shop_cannot_reach_are_shown_with_the_policy(ten: Any, page: Any) -> None:
+    """Ten lie in HZ, and the shop sells from SH alone now."""
+    sender = {"name": "张三", "phone": "13800000000", "city": "上海市", "address": "一号路1号"}
+    how = {"wms": "wms1", "wms_ref": "WH-SH", "courier": "sf1", "carrier": "SF", "sender": sender}
+    ten.did("POST", "/warehouses", {"code": "SH", "name": "上海仓", **how})
+    ten.did("PATCH", "/connections/tmall-alpha", {"pool": ["SH"]})
+    ident = proposes(ten, listing="L-alpha-1", exclusive=4).json()["id"]
+    assert ten.did("GET", f"/policies/{ident}/preview", by="alpha")["unreached"] == {SKU: 4}
+    assert f"Exclusive units its shop cannot reach: {SKU} 4" in page(f"/policies/{ident}").text
+    assert ten.did("POST", f"/policies/{ident}/activate", by="alpha")["state"] == "active"
+    asked = {"ref": "R1", "warehouses": ["HZ"], "lines": [{"sku": SKU, "quantity": 10}]}
+    assert ten.call("POST", "/reservations", asked, by="alpha").status_code == 201

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from core.flow import channel_policy, saleable
 from core.flow.channel_policy import Scope
 from core.flow.journeys import decide
 from core.flow.lock_stock import Line, Lock
-from core.rules.channels import Bound, Claimed, Policy, beside, shown
+from core.rules.channels import Bound, Claimed, Place, Policy, There, beside, granted, shown
 from core.store import policies, shelves
 from core.store import tables as t
+from core.store.ledger import CellKey, Entry, Ledger
 from core.store.scope import HUB
 from core.store.store import Transaction
 from hub.onboard.connections import set_state
@@ -231,6 +233,59 @@ def test_more_exclusive_units_than_there_are_overlap_and_are_refused(hub: World)
     assert hub.row(t.policies, id=ident)["state"] == "draft"
 
 
+def test_exclusive_units_that_lie_where_their_shop_cannot_reach_are_left_to_the_others(hub: World) -> None:
+    """vendure sells from the east alone: of twelve pens two lie there once the rest has gone to the west."""
+    hub.counts("pen", 2)
+    stands(hub, of(hub, "vendure"), exclusive=10)
+    assert shows(hub) == (2, 12, 2)
+    hub.counts("pen", -10)
+    hub.counts("pen", 10, "west")
+    assert shows(hub) == (12 - 2, 2, 0)
+    hub.counts("pen", -2)
+    assert shows(hub) == (10, 0, 0)
+    hub.counts("pen", 4)
+    assert shows(hub) == (10, 4, 0)
+
+
+def test_exclusive_units_that_cannot_be_reached_are_named_and_kept_from_nobody(hub: World) -> None:
+    """Four pens lie in the east and ten in the west."""
+    hub.counts("pen", -6)
+    hub.counts("pen", 10, "west")
+    ident = proposes(hub, of(hub, "vendure"), exclusive=10)
+    with hub.store.read() as tx:
+        assert channel_policy.unreached(tx, hub.row(t.policies, id=ident)) == {"pen": 6}
+    hub.store.write(lambda tx: channel_policy.activate(tx, ident, "anna"))
+    assert shows(hub) == (10, 4, 0)
+    hub.counts("pen", 6)
+    assert shows(hub) == (10, 10, 0)
+    with hub.store.read() as tx:
+        assert channel_policy.unreached(tx, hub.row(t.policies, id=ident)) == {}
+
+
+def test_exclusive_units_that_overlap_where_both_reach_are_refused_though_more_lie_elsewhere(hub: World) -> None:
+    hub.counts("pen", -6)
+    hub.counts("pen", 10, "west")
+    stands(hub, of(hub, "vendure"), exclusive=3)
+    ident = proposes(hub, of(hub, "beta_shop"), exclusive=2)
+    with pytest.raises(Refused, match="pen: 5 units would be exclusive to 2 listings that reach 4 of 14"):
+        hub.store.write(lambda tx: channel_policy.activate(tx, ident, "anna"))
+
+
+def test_goods_whose_title_has_passed_are_not_kept_for_who_may_not_sell_them(hub: World) -> None:
+    """Six of ten pens become beta's own: tmall has five for itself, and reaches the four that are left to alpha."""
+    stands(hub, of(hub, "tmall"), exclusive=5)
+    assert shows(hub) == (10, 5, 5)
+    hub.store.write(lambda tx: _passes(tx, hub, 6))
+    assert shows(hub) == (4, 0, 6)
+
+
+def _passes(tx: Transaction, hub: World, units: int) -> None:
+    ledger = Ledger(tx)
+    cells = [ledger.cell(CellKey(owner, hub.pen, hub.east)) for owner in (hub.alpha, hub.beta)]
+    ledger.book("title", "title", "test", [Entry(cells[0], "free", -units), Entry(cells[1], "free", units)])
+    ledger.flush()
+
+
 @pytest.fixture
 def kits(hub: World) -> World:
     """Five inks lie beside the ten pens; tmall sells `set`, two pens and an ink, and vendure `box`, three pens."""
@@ -383,8 +438,11 @@ def test_callers_are_bound_by_their_merchants_own_policy_and_by_what_is_exclusiv
     stands(kits, of(kits, "beta_shop"), exclusive=1)
     assert bounds(kits.alpha) == {kits.pen: half, kits.ink: half}
     stands(kits, sold_as(kits, "set"), exclusive=2)
-    assert {item: one.units(10) for item, one in bounds(kits.alpha).items()} == {kits.pen: 3, kits.ink: 4}
-    assert {item: one.units(10) for item, one in bounds(kits.beta).items()} == {kits.pen: 10 - 4 - 1, kits.ink: 10 - 2}
+    east = There(10, {(kits.alpha, kits.east): 10})
+    assert {item: one.units(east) for item, one in bounds(kits.alpha).items()} == {kits.pen: 3, kits.ink: 4}
+    assert {item: one.units(east) for item, one in bounds(kits.beta).items()} == {
+        kits.pen: 10 - 4 - 1, kits.ink: 10 - 2
+    }  # fmt: skip
 
 
 few = st.integers(0, 12)
@@ -398,27 +456,61 @@ terms = st.builds(
     exclusive=few,
     priority=st.integers(-2, 2),
 )
-claims = st.lists(st.tuples(few, st.integers(-2, 2)), max_size=4)
+EAST, WEST, NORTH = PLACES = ((1, 1), (1, 2), (1, 3))
+reaches = st.sets(st.sampled_from(PLACES)).map(frozenset)
+claims = st.lists(st.builds(Claimed, st.just(0), few, st.integers(-2, 2), reaches=reaches), max_size=4).map(
+    lambda some: [one._replace(listing_id=n) for n, one in enumerate(some, 2)]
+)
+lying = st.fixed_dictionaries(dict.fromkeys(PLACES, few))
 
 
-@given(there=st.integers(0, 40), policy=terms, others=claims)
+def all_of(places: dict[Place, int]) -> There:
+    return There(sum(places.values()), places)
+
+
+@given(places=lying, more=st.sampled_from(PLACES), policy=terms, own=reaches, others=claims)
 def test_no_listing_shows_more_than_there_is_and_more_goods_never_show_less(
-    there: int, policy: Policy, others: list[tuple[int, int]]
+    places: dict[Place, int], more: Place, policy: Policy, own: frozenset[Place], others: list[Claimed]
 ) -> None:
-    claimed = [Claimed(n, units, priority) for n, (units, priority) in enumerate(others, 2)]
-    claimed.append(Claimed(1, policy.exclusive, policy.priority))
-    units = shown(beside(there, claimed, 1), policy)
-    assert 0 <= units <= there
-    assert units <= shown(beside(there + 1, claimed, 1), policy)
+    claimed = [*others, Claimed(1, policy.exclusive, policy.priority, reaches=own)]
+    units = shown(beside(all_of(places), claimed, 1), policy)
+    assert 0 <= units <= sum(places.values())
+    assert units <= shown(beside(all_of({**places, more: places[more] + 1}), claimed, 1), policy)
     assert policy.cap is None or units <= policy.cap
 
 
-@given(there=st.integers(0, 40), others=claims)
-def test_each_has_its_exclusive_units_as_far_as_priorities_go(there: int, others: list[tuple[int, int]]) -> None:
-    claimed = [Claimed(n, units, priority) for n, (units, priority) in enumerate(others, 1)]
-    left = there
-    for one in sorted(claimed, key=lambda c: (-c.priority, c.listing_id)):
-        granted = min(left, one.units)
-        left -= granted
-        assert beside(there, claimed, one.listing_id) >= granted
-    assert beside(there, claimed, 99) == beside(there, claimed) == left
+@given(places=lying, others=claims)
+def test_each_has_its_exclusive_units_as_far_as_priorities_and_its_reach_go(
+    places: dict[Place, int], others: list[Claimed]
+) -> None:
+    """Those first by priority together have as many as can be had by them at all: by no set of them less."""
+    there, dealt = all_of(places), granted(all_of(places), others)
+    first: list[Claimed] = []
+    for one in sorted(others, key=lambda c: (-c.priority, c.listing_id)):
+        first.append(one)
+        assert sum(dealt[c.listing_id] for c in first) == _most(places, first)
+        assert beside(there, others, one.listing_id) >= dealt[one.listing_id]
+    assert beside(there, others, 99) == beside(there, others) == there.units - sum(dealt.values())
+
+
+def _most(places: dict[Place, int], claimed: list[Claimed]) -> int:
+    """The least, over all sets of them, of what the set reaches and the others want."""
+    sets = (some for n in range(len(claimed) + 1) for some in combinations(claimed, n))
+    return min(
+        sum(places[it] for it in frozenset().union(*(c.reaches for c in some)))
+        + sum(c.units for c in claimed if c not in some)
+        for some in sets
+    )
+
+
+def test_one_with_a_wide_reach_leaves_the_east_to_one_without() -> None:
+    """Three lie in the east and five in the west: five of the wide one are to be had beside three of the narrow one."""
+    wide, narrow = Claimed(1, 5, 1, reaches=frozenset({EAST, WEST})), Claimed(2, 3, 0, reaches=frozenset({EAST}))
+    assert granted(There(8, {EAST: 3, WEST: 5}), [wide, narrow]) == {1: 5, 2: 3}
+    assert granted(There(7, {EAST: 3, WEST: 4}), [wide, narrow]) == {1: 5, 2: 2}
+
+
+def test_what_contracts_allow_in_all_is_dealt_once() -> None:
+    """Ten lie there, five may be sold."""
+    claimed = [Claimed(1, 4, 1, reaches=frozenset({EAST})), Claimed(2, 4, 0, reaches=frozenset({EAST}))]
+    assert granted(There(5, {EAST: 10}), claimed) == {1: 4, 2: 1}

@@ -77,7 +77,8 @@ def test_commands_of_one_list_are_decided_in_order(hub: World) -> None:
 
 def bound(hub: World, exclusive: int = 0, **terms: int) -> dict[str, Any]:
     """A policy's terms bind pens, and so many of them are exclusive to a listing."""
-    return {"bounds": {hub.pen: Bound(Policy(**terms), (Claimed(7, exclusive, 0),) if exclusive else ())}}
+    one = Claimed(7, exclusive, 0, reaches=frozenset({(hub.alpha, hub.east)}))
+    return {"bounds": {hub.pen: Bound(Policy(**terms), (one,) if exclusive else ())}}
 
 
 def missing(answer: Answer) -> list[tuple[int, int]]:

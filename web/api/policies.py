@@ -36,7 +36,8 @@ def one(ask: Ask, ident: str) -> dict[str, Any]:
 
 @router.get("/policies/{ident}/preview")
 def preview(ask: Ask, ident: str) -> dict[str, Any]:
-    """What each listing may show now and would, and the published overlap before and after."""
+    """What each listing may show now and would, the published overlap before and after, and exclusive units that its
+    listing cannot reach."""
     return ask.read(reads.preview, number(ident))
 
 

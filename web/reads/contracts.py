@@ -35,7 +35,7 @@ giver, seller = t.merchants.alias("giver"), t.merchants.alias("seller")
 
 
 def contracts(tx: Transaction, scope: Scope, after: str = "", limit: int = PAGE) -> dict[str, Any]:
-    """A page of contracts by id, those given and those got, ended ones too."""
+    """A page of contracts by id, those given and those got, ended ones too. given: whoever asks may end it."""
     page = page_after(tx, _contracts(tx, scope), t.contracts.c.id, after, limit)
     return {**page, "rows": _whole(tx, page["rows"])}
 
@@ -87,7 +87,8 @@ def _contracts(tx: Transaction, scope: Scope) -> Select[Any]:
         c.ended_at,
         c.ended_by,
     )
-    query = select(c.id, c.ref, state, *names, *terms, *times).join(giver, giver.c.id == c.owner_id)
+    given = scope.sees(c.owner_id).label("given")
+    query = select(c.id, c.ref, state, given, *names, *terms, *times).join(giver, giver.c.id == c.owner_id)
     query = query.join(seller, seller.c.id == c.beneficiary_id)
     return query.where(or_(scope.sees(c.owner_id), scope.sees(c.beneficiary_id)))
 

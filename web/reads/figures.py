@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from core.flow.audit_ledger import overcommitted_units
+from core.rules.oversold import NOT_TOGETHER
 from core.store import tables as t
 from core.store.outbox import OPEN
 from core.store.scope import Scope
@@ -51,7 +52,7 @@ def oversold(tx: Transaction) -> int:
     """Units of paid orders that shops sold beyond what the pool could back, whatever became of the orders since."""
     o, k = t.orders.c, t.oversold.c
     query = select(func.coalesce(func.sum(k.units), 0)).join(t.orders, o.id == k.order_id)
-    return int(tx.conn.execute(query.where(paid())).scalar_one())
+    return int(tx.conn.execute(query.where(paid(), k.cause != NOT_TOGETHER)).scalar_one())
 
 
 def shipped_by_day(tx: Transaction, scope: Scope) -> list[tuple[datetime, int]]:

@@ -34,6 +34,7 @@ def policy(tx: Transaction, scope: Scope, ident: int) -> dict[str, Any]:
 def preview(tx: Transaction, scope: Scope, ident: int) -> dict[str, Any]:
     """What each listing may show now and would, in listing units, and how often each free unit is shown.
 
+    unreached: exclusive units that its listing cannot reach from the warehouses its shop sells from, by SKU.
     Raises Unmatched. A merchant sees its own shops alone: of others', how many listings would change.
     """
     row = found(tx, scope, ident)
@@ -47,6 +48,7 @@ def preview(tx: Transaction, scope: Scope, ident: int) -> dict[str, Any]:
         "listings": _named(tx, shown),
         "changed": len(mine),
         "others_changed": len(changed) - len(mine),
+        "unreached": channel_policy.unreached(tx, row),
         "published_overlap": {"now": _ratio(now), "then": _ratio(then)},
         "as_of": tx.now.isoformat(),
     }
