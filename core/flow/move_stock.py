@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select, update
 
-from core.errors import Refused, Unmatched, YipanError
+from core.errors import Contradicted, Refused, Unmatched, YipanError
 from core.flow import carry_transfer, inspect_goods, keep_promises, name_lots, regrade_goods
 from core.flow.count_stock import difference
-from core.flow.hear import Spoken, fresh
+from core.flow.hear import Spoken, Units, fresh, repeated
 from core.flow.tell import Happened, tell
 from core.model import Adjustment, AdjustmentRow, Asn, AsnLine, Receipt, ReceivedLine
 from core.rules import posting
@@ -139,14 +139,15 @@ def _items(tx: Transaction, asn_row: Mapping[str, Any], skus: Sequence[str]) -> 
 
 def _receive(
     tx: Transaction, ledger: Ledger, spoken: Spoken, receipt: Receipt, row: Mapping[str, Any]
-) -> Refused | None:
+) -> Contradicted | None:
     """Book it, or say why it cannot be understood."""
     items = _items(tx, row, [line.sku for line in receipt.lines])
-    units = _summed(((items[line.sku], line.condition), line.quantity) for line in receipt.lines)
+    units: Units = _summed(((items[line.sku], line.condition), line.quantity) for line in receipt.lines)
     by_item = _summed((item, n) for (item, _), n in units.items())
     key = f"receipt:{spoken.connection_id}:{receipt.event_id or f'{receipt.asn}:only'}"
     if ledger.known([key]):
-        return _repeated(tx, ledger, key, receipt, by_item)
+        ends = receipt.final and row["state"] != "closed"
+        return repeated(tx, ledger, key, receipt.event_id or receipt.asn, units, ends)
     announced = _announced_still(tx, ledger, row)
     entries: list[Entry] = []
     for (item, condition), n in units.items():
@@ -168,14 +169,6 @@ def _note_received(tx: Transaction, asn_id: int, units: Mapping[int, int]) -> No
     for item, n in units.items():
         mine = (a.asn_id == asn_id) & (a.item_id == item)
         tx.conn.execute(update(t.asn_lines).where(mine).values(received=a.received + n))
-
-
-def _repeated(tx: Transaction, ledger: Ledger, key: str, receipt: Receipt, units: Mapping[int, int]) -> Refused | None:
-    """Heard before. Without message ids, one that differs cannot be told from a repeat: a person decides."""
-    if not receipt.event_id and {i: n for i, n in units.items() if n} != ledger.arrived(key):
-        return Refused("a second, different receipt: settle with the warehouse, then replay or dismiss")
-    tx.tally("duplicates_absorbed")
-    return None
 
 
 def _announced_still(tx: Transaction, ledger: Ledger, row: Mapping[str, Any]) -> dict[int, int]:
@@ -252,8 +245,8 @@ def adjust(tx: Transaction, batch: Sequence[Spoken]) -> None:
 
 def _adjust(
     tx: Transaction, ledger: Ledger, spoken: Spoken, n: int, row: AdjustmentRow, happened_at: datetime | None
-) -> Unmatched | None:
-    """Book one row, or say what it names that we do not know (the other rows are booked all the same)."""
+) -> Unmatched | Contradicted | None:
+    """Book one row, or say why it cannot be understood (the other rows are booked all the same)."""
     if row.order_ref and _ours(tx, row.order_ref, spoken.connection_id):
         return None
     warehouse = linked_warehouse(tx, spoken.connection_id, row.warehouse)
@@ -264,8 +257,7 @@ def _adjust(
         return Unmatched("item", row.sku)
     key = f"adjust:{spoken.connection_id}:{row.event_id}:{row.sku}:{row.condition}:{n}"
     if ledger.known([key]):
-        tx.tally("duplicates_absorbed")
-        return None
+        return repeated(tx, ledger, key, row.event_id, {(found[1], row.condition): row.quantity})
     cell = ledger.cell(CellKey(found[0], found[1], warehouse, row.condition))
     at = row.happened_at or happened_at
     lots = name_lots.moves(cell, row.lots)

@@ -9,6 +9,7 @@ from sqlalchemy import and_, or_, select, text
 
 from core.flow.expect_stock import TOLD, Goods, authority_of
 from core.store import tables as t
+from core.store.inbox import FACTS
 from core.store.rows import any_of
 from core.store.store import Transaction, many
 
@@ -16,7 +17,7 @@ is_open = text("(inbox.state = 'waiting' or inbox.state = 'parked')")
 """Whether a document is not booked yet, in the words of the indexes of those that are not."""
 is_wanted = text("outbox.state in ('waiting', 'sending', 'in_doubt', 'parked')")
 """Whether an intent is open, in the words of its index."""
-PHYSICAL = ("confirm", "receipt", "return", "count", "stock_change", "callback")
+PHYSICAL = (*FACTS, "callback")
 UNSURE = ("sending", "in_doubt", "parked")
 Row = Mapping[str, Any]
 

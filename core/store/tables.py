@@ -789,6 +789,7 @@ inbox = _table(
     _to("vault_keys", "key_id"),
     Column("headers", Json, nullable=False),
     _text("part_of", null=True),
+    Column("repeats", Id),
     _text("state", size=20),
     _text("problem", null=True, size=40),
     _text("reason", null=True, size=2000),
@@ -799,6 +800,7 @@ inbox = _table(
     _when("settled_at", null=True),
     UniqueConstraint("connection_id", "kind", "event_id"),
     Index("ix_inbox_latest", "connection_id", "kind", "ref", "id"),
+    Index("ix_inbox_repeats", "repeats", **only_where("repeats is not null")),
     Index(
         "ix_inbox_waiting",
         "due_at",
@@ -810,6 +812,7 @@ inbox = _table(
         **only_where("state = 'parked'"),
     ),
 )
+"""repeats: the row of the document with other content that came first under this one's event id."""
 outbox = _table(
     "outbox",
     _id(),

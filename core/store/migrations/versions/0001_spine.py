@@ -420,6 +420,7 @@ def upgrade() -> None:
         sa.Column("key_id", database.Id, nullable=False),
         sa.Column("headers", database.Json, nullable=False),
         sa.Column("part_of", sa.String(length=200), nullable=True),
+        sa.Column("repeats", database.Id, nullable=True),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("problem", sa.String(length=40), nullable=True),
         sa.Column("reason", sa.String(length=2000), nullable=True),
@@ -441,6 +442,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("state = 'parked'"),
         postgresql_where=sa.text("state = 'parked'"),
+    )
+    op.create_index(
+        "ix_inbox_repeats",
+        "inbox",
+        ["repeats"],
+        unique=False,
+        sqlite_where=sa.text("repeats is not null"),
+        postgresql_where=sa.text("repeats is not null"),
     )
     op.create_index(
         "ix_inbox_waiting",
