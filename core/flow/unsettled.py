@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 
 def why(tx: Transaction, goods: Collection[Goods], condition: str) -> str:
     """What waits, is parked or in doubt that may have moved these goods; "" when nothing does."""
-    return _document(tx, goods, condition) or _call(tx, goods, condition)
+    return _document(tx, goods, condition) or _call(tx, goods, condition) or _stock_take(tx, goods, condition)
 
 
 def _document(tx: Transaction, goods: Collection[Goods], condition: str) -> str:
@@ -99,3 +99,12 @@ def _keys(tx: Transaction, goods: Goods, condition: str) -> list[str]:
         *(f"fulfilment:{i}" for i in tx.conn.execute(told).scalars()),
         *(f"asn:{i}" for i in tx.conn.execute(announced).scalars()),
     ]
+
+
+def _stock_take(tx: Transaction, goods: Collection[Goods], condition: str) -> str:
+    """A stock-take of these goods that nobody has approved or rejected: it may have found what a snapshot shows."""
+    co, li, ce = t.counts.c, t.count_lines.c, t.cells.c
+    mine = or_(*(and_(*(ce[name] == value for name, value in one._asdict().items())) for one in goods))
+    query = select(co.ref).join(t.count_lines, li.count_id == co.id).join(t.cells, ce.id == li.cell_id)
+    row = tx.row(query.where(co.state == "waiting", ce.condition == condition, mine).order_by(co.id).limit(1))
+    return f"stock-take {row['ref']} is waiting" if row else ""

@@ -730,7 +730,10 @@ count_lines = _table(
     _units("counted"),
     _units("expected"),
 )
-"""expected: on hand as the books had it when the cell was counted, as far as was known when the count was decided."""
+"""expected: on hand as the books had it when the cell was counted, as far as was known when the count was decided.
+
+Where that may be several figures, the one nearest to what was counted.
+"""
 
 returns = _table(
     "returns",
