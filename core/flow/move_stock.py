@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import select, update
 
@@ -25,6 +25,13 @@ ANNOUNCE = 10**12
 K = TypeVar("K")
 
 
+class Announced(NamedTuple):
+    """Our id of an announcement that stands. repeated: it was told before."""
+
+    id: int
+    repeated: bool = False
+
+
 def announce(
     tx: Transaction,
     owner_id: int,
@@ -32,12 +39,18 @@ def announce(
     lines: Sequence[tuple[int, int]],
     ref: str = "",
     inspect: bool = False,
-) -> int:
-    """Goods are on their way: (item id, base units) each. The warehouse is told; returns the ASN's id.
+) -> Announced:
+    """Goods are on their way: (item id, base units) each. The warehouse is told; said again under its ref, it stands.
 
     inspect: what is good is held on arrival until a person releases it.
-    Raises Refused for a quantity below 1 or an owner the warehouse has no keeper code for.
+    Raises Refused for a quantity below 1, an owner the warehouse has no keeper code for, or a ref of the owner's that
+    stands for something else.
     """
+    ledger = Ledger(tx)
+    known = one(tx, t.asns, owner_id=owner_id, ref=ref) if ref else None
+    if known:
+        _refuse_other(tx, known, (warehouse_id, inspect, _summed(lines)))
+        return Announced(known["id"], repeated=True)
     keeper = one(tx, t.keepers, owner_id=owner_id, warehouse_id=warehouse_id)
     warehouse = one(tx, t.warehouses, id=warehouse_id)
     if keeper is None or warehouse is None:
@@ -47,16 +60,25 @@ def announce(
     if any(row["is_kit"] for row in many(tx, t.items, "id", [item for item, _ in lines])):
         raise Refused("a virtual kit has no stock of its own: announce its parts")
     ident = tx.ids.new()
-    head = {"id": ident, "ref": ref or f"A{ident}", "owner_id": owner_id, "warehouse_id": warehouse_id}
+    ours = f"A{ident}"
+    number = ours if not ref or one(tx, t.asns, number=ref) else ref
+    head = {"id": ident, "ref": ref or ours, "number": number, "owner_id": owner_id, "warehouse_id": warehouse_id}
     said = {"keeper": keeper["code"], "state": "announced", "inspect": inspect}
     tx.add(t.asns, [{**head, **said, "created_at": tx.now}])
-    _expect(tx, head, _summed(lines))
+    _expect(tx, ledger, head, _summed(lines))
     wms = {"wms": warehouse["wms_id"]}
     tell(tx, [Happened("asn.announced", owner_id, {"asn": ident}, f"asn:{ident}", wms, {"ref": head["ref"]})])
-    return ident
+    return Announced(ident)
 
 
-def _expect(tx: Transaction, head: Mapping[str, Any], units: Mapping[int, int]) -> None:
+def _refuse_other(tx: Transaction, known: Mapping[str, Any], told: tuple[int, bool, dict[int, int]]) -> None:
+    """told: warehouse, whether good units are held on arrival, units by item."""
+    units = {line["item_id"]: line["quantity"] for line in many(tx, t.asn_lines, "asn_id", [known["id"]])}
+    if (known["warehouse_id"], known["inspect"], units) != told:
+        raise Refused(f"{known['ref']!r} stands for other announced goods already: choose another ref")
+
+
+def _expect(tx: Transaction, ledger: Ledger, head: Mapping[str, Any], units: Mapping[int, int]) -> None:
     """Keep the lines of an announcement and book them as inbound."""
     skus = {row["id"]: row["sku"] for row in many(tx, t.items, "id", list(units))}
     lines = [
@@ -64,7 +86,6 @@ def _expect(tx: Transaction, head: Mapping[str, Any], units: Mapping[int, int]) 
         for n, (item, quantity) in enumerate(units.items(), 1)
     ]
     tx.add(t.asn_lines, lines)
-    ledger = Ledger(tx)
     keys = {item: CellKey(head["owner_id"], item, head["warehouse_id"]) for item in units}
     entries = [e for item, quantity in units.items() for e in _announced(ledger, keys[item], quantity)]
     ledger.book(f"asn:{head['id']}", "announce", f"asn:{head['id']}", entries)
@@ -90,7 +111,7 @@ def asn(tx: Transaction, asn_id: int) -> Asn | None:
         return None
     lines = many(tx, t.asn_lines, "asn_id", [asn_id])
     return Asn(
-        ref=row["ref"],
+        ref=row["number"],
         warehouse=str(row["warehouse_id"]),
         keeper=row["keeper"],
         created_at=row["created_at"],
@@ -121,7 +142,7 @@ def receive(tx: Transaction, batch: Sequence[Spoken]) -> None:
 
 def _asn_of(tx: Transaction, ref: str, connection_id: int) -> Mapping[str, Any] | None:
     a, w = t.asns, t.warehouses
-    return tx.row(select(a).join(w, w.c.id == a.c.warehouse_id).where(a.c.ref == ref, w.c.wms_id == connection_id))
+    return tx.row(select(a).join(w, w.c.id == a.c.warehouse_id).where(a.c.number == ref, w.c.wms_id == connection_id))
 
 
 def _unknown_sku(tx: Transaction, asn_row: Mapping[str, Any], lines: Sequence[ReceivedLine]) -> str:
@@ -268,6 +289,6 @@ def _adjust(
 def _ours(tx: Transaction, ref: str, connection_id: int) -> bool:
     f, w, a = t.fulfilments, t.warehouses, t.asns
     fulfilment = select(f.c.id).join(w, w.c.id == f.c.warehouse_id).where(f.c.ref == ref, w.c.wms_id == connection_id)
-    announced = select(a.c.id).join(w, w.c.id == a.c.warehouse_id).where(a.c.ref == ref, w.c.wms_id == connection_id)
+    announced = select(a.c.id).join(w, w.c.id == a.c.warehouse_id).where(a.c.number == ref, w.c.wms_id == connection_id)
     known = tx.row(fulfilment) is not None or tx.row(announced) is not None
     return known or carry_transfer.named_by(tx, ref, connection_id)

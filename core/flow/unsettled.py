@@ -60,7 +60,7 @@ def _named(tx: Transaction, document: Row) -> list[Row] | None:
         return tx.rows(query.where(f.ref == document["ref"])) or None
     if document["kind"] == "receipt":
         query = select(a.owner_id, al.item_id, a.warehouse_id).join(t.asn_lines, al.asn_id == a.id)
-        return tx.rows(query.where(a.ref == document["ref"])) or None
+        return tx.rows(query.where(a.number == document["ref"])) or None
     return None
 
 

@@ -638,15 +638,20 @@ asns = _table(
     "asns",
     _id(),
     _text("ref"),
+    _text("number"),
     _to("merchants", "owner_id"),
     _to("warehouses"),
     _text("keeper"),
     _text("state", size=20),
     _flag("inspect", default="false"),
     _when("created_at"),
-    UniqueConstraint("ref"),
+    UniqueConstraint("owner_id", "ref"),
+    UniqueConstraint("number"),
 )
-"""inspect: good units are held on arrival until a person releases them."""
+"""ref: the owner's number of it; number: the warehouse's, the same unless another owner's announcement has it.
+
+inspect: good units are held on arrival until a person releases them.
+"""
 asn_lines = _table(
     "asn_lines",
     Column("asn_id", Id, ForeignKey("asns.id"), primary_key=True),

@@ -690,6 +690,7 @@ def upgrade() -> None:
         "asns",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
         sa.Column("ref", sa.String(length=200), nullable=False),
+        sa.Column("number", sa.String(length=200), nullable=False),
         sa.Column("owner_id", database.Id, nullable=False),
         sa.Column("warehouse_id", database.Id, nullable=False),
         sa.Column("keeper", sa.String(length=200), nullable=False),
@@ -699,7 +700,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_asns_owner_id")),
         sa.ForeignKeyConstraint(["warehouse_id"], ["warehouses.id"], name=op.f("fk_asns_warehouse_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_asns")),
-        sa.UniqueConstraint("ref", name=op.f("uq_asns_ref")),
+        sa.UniqueConstraint("number", name=op.f("uq_asns_number")),
+        sa.UniqueConstraint("owner_id", "ref", name=op.f("uq_asns_owner_id_ref")),
     )
     op.create_table(
         "assemblies",
