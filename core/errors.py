@@ -10,7 +10,8 @@ YipanError
 │   ├── Refused           the other side understood and said no
 │   │   ├── OutOfStock        the pool cannot back all a caller asks for (`missing`)
 │   │   │   └── Withheld          it could, but a channel policy keeps the rest
-│   │   └── Implausible       a snapshot that looks wrong as a whole
+│   │   ├── Implausible       a snapshot that looks wrong as a whole
+│   │   └── Contradicted      a number that names one fact came again and says something else
 │   ├── Unfit             the document cannot be read or written (`faults`)
 │   └── Unmatched         it names something we do not know (`kind`, `ref`)
 ├── InDoubt           the call may have arrived: probe by business key, never a blind retry
@@ -110,6 +111,15 @@ class Implausible(Refused):
     """A snapshot is empty, short, or changes too much at once. Look at their side, then accept or dismiss it."""
 
     fix = "accept"
+
+
+class Contradicted(Refused):
+    """A number that names one fact came again and says something else; nothing of the second was booked.
+
+    Settle with the sender which is true; what is missing is told under a number of its own. Then dismiss it.
+    """
+
+    fix = "dismiss"
 
 
 @dataclass(frozen=True)

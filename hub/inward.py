@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.errors import Later, YipanError
@@ -11,9 +11,11 @@ from core.store import inbox
 from core.store.inbox import Heard
 from core.store.rows import chunks
 from core.store.store import Transaction
+from hub import said_before
 from hub.unread import UNREAD, read_again
 from hub.wiring import Hub, Wired, links_to_ours, meaning
 
+Row = Mapping[str, Any]
 LATER_S = 1.0
 AT_ONCE = {"tracking": 25}
 """Documents booked in one commit, where fewer than a batch: callbacks wait for the writer's lock meanwhile."""
@@ -36,7 +38,11 @@ def _settle_kind(hub: Hub, kind: str, heard: Sequence[Heard]) -> None:
         return
     with hub.store.read() as tx:
         wired = {c: hub.wired(tx, c) for c in {h.connection_id for h in heard}}
-        read = [(h, _read(tx, wired[h.connection_id], h)) for h in heard]
+        said = inbox.said_under(tx, heard)
+        read = [(h, _read(tx, wired[h.connection_id], h, said.get(h.repeats or 0, ()))) for h in heard]
+    same = [h.id for h, r in read if r is None]
+    if same:
+        hub.store.write(lambda tx: inbox.absorb(tx, same))
     unfit = [(h, r) for h, r in read if isinstance(r, YipanError)]
     if unfit:
         hub.store.write(lambda tx: _put_aside(tx, unfit))
@@ -45,7 +51,26 @@ def _settle_kind(hub: Hub, kind: str, heard: Sequence[Heard]) -> None:
         _book(hub, some)
 
 
-def _read(tx: Transaction, wired: Wired, heard: Heard) -> Spoken | YipanError:
+def _read(tx: Transaction, wired: Wired, heard: Heard, said: Sequence[Row]) -> Spoken | YipanError | None:
+    """What it says, or why it cannot be said; None where another says that already.
+
+    said: the rows of what was said under its number, the first one first.
+    """
+    spoken = _understood(tx, wired, heard)
+    if not said or isinstance(spoken, YipanError):
+        return spoken
+    first, *others = [_opened(tx, wired, row) for row in said if row["repeats"] is None or row["id"] < heard.id]
+    return said_before.judge(said[0], first, others, spoken)
+
+
+def _opened(tx: Transaction, wired: Wired, row: Row) -> Spoken | YipanError:
+    try:
+        return _understood(tx, wired, inbox.opened(tx, row))
+    except YipanError as error:
+        return error
+
+
+def _understood(tx: Transaction, wired: Wired, heard: Heard) -> Spoken | YipanError:
     try:
         mapping = meaning(wired.connector.name, heard.kind)
         if mapping.link_kinds:

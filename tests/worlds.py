@@ -212,8 +212,8 @@ class World:
 
     def announces(self, *lines: tuple[int, int], warehouse: int = 0, ref: str = "") -> str:
         """alpha announces goods to a warehouse: (item, units) each; returns the ASN's ref."""
-        asn_id = self.store.write(lambda tx: move_stock.announce(tx, self.alpha, warehouse or self.east, lines, ref))
-        return str(self.row(t.asns, id=asn_id)["ref"])
+        asn = self.store.write(lambda tx: move_stock.announce(tx, self.alpha, warehouse or self.east, lines, ref))
+        return str(self.row(t.asns, id=asn.id)["ref"])
 
     def decides(self, policy: str, **more: Any) -> None:
         """The merchants decide what to do about short orders; `part_backing` and `unback` can be said."""

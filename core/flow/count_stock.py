@@ -95,9 +95,10 @@ def _keep(tx: Transaction, ledger: Ledger, counted: Counted, units: Mapping[Cell
     cells = [ledger.cell(key) for key in units]
     _refuse_older(tx, row, [cell.id for cell in cells])
     there = on_hand_at(tx, [cell.id for cell in cells], counted.counted_at)
+    found = [(cell.id, units[cell.key]) for cell in cells]
     lines = [
-        {"count_id": row["id"], "n": n, "cell_id": c.id, "counted": units[c.key], "expected": there.get(c.id, 0)}
-        for n, c in enumerate(cells, 1)
+        {"count_id": row["id"], "n": n, "cell_id": ident, "counted": units, "expected": _nearest(there, ident, units)}
+        for n, (ident, units) in enumerate(found, 1)
     ]
     tx.add(t.count_lines, lines)
     return row
@@ -108,16 +109,34 @@ def lines_of(tx: Transaction, count_id: int) -> list[Row]:
     return many(tx, t.count_lines, "count_id", [count_id])
 
 
-def on_hand_at(tx: Transaction, cells: Sequence[int], at: datetime) -> dict[int, int]:
+class Between(NamedTuple):
+    """The fewest and the most units that may have lain there."""
+
+    least: int
+    most: int
+
+
+def on_hand_at(tx: Transaction, cells: Sequence[int], at: datetime) -> dict[int, Between]:
     """Cell → units the books say lay there then.
 
-    That is what was recorded up to then, and what stock-takes of up to then found, whenever they were booked.
+    That is what was recorded up to then, and what stock-takes and snapshots of up to then found, whenever that was
+    booked. What a snapshot of after then found may have been so already, or not yet.
     """
     e, j = t.entries.c, t.journals.c
-    then = or_(and_(j.kind != "count", j.recorded_at <= at), and_(j.kind == "count", j.happened_at <= at))
-    units = func.sum(case((e.account.in_(ON_HAND), e.quantity), else_=0)).label("n")
-    query = select(e.cell_id, units).join(t.journals, j.id == e.journal_id).where(e.cell_id.in_(list(cells)), then)
-    return {row["cell_id"]: int(row["n"]) for row in tx.rows(query.group_by(e.cell_id))}
+    seen = j.kind.in_(("count", "snapshot"))
+    then = or_(and_(~seen, j.recorded_at <= at), and_(seen, j.happened_at <= at))
+    later = and_(j.kind == "snapshot", j.happened_at > at)
+    least = func.sum(case((or_(then, e.quantity < 0), e.quantity), else_=0)).label("least")
+    most = func.sum(case((or_(then, e.quantity > 0), e.quantity), else_=0)).label("most")
+    query = select(e.cell_id, least, most).join(t.journals, j.id == e.journal_id)
+    mine = query.where(e.cell_id.in_(list(cells)), e.account.in_(ON_HAND), or_(then, later))
+    return {r["cell_id"]: Between(int(r["least"]), int(r["most"])) for r in tx.rows(mine.group_by(e.cell_id))}
+
+
+def _nearest(there: Mapping[int, Between], cell_id: int, counted: int) -> int:
+    """Of what may have lain there, what is nearest to what was counted."""
+    least, most = there.get(cell_id, Between(0, 0))
+    return min(max(counted, least), most)
 
 
 def _refuse_older(tx: Transaction, row: Row, cells: Sequence[int]) -> None:
@@ -152,7 +171,9 @@ def _expect_anew(tx: Transaction, row: Row, lines: Sequence[Row]) -> None:
     li = t.count_lines.c
     for line in lines:
         mine = (li.count_id == row["id"]) & (li.n == line["n"])
-        tx.conn.execute(update(t.count_lines).where(mine).values(expected=there.get(line["cell_id"], 0)))
+        tx.conn.execute(
+            update(t.count_lines).where(mine).values(expected=_nearest(there, line["cell_id"], line["counted"]))
+        )
 
 
 def _book(tx: Transaction, ledger: Ledger, row: Row, by: str) -> None:

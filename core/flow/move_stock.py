@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import select, update
 
-from core.errors import Refused, Unmatched, YipanError
+from core.errors import Contradicted, Refused, Unmatched, YipanError
 from core.flow import carry_transfer, inspect_goods, keep_promises, name_lots, regrade_goods
 from core.flow.count_stock import difference
-from core.flow.hear import Spoken, fresh
+from core.flow.hear import Spoken, Units, fresh, repeated
 from core.flow.tell import Happened, tell
 from core.model import Adjustment, AdjustmentRow, Asn, AsnLine, Receipt, ReceivedLine
 from core.rules import posting
@@ -25,6 +25,13 @@ ANNOUNCE = 10**12
 K = TypeVar("K")
 
 
+class Announced(NamedTuple):
+    """Our id of an announcement that stands. repeated: it was told before."""
+
+    id: int
+    repeated: bool = False
+
+
 def announce(
     tx: Transaction,
     owner_id: int,
@@ -32,12 +39,18 @@ def announce(
     lines: Sequence[tuple[int, int]],
     ref: str = "",
     inspect: bool = False,
-) -> int:
-    """Goods are on their way: (item id, base units) each. The warehouse is told; returns the ASN's id.
+) -> Announced:
+    """Goods are on their way: (item id, base units) each. The warehouse is told; said again under its ref, it stands.
 
     inspect: what is good is held on arrival until a person releases it.
-    Raises Refused for a quantity below 1 or an owner the warehouse has no keeper code for.
+    Raises Refused for a quantity below 1, an owner the warehouse has no keeper code for, or a ref of the owner's that
+    stands for something else.
     """
+    ledger = Ledger(tx)
+    known = one(tx, t.asns, owner_id=owner_id, ref=ref) if ref else None
+    if known:
+        _refuse_other(tx, known, (warehouse_id, inspect, _summed(lines)))
+        return Announced(known["id"], repeated=True)
     keeper = one(tx, t.keepers, owner_id=owner_id, warehouse_id=warehouse_id)
     warehouse = one(tx, t.warehouses, id=warehouse_id)
     if keeper is None or warehouse is None:
@@ -47,16 +60,25 @@ def announce(
     if any(row["is_kit"] for row in many(tx, t.items, "id", [item for item, _ in lines])):
         raise Refused("a virtual kit has no stock of its own: announce its parts")
     ident = tx.ids.new()
-    head = {"id": ident, "ref": ref or f"A{ident}", "owner_id": owner_id, "warehouse_id": warehouse_id}
+    ours = f"A{ident}"
+    number = ours if not ref or one(tx, t.asns, number=ref) else ref
+    head = {"id": ident, "ref": ref or ours, "number": number, "owner_id": owner_id, "warehouse_id": warehouse_id}
     said = {"keeper": keeper["code"], "state": "announced", "inspect": inspect}
     tx.add(t.asns, [{**head, **said, "created_at": tx.now}])
-    _expect(tx, head, _summed(lines))
+    _expect(tx, ledger, head, _summed(lines))
     wms = {"wms": warehouse["wms_id"]}
     tell(tx, [Happened("asn.announced", owner_id, {"asn": ident}, f"asn:{ident}", wms, {"ref": head["ref"]})])
-    return ident
+    return Announced(ident)
 
 
-def _expect(tx: Transaction, head: Mapping[str, Any], units: Mapping[int, int]) -> None:
+def _refuse_other(tx: Transaction, known: Mapping[str, Any], told: tuple[int, bool, dict[int, int]]) -> None:
+    """told: warehouse, whether good units are held on arrival, units by item."""
+    units = {line["item_id"]: line["quantity"] for line in many(tx, t.asn_lines, "asn_id", [known["id"]])}
+    if (known["warehouse_id"], known["inspect"], units) != told:
+        raise Refused(f"{known['ref']!r} stands for other announced goods already: choose another ref")
+
+
+def _expect(tx: Transaction, ledger: Ledger, head: Mapping[str, Any], units: Mapping[int, int]) -> None:
     """Keep the lines of an announcement and book them as inbound."""
     skus = {row["id"]: row["sku"] for row in many(tx, t.items, "id", list(units))}
     lines = [
@@ -64,7 +86,6 @@ def _expect(tx: Transaction, head: Mapping[str, Any], units: Mapping[int, int]) 
         for n, (item, quantity) in enumerate(units.items(), 1)
     ]
     tx.add(t.asn_lines, lines)
-    ledger = Ledger(tx)
     keys = {item: CellKey(head["owner_id"], item, head["warehouse_id"]) for item in units}
     entries = [e for item, quantity in units.items() for e in _announced(ledger, keys[item], quantity)]
     ledger.book(f"asn:{head['id']}", "announce", f"asn:{head['id']}", entries)
@@ -90,7 +111,7 @@ def asn(tx: Transaction, asn_id: int) -> Asn | None:
         return None
     lines = many(tx, t.asn_lines, "asn_id", [asn_id])
     return Asn(
-        ref=row["ref"],
+        ref=row["number"],
         warehouse=str(row["warehouse_id"]),
         keeper=row["keeper"],
         created_at=row["created_at"],
@@ -121,7 +142,7 @@ def receive(tx: Transaction, batch: Sequence[Spoken]) -> None:
 
 def _asn_of(tx: Transaction, ref: str, connection_id: int) -> Mapping[str, Any] | None:
     a, w = t.asns, t.warehouses
-    return tx.row(select(a).join(w, w.c.id == a.c.warehouse_id).where(a.c.ref == ref, w.c.wms_id == connection_id))
+    return tx.row(select(a).join(w, w.c.id == a.c.warehouse_id).where(a.c.number == ref, w.c.wms_id == connection_id))
 
 
 def _unknown_sku(tx: Transaction, asn_row: Mapping[str, Any], lines: Sequence[ReceivedLine]) -> str:
@@ -139,14 +160,15 @@ def _items(tx: Transaction, asn_row: Mapping[str, Any], skus: Sequence[str]) -> 
 
 def _receive(
     tx: Transaction, ledger: Ledger, spoken: Spoken, receipt: Receipt, row: Mapping[str, Any]
-) -> Refused | None:
+) -> Contradicted | None:
     """Book it, or say why it cannot be understood."""
     items = _items(tx, row, [line.sku for line in receipt.lines])
-    units = _summed(((items[line.sku], line.condition), line.quantity) for line in receipt.lines)
+    units: Units = _summed(((items[line.sku], line.condition), line.quantity) for line in receipt.lines)
     by_item = _summed((item, n) for (item, _), n in units.items())
     key = f"receipt:{spoken.connection_id}:{receipt.event_id or f'{receipt.asn}:only'}"
     if ledger.known([key]):
-        return _repeated(tx, ledger, key, receipt, by_item)
+        ends = receipt.final and row["state"] != "closed"
+        return repeated(tx, ledger, key, receipt.event_id or receipt.asn, units, ends)
     announced = _announced_still(tx, ledger, row)
     entries: list[Entry] = []
     for (item, condition), n in units.items():
@@ -168,14 +190,6 @@ def _note_received(tx: Transaction, asn_id: int, units: Mapping[int, int]) -> No
     for item, n in units.items():
         mine = (a.asn_id == asn_id) & (a.item_id == item)
         tx.conn.execute(update(t.asn_lines).where(mine).values(received=a.received + n))
-
-
-def _repeated(tx: Transaction, ledger: Ledger, key: str, receipt: Receipt, units: Mapping[int, int]) -> Refused | None:
-    """Heard before. Without message ids, one that differs cannot be told from a repeat: a person decides."""
-    if not receipt.event_id and {i: n for i, n in units.items() if n} != ledger.arrived(key):
-        return Refused("a second, different receipt: settle with the warehouse, then replay or dismiss")
-    tx.tally("duplicates_absorbed")
-    return None
 
 
 def _announced_still(tx: Transaction, ledger: Ledger, row: Mapping[str, Any]) -> dict[int, int]:
@@ -252,8 +266,8 @@ def adjust(tx: Transaction, batch: Sequence[Spoken]) -> None:
 
 def _adjust(
     tx: Transaction, ledger: Ledger, spoken: Spoken, n: int, row: AdjustmentRow, happened_at: datetime | None
-) -> Unmatched | None:
-    """Book one row, or say what it names that we do not know (the other rows are booked all the same)."""
+) -> Unmatched | Contradicted | None:
+    """Book one row, or say why it cannot be understood (the other rows are booked all the same)."""
     if row.order_ref and _ours(tx, row.order_ref, spoken.connection_id):
         return None
     warehouse = linked_warehouse(tx, spoken.connection_id, row.warehouse)
@@ -264,8 +278,7 @@ def _adjust(
         return Unmatched("item", row.sku)
     key = f"adjust:{spoken.connection_id}:{row.event_id}:{row.sku}:{row.condition}:{n}"
     if ledger.known([key]):
-        tx.tally("duplicates_absorbed")
-        return None
+        return repeated(tx, ledger, key, row.event_id, {(found[1], row.condition): row.quantity})
     cell = ledger.cell(CellKey(found[0], found[1], warehouse, row.condition))
     at = row.happened_at or happened_at
     lots = name_lots.moves(cell, row.lots)
@@ -276,6 +289,6 @@ def _adjust(
 def _ours(tx: Transaction, ref: str, connection_id: int) -> bool:
     f, w, a = t.fulfilments, t.warehouses, t.asns
     fulfilment = select(f.c.id).join(w, w.c.id == f.c.warehouse_id).where(f.c.ref == ref, w.c.wms_id == connection_id)
-    announced = select(a.c.id).join(w, w.c.id == a.c.warehouse_id).where(a.c.ref == ref, w.c.wms_id == connection_id)
+    announced = select(a.c.id).join(w, w.c.id == a.c.warehouse_id).where(a.c.number == ref, w.c.wms_id == connection_id)
     known = tx.row(fulfilment) is not None or tx.row(announced) is not None
     return known or carry_transfer.named_by(tx, ref, connection_id)

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from sqlalchemy import func, select
 
-from core.errors import Refused, Unmatched
+from core.errors import Contradicted, Refused, Unmatched
 from core.flow import keep_promises, name_lots
-from core.flow.hear import Spoken
+from core.flow.hear import Spoken, Units, repeated
 from core.model import Adjustment, AdjustmentRow
 from core.model.stock import Lot
 from core.rules import posting
@@ -59,8 +59,10 @@ def _answers(row: AdjustmentRow, other: AdjustmentRow) -> bool:
     )
 
 
-def regrade(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Adjustment, pair: Pair) -> Unmatched | None:
-    """Book a pair in one journal, once, or say what it names that we do not know."""
+def regrade(
+    tx: Transaction, ledger: Ledger, spoken: Spoken, told: Adjustment, pair: Pair
+) -> Unmatched | Contradicted | None:
+    """Book a pair in one journal, once, or say why it cannot be understood."""
     less, more = told.rows[pair[0]], told.rows[pair[1]]
     warehouse = linked_warehouse(tx, spoken.connection_id, less.warehouse)
     found = owned(tx, warehouse, less.keeper, less.sku) if warehouse else None
@@ -68,8 +70,8 @@ def regrade(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Adjustment, p
         return Unmatched("item", less.sku) if warehouse else Unmatched("warehouse", less.warehouse)
     key = f"regrade:{spoken.connection_id}:{less.event_id}:{less.sku}:{less.condition}:{pair[0]}"
     if ledger.known([key]):
-        tx.tally("duplicates_absorbed")
-        return None
+        units: Units = {(found[1], row.condition): row.quantity for row in (less, more)}
+        return repeated(tx, ledger, key, less.event_id, units)
     origin = CellKey(*found, warehouse, less.condition)
     judged = Judged(key, f"inbox:{spoken.inbox_id}", origin, more.condition, more.quantity, less.lots, more.lots)
     book(ledger, judged, less.happened_at or told.happened_at)

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import func, or_, select, update
 
-from core.errors import Refused, Unmatched, YipanError
+from core.errors import Unmatched, YipanError
 from core.flow import keep_promises, name_lots, note_serials, sell_kits, use_rights
-from core.flow.hear import Spoken, fresh
+from core.flow.hear import Spoken, fresh, repeated
 from core.flow.tell import Happened, ask_person, tell
 from core.model import Return, ReturnedLine
 from core.model.stock import Lot
@@ -67,7 +67,7 @@ def _take_back(tx: Transaction, ledger: Ledger, spoken: Spoken, told: Return) ->
     backs = [part for some in found for back in some if back.units for part in _parts(tx, back)]
     key = f"return:{spoken.connection_id}:{told.event_id or f'{told.ref}:only'}"
     if ledger.known([key]):
-        return _repeated(tx, ledger, key, told, backs)
+        return repeated(tx, ledger, key, told.event_id or told.ref, _units(backs), _ends(tx, spoken, told))
     entries: list[Entry] = []
     for back in backs:
         entries += _arrive(_cell(ledger, warehouse, back), back.units, entries)
@@ -164,15 +164,17 @@ def _order(tx: Transaction, connection_id: int, told: Return, line: ReturnedLine
     return None
 
 
-def _repeated(tx: Transaction, ledger: Ledger, key: str, told: Return, backs: Sequence[Back]) -> Refused | None:
-    """Heard before. Without message ids, one that differs cannot be told from a repeat: a person decides."""
-    units: dict[int, int] = {}
+def _units(backs: Sequence[Back]) -> dict[tuple[int, str], int]:
+    units: dict[tuple[int, str], int] = {}
     for back in backs:
-        units[back.item_id] = units.get(back.item_id, 0) + back.units
-    if not told.event_id and units != ledger.arrived(key):
-        return Refused("a second, different return of that number: settle with the warehouse, then replay or dismiss")
-    tx.tally("duplicates_absorbed")
-    return None
+        units[back.item_id, back.condition] = units.get((back.item_id, back.condition), 0) + back.units
+    return units
+
+
+def _ends(tx: Transaction, spoken: Spoken, told: Return) -> bool:
+    """Whether it says that nothing more will come back, and nobody has said so yet."""
+    known = one(tx, t.returns, connection_id=spoken.connection_id, ref=told.ref)
+    return told.final and not (known and known["final"])
 
 
 def _cell(ledger: Ledger, warehouse: int, back: Back) -> Cell:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import case, select, update
 
-from core.errors import Refused, Unmatched, YipanError
+from core.errors import Unmatched, YipanError
 from core.flow import (
     cancel_order,
     carry_transfer,
@@ -23,7 +23,7 @@ from core.flow import (
     send_instead,
     use_rights,
 )
-from core.flow.hear import Spoken, fresh
+from core.flow.hear import Spoken, fresh, repeated
 from core.flow.note_serials import Told
 from core.flow.release_order import expect_parcel
 from core.flow.send_instead import Instead
@@ -78,7 +78,8 @@ def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) 
     left = _left(lines, instead, confirm)
     key = f"confirm:{spoken.connection_id}:{confirm.event_id or f'{confirm.fulfilment}:only'}"
     if ledger.known([key]):
-        return _repeated(tx, ledger, key, confirm, left)
+        number, ends = confirm.event_id or confirm.fulfilment, confirm.final and not fulfilment["final"]
+        return repeated(tx, ledger, key, number, _units(left), ends)
     entries = _leave(tx, ledger, left, key)
     lots = _lots(tx, ledger, left)
     if lots:
@@ -174,15 +175,12 @@ def _shares(
     return [((same[n], same[n]["item_id"]), shares[n]) for n in found]
 
 
-def _repeated(tx: Transaction, ledger: Ledger, key: str, confirm: Confirm, left: Sequence[Gone]) -> Refused | None:
-    """Heard before. Without message ids, one that differs cannot be told from a repeat: a person decides."""
-    told: dict[int, int] = defaultdict(int)
+def _units(left: Sequence[Gone]) -> dict[tuple[int, str], int]:
+    """What left, as the ledger counts it: good units that went."""
+    units: dict[tuple[int, str], int] = defaultdict(int)
     for gone in left:
-        told[gone.item_id] += gone.units
-    if not confirm.event_id and {i: n for i, n in told.items() if n} != ledger.left(key):
-        return Refused("a second, different final confirmation: settle with the warehouse, then replay or dismiss")
-    tx.tally("duplicates_absorbed")
-    return None
+        units[gone.item_id, "ZP"] -= gone.units
+    return units
 
 
 def _leave(tx: Transaction, ledger: Ledger, left: Sequence[Gone], key: str) -> list[Entry]:

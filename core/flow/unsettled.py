@@ -9,6 +9,7 @@ from sqlalchemy import and_, or_, select, text
 
 from core.flow.expect_stock import TOLD, Goods, authority_of
 from core.store import tables as t
+from core.store.inbox import FACTS
 from core.store.rows import any_of
 from core.store.store import Transaction, many
 
@@ -16,14 +17,14 @@ is_open = text("(inbox.state = 'waiting' or inbox.state = 'parked')")
 """Whether a document is not booked yet, in the words of the indexes of those that are not."""
 is_wanted = text("outbox.state in ('waiting', 'sending', 'in_doubt', 'parked')")
 """Whether an intent is open, in the words of its index."""
-PHYSICAL = ("confirm", "receipt", "return", "count", "stock_change", "callback")
+PHYSICAL = (*FACTS, "callback")
 UNSURE = ("sending", "in_doubt", "parked")
 Row = Mapping[str, Any]
 
 
 def why(tx: Transaction, goods: Collection[Goods], condition: str) -> str:
     """What waits, is parked or in doubt that may have moved these goods; "" when nothing does."""
-    return _document(tx, goods, condition) or _call(tx, goods, condition)
+    return _document(tx, goods, condition) or _call(tx, goods, condition) or _stock_take(tx, goods, condition)
 
 
 def _document(tx: Transaction, goods: Collection[Goods], condition: str) -> str:
@@ -59,7 +60,7 @@ def _named(tx: Transaction, document: Row) -> list[Row] | None:
         return tx.rows(query.where(f.ref == document["ref"])) or None
     if document["kind"] == "receipt":
         query = select(a.owner_id, al.item_id, a.warehouse_id).join(t.asn_lines, al.asn_id == a.id)
-        return tx.rows(query.where(a.ref == document["ref"])) or None
+        return tx.rows(query.where(a.number == document["ref"])) or None
     return None
 
 
@@ -98,3 +99,12 @@ def _keys(tx: Transaction, goods: Goods, condition: str) -> list[str]:
         *(f"fulfilment:{i}" for i in tx.conn.execute(told).scalars()),
         *(f"asn:{i}" for i in tx.conn.execute(announced).scalars()),
     ]
+
+
+def _stock_take(tx: Transaction, goods: Collection[Goods], condition: str) -> str:
+    """A stock-take of these goods that nobody has approved or rejected: it may have found what a snapshot shows."""
+    co, li, ce = t.counts.c, t.count_lines.c, t.cells.c
+    mine = or_(*(and_(*(ce[name] == value for name, value in one._asdict().items())) for one in goods))
+    query = select(co.ref).join(t.count_lines, li.count_id == co.id).join(t.cells, ce.id == li.cell_id)
+    row = tx.row(query.where(co.state == "waiting", ce.condition == condition, mine).order_by(co.id).limit(1))
+    return f"stock-take {row['ref']} is waiting" if row else ""

@@ -1,28 +1,31 @@
 """The inbox: what was said to us, kept raw and sealed before it is acknowledged, settled once.
 
-A document with a sender's event id is unique on it. One that carries state is kept unless it equals the latest kept for
-its (connection, kind, ref), so that A → B → A stays three documents.
+A document with a sender's event id is unique on it; where that names one fact and comes again with other content, the
+other content is kept beside the first, for a person. One that carries state is kept unless it equals the latest kept
+for its (connection, kind, ref), so that A → B → A stays three documents.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 
 from core.errors import YipanError
 from core.model import Document
 from core.store import tables as t
-from core.store.rows import given, insert_or_skip
+from core.store.rows import any_of, given, insert_or_skip
 from core.store.store import Transaction
 
 Subject = tuple[int, str, str]
 """(connection id, kind, ref): what documents without an event id are versions of."""
 LANES = {"order": "orders", "tracking": "tracking"}
+FACTS = ("confirm", "receipt", "return", "count", "stock_change")
+"""Kinds of documents whose event id names one fact: goods that moved."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Heard:
     headers: Mapping[str, str]
     event_id: str | None
     attempts: int
+    repeats: int | None = None
+    """Inbox row of the document with other content that came first under its event id."""
 
 
 def keep(tx: Transaction, connection_id: int, holder: int, documents: Sequence[Document]) -> Kept:
@@ -77,7 +82,8 @@ def keep_deliveries(tx: Transaction, deliveries: Sequence[Delivery]) -> Kept:
         rows.append(_row(tx, delivery.connection_id, keys[delivery.holder], document, digest))
     states, events = [r for r in rows if r["event_id"] is None], [r for r in rows if r["event_id"] is not None]
     tx.add(t.inbox, states)
-    new = [*(row["id"] for row in states), *insert_or_skip(tx.conn, t.inbox, events)]
+    told = insert_or_skip(tx.conn, t.inbox, events)
+    new = [*(row["id"] for row in states), *told, *_keep_others(tx, events, set(told))]
     tx.tally("duplicates_absorbed", len(brought) - len(new))
     tx.lanes.update(LANES.get(document.kind, "fulfilment") for _, document, _ in brought)
     return Kept(tuple(new), len(brought) - len(new))
@@ -96,6 +102,27 @@ def _repeated(tx: Transaction, first: Mapping[Subject, str]) -> dict[Subject, st
     return {(connection_id, kind, ref): digest for connection_id, kind, ref, digest in rows}
 
 
+def _keep_others(tx: Transaction, events: Sequence[dict[str, Any]], new: Collection[int]) -> list[int]:
+    """Of facts whose event id was there already: those with other content than the first, each content once."""
+    known = [row for row in events if row["id"] not in new and row["kind"] in FACTS]
+    if not known:
+        return []
+    i, names = t.inbox.c, ("connection_id", "kind", "event_id")
+    asked = given(tx.conn, {name: i[name].type for name in names}, [tuple(row[n] for n in names) for row in known])
+    query = select(i.id, i.digest, *(i[name] for name in names))
+    rows = tx.rows(query.join(asked, and_(*(i[name] == asked.c[name] for name in names))))
+    first = {tuple(row[name] for name in names): row for row in rows}
+    stands = [(row, first[tuple(row[name] for name in names)]) for row in known]
+    others = [_other(row, was["id"]) for row, was in stands if was["digest"] != row["digest"]]
+    return insert_or_skip(tx.conn, t.inbox, others)
+
+
+def _other(row: Mapping[str, Any], first: int) -> dict[str, Any]:
+    """The row under an event id of its own, made of the sender's and of what it says."""
+    event_id = hashlib.sha256(f"{row['event_id']}/{row['digest']}".encode()).hexdigest()
+    return {**row, "event_id": event_id, "repeats": first}
+
+
 def _row(tx: Transaction, connection_id: int, key_id: int, document: Document, digest: str) -> dict[str, Any]:
     return {
         "id": tx.ids.new(),
@@ -109,6 +136,7 @@ def _row(tx: Transaction, connection_id: int, key_id: int, document: Document, d
         "key_id": key_id,
         "headers": dict(document.headers),
         "part_of": document.part_of,
+        "repeats": None,
         "state": "waiting",
         "due_at": tx.now,
         "received_at": document.received_at or tx.now,
@@ -132,8 +160,20 @@ def due_lanes(tx: Transaction) -> set[str]:
 def opened(tx: Transaction, row: Mapping[str, Any]) -> Heard:
     """A row with its body unsealed."""
     body = tx.vault.open(tx, row["key_id"], row["body"])
-    names = ("id", "connection_id", "kind", "ref", "headers", "event_id", "attempts")
+    names = ("id", "connection_id", "kind", "ref", "headers", "event_id", "attempts", "repeats")
     return Heard(body=body, **{n: row[n] for n in names})
+
+
+def said_under(tx: Transaction, heard: Sequence[Heard]) -> dict[int, list[Mapping[str, Any]]]:
+    """What was said under the numbers of those that repeat one: inbox row of the first → its row, then the others'."""
+    ids = sorted({h.repeats for h in heard if h.repeats})
+    i = t.inbox.c
+    mine = or_(any_of(tx.conn, i.id, ids), any_of(tx.conn, i.repeats, ids))
+    rows = tx.rows(select(t.inbox).where(mine).order_by(i.repeats.is_not(None), i.id)) if ids else []
+    said: dict[int, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        said.setdefault(row["repeats"] or row["id"], []).append(row)
+    return said
 
 
 def still_waiting(tx: Transaction, ids: Sequence[int]) -> set[int]:
@@ -148,6 +188,12 @@ def settle(tx: Transaction, ids: Sequence[int]) -> None:
     if ids:
         values = {"state": "done", "settled_at": tx.now, "problem": None, "reason": None, "fix": None}
         tx.conn.execute(update(t.inbox).where(t.inbox.c.id.in_(list(ids))).values(**values))
+
+
+def absorb(tx: Transaction, ids: Sequence[int]) -> None:
+    """They say what another says."""
+    settle(tx, ids)
+    tx.tally("duplicates_absorbed", len(ids))
 
 
 def park(tx: Transaction, ident: int, error: YipanError) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from operator import sub
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import func, select, update
 
 from core.errors import Broken
 from core.store import contracts, lots
@@ -176,13 +176,15 @@ class Ledger:
             recall.keep({key: _row(self._cells.get(key)) for key in cells})
         return mine | {key for (key,) in found}
 
-    def arrived(self, key: str) -> dict[int, int]:
-        """Item → units the journal of this key brought anywhere; {} when it moved nothing."""
-        return self._sums(key)
-
-    def left(self, key: str) -> dict[int, int]:
-        """Item → units the journal of this key sent out into the world; {} when it moved nothing."""
-        return self._sums(key, t.entries.c.account == "world")
+    def moved(self, key: str) -> dict[tuple[int, str], int]:
+        """(item, condition) → units the journal of this key brought on hand, below 0 took away; {} when it did not."""
+        self.flush()
+        e, j, ce = t.entries.c, t.journals.c, t.cells.c
+        units = func.sum(e.quantity)
+        query = select(ce.item_id, ce.condition, units.label("n")).join(t.cells, ce.id == e.cell_id)
+        mine = query.join(t.journals, j.id == e.journal_id).where(j.key == key, e.account.in_(ON_HAND))
+        rows = self._tx.rows(mine.group_by(ce.item_id, ce.condition).having(units != 0))
+        return {(r["item_id"], r["condition"]): int(r["n"]) for r in rows}
 
     def book(
         self,
@@ -268,12 +270,6 @@ class Ledger:
             must_lack(self._tx.conn, t.journals, "key", sorted(not_booked))
         self._built_on, self._taken_as_new = {}, set()
         return [cell.before for cell in changed]
-
-    def _sums(self, key: str, *where: ColumnElement[bool]) -> dict[int, int]:
-        e, j, ce = t.entries.c, t.journals.c, t.cells.c
-        units = select(ce.item_id, func.sum(e.quantity).label("n")).join(t.cells, ce.id == e.cell_id)
-        mine = units.join(t.journals, j.id == e.journal_id).where(j.key == key, e.quantity > 0, *where)
-        return {r["item_id"]: int(r["n"]) for r in self._tx.rows(mine.group_by(ce.item_id))}
 
     def _move(self, cell: Cell, account: str, quantity: int, key: str) -> None:
         after = getattr(cell, account) + quantity

@@ -638,15 +638,20 @@ asns = _table(
     "asns",
     _id(),
     _text("ref"),
+    _text("number"),
     _to("merchants", "owner_id"),
     _to("warehouses"),
     _text("keeper"),
     _text("state", size=20),
     _flag("inspect", default="false"),
     _when("created_at"),
-    UniqueConstraint("ref"),
+    UniqueConstraint("owner_id", "ref"),
+    UniqueConstraint("number"),
 )
-"""inspect: good units are held on arrival until a person releases them."""
+"""ref: the owner's number of it; number: the warehouse's, the same unless another owner's announcement has it.
+
+inspect: good units are held on arrival until a person releases them.
+"""
 asn_lines = _table(
     "asn_lines",
     Column("asn_id", Id, ForeignKey("asns.id"), primary_key=True),
@@ -730,7 +735,10 @@ count_lines = _table(
     _units("counted"),
     _units("expected"),
 )
-"""expected: on hand as the books had it when the cell was counted, as far as was known when the count was decided."""
+"""expected: on hand as the books had it when the cell was counted, as far as was known when the count was decided.
+
+Where that may be several figures, the one nearest to what was counted.
+"""
 
 returns = _table(
     "returns",
@@ -789,6 +797,7 @@ inbox = _table(
     _to("vault_keys", "key_id"),
     Column("headers", Json, nullable=False),
     _text("part_of", null=True),
+    Column("repeats", Id),
     _text("state", size=20),
     _text("problem", null=True, size=40),
     _text("reason", null=True, size=2000),
@@ -799,6 +808,7 @@ inbox = _table(
     _when("settled_at", null=True),
     UniqueConstraint("connection_id", "kind", "event_id"),
     Index("ix_inbox_latest", "connection_id", "kind", "ref", "id"),
+    Index("ix_inbox_repeats", "repeats", **only_where("repeats is not null")),
     Index(
         "ix_inbox_waiting",
         "due_at",
@@ -810,6 +820,7 @@ inbox = _table(
         **only_where("state = 'parked'"),
     ),
 )
+"""repeats: the row of the document with other content that came first under this one's event id."""
 outbox = _table(
     "outbox",
     _id(),

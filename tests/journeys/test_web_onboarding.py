@@ -7,8 +7,13 @@ from typing import Any
 
 from sqlalchemy import select
 
+from core.flow import move_stock
+from core.flow.hear import Spoken
+from core.model import Document, Receipt, ReceivedLine
+from core.store import inbox
 from core.store import tables as t
 from core.store.store import many, one
+from tests.journeys.test_web_reservations import RACERS, race
 
 
 def test_the_pool_is_put_in_through_rest_alone(web_pool: Any) -> None:
@@ -77,8 +82,61 @@ def test_goods_announced_stand_as_inbound_and_the_warehouse_is_told(web_pool: An
     with web_pool.store.read() as tx:
         intents = many(tx, t.outbox, "ability", ["send_asn"])
     assert [i["subject"] for i in intents] == [f"asn:{asn['id']}"]
-    again = web_pool.call("POST", "/inbound", {"owner": "alpha", "warehouse": "HZ", "ref": "PO-1", "lines": lines})
-    assert again.status_code == 409
+
+
+def announces(web_pool: Any, owner: str, units: int, **more: Any) -> Any:
+    """An owner announces its goods as PO-1."""
+    lines = [{"sku": f"SKU-{owner}-1", "quantity": units}]
+    told = {"owner": owner, "warehouse": "HZ", "ref": "PO-1", "lines": lines, **more}
+    return web_pool.call("POST", "/inbound", told, by=owner)
+
+
+def announced(web_pool: Any, owner: str) -> int:
+    """Units of the owner's item that stand as inbound."""
+    return sum(cell["inbound"] for cell in web_pool.did("GET", f"/stock?search=SKU-{owner}")["rows"])
+
+
+def test_goods_announced_twice_under_one_ref_stand_and_other_goods_are_refused(web_pool: Any) -> None:
+    first, again = announces(web_pool, "alpha", 100), announces(web_pool, "alpha", 100)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert (again.json()["id"], again.json()["repeated"]) == (first.json()["id"], True)
+    for other in ({"units": 90}, {"units": 100, "inspect": True}):
+        answer = announces(web_pool, "alpha", **other)
+        assert (answer.status_code, "choose another ref" in answer.json()["detail"]) == (409, True)
+    assert announced(web_pool, "alpha") == 100
+
+
+def test_the_ref_of_one_owner_is_nobody_elses_business(web_pool: Any) -> None:
+    """Both call theirs PO-1; the warehouse gets two numbers, and what it confirms under each is that owner's."""
+    alphas, betas = announces(web_pool, "alpha", 100).json(), announces(web_pool, "beta", 30).json()
+    assert [row["ref"] for row in (alphas, betas)] == ["PO-1", "PO-1"]
+    assert [row["number"] for row in (alphas, betas)] == ["PO-1", f"A{betas['id']}"]
+    for n, row in enumerate((betas, alphas)):
+        receives(web_pool, row["number"], f"SKU-{'beta' if row is betas else 'alpha'}-1", 7 + n)
+    assert (announced(web_pool, "alpha"), announced(web_pool, "beta")) == (92, 23)
+
+
+def receives(web_pool: Any, number: str, sku: str, units: int) -> None:
+    """The warehouse says that so many came in under a number."""
+    told = Receipt(
+        asn=number, warehouse="WH-HZ", event_id=number, final=False, lines=(ReceivedLine(sku=sku, quantity=units),)
+    )
+
+    def work(tx: Any) -> None:
+        wms = one(tx, t.connections, code="wms1")
+        (ident,) = inbox.keep(tx, wms["id"], 0, [Document(kind="receipt", ref=number, body=b"-")]).new
+        move_stock.receive(tx, [Spoken("receipt", ident, wms["id"], 0, told)])
+
+    web_pool.store.write(work)
+
+
+def test_of_64_who_announce_the_same_at_once_one_does(web_pool: Any) -> None:
+    assert race(lambda n: announces(web_pool, "alpha", 100)) == {201: 1, 200: RACERS - 1}
+    assert announced(web_pool, "alpha") == 100
+
+
+def test_of_64_who_announce_something_else_at_once_one_wins_and_none_gets_a_500(web_pool: Any) -> None:
+    assert race(lambda n: announces(web_pool, "alpha", 100 + n)) == {201: 1, 409: RACERS - 1}
 
 
 def test_a_listing_put_in_again_is_marked_only_when_it_changed(web_pool: Any) -> None:

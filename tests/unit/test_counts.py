@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from core.errors import Refused, Unfit
-from core.flow import count_stock, move_stock
+from core.flow import count_stock, move_stock, settle_residual
 from core.flow.count_stock import Counted
+from core.model import Snapshot, SnapshotRow
 from core.store import tables as t
 from core.store.ledger import Ledger
 from core.store.store import one
@@ -172,3 +174,85 @@ def test_the_audit_names_a_stock_take_that_is_not_booked_as_it_says(hub: World) 
     finds(hub, "C1", 10)
     hub.store.write(lambda tx: tx.conn.execute(t.counts.update().values(state="waiting")))
     assert any("is off by 0, 10 booked" in breach for breach in hub.audit())
+
+
+# beside snapshots
+
+
+def shows(hub: World, *units: int) -> None:
+    """Snapshots that show so many pens, a quarter of an hour after one another."""
+    for n in units:
+        rows = (SnapshotRow(sku="pen", warehouse="EAST", keeper="ALPHA", quantity=n),)
+        assert hub.hears(Snapshot(rows=rows), at=hub.wms) == ["done"]
+        waits(hub, 15)
+
+
+def hundred(hub: World) -> None:
+    """A hundred pens, of which two may be missing without a question."""
+    hub.counts("pen", 100)
+    hub.store.write(lambda tx: tx.set(t.merchants, hub.alpha, count_limit=2))
+    waits(hub, 10)
+
+
+@pytest.mark.parametrize(("answer", "left"), [(approves, 94), (rejects, 94)])
+def test_what_a_waiting_stock_take_found_no_snapshot_books_besides(hub: World, answer: Any, left: int) -> None:
+    """94 counted and waiting, 94 shown twice: booked by the one or by the other."""
+    hundred(hub)
+    assert finds(hub, "C1", 94, at=9) == "waiting"
+    shows(hub, 94, 94)
+    assert (hub.entries("snapshot"), hub.cell(hub.pen)) == ([], {"free": 100})
+    answer(hub, "C1")
+    shows(hub, 94, 94)
+    assert hub.cell(hub.pen) == {"free": left}
+    assert hub.audit() == []
+
+
+def test_a_waiting_stock_take_holds_up_its_own_cells_alone(hub: World) -> None:
+    hundred(hub)
+    assert finds(hub, "C1", 9, at=9, condition="CC") == "waiting"
+    shows(hub, 94, 94)
+    assert hub.cell(hub.pen) == {"free": 94}
+
+
+@pytest.mark.parametrize(
+    ("counted", "booked"),
+    [(94, 0), (97, 0), (100, 0), (92, -2), (101, 1)],
+    ids=["it found them", "it found some", "they went later", "it found more", "it found others"],
+)
+def test_what_a_snapshot_booked_may_have_been_missing_when_it_was_counted(
+    hub: World, counted: int, booked: int
+) -> None:
+    """Six are shown missing and booked, then somebody enters the sheet of before."""
+    hundred(hub)
+    shows(hub, 94, 94)
+    assert hub.cell(hub.pen) == {"free": 94}
+    assert finds(hub, "C1", counted, at=5) == "booked"
+    assert hub.cell(hub.pen) == {"free": 94 + booked}
+    assert hub.audit() == []
+
+
+def test_a_surplus_a_snapshot_booked_is_not_found_once_more(hub: World) -> None:
+    hundred(hub)
+    shows(hub, 106, 106)
+    assert finds(hub, "C1", 106, at=5) == "booked"
+    assert hub.cell(hub.pen) == {"free": 106}
+
+
+def test_a_stock_take_after_a_snapshot_is_held_against_what_that_booked(hub: World) -> None:
+    hundred(hub)
+    shows(hub, 94, 94)
+    assert finds(hub, "C1", 95, at=39) == "booked"
+    assert hub.cell(hub.pen) == {"free": 95}
+
+
+def test_one_that_waited_is_held_against_a_residual_a_person_accepted_meanwhile(hub: World) -> None:
+    """Thirty are missing, which a person is asked about twice: by the stock-take and by the snapshots."""
+    hundred(hub)
+    shows(hub, 70, 70)
+    assert finds(hub, "C1", 70, at=9) == "waiting"
+    (task,) = hub.rows(select(t.worklist).where(t.worklist.c.kind == "stock.residual"))
+    first = int(task["subject"].removeprefix("comparison:"))
+    assert hub.store.write(lambda tx: settle_residual.accept(tx, first)) == -30
+    approves(hub, "C1")
+    assert hub.cell(hub.pen) == {"free": 70}
+    assert hub.audit() == []

@@ -145,3 +145,23 @@ def test_lanes_are_woken_after_the_commit_and_not_when_it_fails(hub: World) -> N
         hub.store.write(lambda tx: (inbox.keep(tx, hub.tmall, 0, [document("3", "A")]), 1 // 0))
     assert woken == [{"orders", "tracking"}]
     assert [r["ref"] for r in hub.rows(select(t.inbox.c.ref).where(t.inbox.c.ref == "3"))] == []
+
+
+def told(body: str, event_id: str = "m-1") -> Document:
+    return document("F1", body, event_id, kind="confirm")
+
+
+def test_a_fact_under_a_known_number_with_other_content_is_kept_beside_the_first(hub: World) -> None:
+    """3 went, says m-1; then 5 went, says m-1: the second is not dropped, and says what it repeats."""
+    (first,) = keep(hub, told("3"), at=hub.wms).new
+    (other,) = keep(hub, told("5"), at=hub.wms).new
+    assert waiting(hub) == [("F1", b"3"), ("F1", b"5")]
+    assert [hub.row(t.inbox, id=ident)["repeats"] for ident in (first, other)] == [None, first]
+    assert [keep(hub, told(body), at=hub.wms) for body in "353"] == [Kept((), 1)] * 3
+    assert len(keep(hub, told("7"), told("7"), told("8", "m-2"), at=hub.wms).new) == 2
+
+
+def test_two_facts_under_one_number_in_one_page_are_both_kept(hub: World) -> None:
+    kept = keep(hub, told("3"), told("5"), told("3"), at=hub.wms)
+    assert (len(kept.new), kept.duplicates) == (2, 1)
+    assert waiting(hub) == [("F1", b"3"), ("F1", b"5")]

@@ -819,3 +819,44 @@ def test_the_database_itself_refuses_an_overdrawn_balance(hub: World) -> None:
     cell = hub.row(t.cells, item_id=hub.pen)
     with pytest.raises(IntegrityError):
         hub.store.write(lambda tx: tx.set(t.cells, cell["id"], free=-1))
+
+
+def test_a_number_that_is_booked_for_something_else_is_parked_whoever_numbers_it(hub: World) -> None:
+    """LEDGER §4: 2 of 5 under E1, then 3 and nothing more under E1: both figures stand on the worklist."""
+    fulfilment = released_5(hub)
+    assert hub.confirms(fulfilment, ("pen", 2), event_id="E1", final=False) == ["done"]
+    assert hub.confirms(fulfilment, ("pen", 3), event_id="E1") == ["parked"]
+    assert hub.confirms(fulfilment, ("pen", 2), event_id="E1") == ["parked"]
+    (more, ends) = hub.rows(select(t.inbox).where(t.inbox.c.state == "parked").order_by(t.inbox.c.id))
+    assert "First: -2 pen ZP. Now: -3 pen ZP, and nothing more." in more["reason"]
+    assert (ends["problem"], ends["fix"]) == ("Contradicted", "dismiss")
+    assert hub.cell(hub.pen) == {"reserved": 3}
+
+
+def test_receipts_counts_and_regrades_are_held_to_their_numbers_too(hub: World) -> None:
+    asn = hub.announces((hub.pen, 10))
+    assert hub.receives(asn, ("pen", 4), event_id="R1", final=False) == ["done"]
+    assert hub.receives(asn, ("pen", 4, "CC"), event_id="R1", final=False) == ["parked"]
+    assert hub.receives(asn, ("pen", 6), event_id="R1", final=False) == ["parked"]
+    assert hub.receives(asn, ("pen", 4), event_id="R1", final=False) == ["done"]
+    assert [hub.counts("pen", n, event_id="C1") for n in (-1, -3, -1)] == [["done"], ["parked"], ["done"]]
+    assert hub.cell(hub.pen) == {"free": 3, "inbound": 6}
+    assert [_regrades(hub, n) for n in (1, 2, 1)] == [["done"], ["parked"], ["done"]]
+    assert (hub.cell(hub.pen)["free"], hub.cell(hub.pen, condition="CC")) == (2, {"held": 1})
+    assert hub.audit() == []
+
+
+def _regrades(hub: World, units: int) -> list[str]:
+    less = AdjustmentRow(sku="pen", keeper="ALPHA", warehouse="EAST", quantity=-units, event_id="G1")
+    more = less.model_copy(update={"quantity": units, "condition": "CC"})
+    return hub.hears(Adjustment(ref="G1", rows=(less, more)), at=hub.wms)
+
+
+def test_a_number_said_twice_in_one_batch_is_held_to_what_was_booked_a_moment_ago(hub: World) -> None:
+    told = [Adjustment(ref=str(n), rows=(_pens(n, "C1"),)) for n in (4, 4, 5)]
+    assert hub.hears(*told, at=hub.wms) == ["done", "done", "parked"]
+    assert hub.cell(hub.pen) == {"free": 4}
+
+
+def _pens(units: int, event_id: str) -> AdjustmentRow:
+    return AdjustmentRow(sku="pen", keeper="ALPHA", warehouse="EAST", quantity=units, event_id=event_id)

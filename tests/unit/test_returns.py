@@ -195,6 +195,14 @@ def test_the_order_says_whose_goods_they_are_where_two_owners_share_a_keeper_cod
     assert (returned(hub), hub.cell(hub.pen)) == ([1], {"free": 1})
 
 
+def test_a_return_graded_otherwise_under_its_number_is_parked(hub: World) -> None:
+    shipped(hub)
+    assert hub.takes_back("RT1", ("pen", 1), order="A", event_id="E1", final=False) == ["done"]
+    assert hub.takes_back("RT1", ("pen", 1, "CC"), order="A", event_id="E1", final=False) == ["parked"]
+    assert hub.takes_back("RT1", ("pen", 1), order="A", event_id="E1", final=True) == ["parked"]
+    assert (returned(hub), hub.cell(hub.pen)) == ([1], {"free": 1})
+
+
 def test_an_order_no_warehouse_there_had_to_send_is_not_meant(hub: World) -> None:
     hub.takes(order("A", ("pen", 1)))
     hub.takes_back("RT1", ("pen", 1), order="A")

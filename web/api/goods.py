@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from core.flow.explain import NEWEST
 from core.store.cells import aware
@@ -78,10 +78,13 @@ def inbound(ask: Ask, after: Key = "", limit: Limit = FIRST) -> Any:
     return ask.read(lists.inbound, after, limit)
 
 
-@router.post("/inbound", status_code=201)
-def new_inbound(ask: Ask, new: NewInbound) -> dict[str, Any]:
+@router.post("/inbound", status_code=201, responses={200: {"description": "It was announced before, and stands"}})
+def new_inbound(ask: Ask, response: Response, new: NewInbound) -> dict[str, Any]:
     """Announce goods; the warehouse is told."""
-    return shown(ask.write(announce_inbound, new))
+    found = ask.write(announce_inbound, new)
+    if found["repeated"]:
+        response.status_code = 200
+    return shown(found)
 
 
 @router.get("/stock", response_model=Page)

@@ -420,6 +420,7 @@ def upgrade() -> None:
         sa.Column("key_id", database.Id, nullable=False),
         sa.Column("headers", database.Json, nullable=False),
         sa.Column("part_of", sa.String(length=200), nullable=True),
+        sa.Column("repeats", database.Id, nullable=True),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("problem", sa.String(length=40), nullable=True),
         sa.Column("reason", sa.String(length=2000), nullable=True),
@@ -441,6 +442,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("state = 'parked'"),
         postgresql_where=sa.text("state = 'parked'"),
+    )
+    op.create_index(
+        "ix_inbox_repeats",
+        "inbox",
+        ["repeats"],
+        unique=False,
+        sqlite_where=sa.text("repeats is not null"),
+        postgresql_where=sa.text("repeats is not null"),
     )
     op.create_index(
         "ix_inbox_waiting",
@@ -681,6 +690,7 @@ def upgrade() -> None:
         "asns",
         sa.Column("id", database.Id, autoincrement=False, nullable=False),
         sa.Column("ref", sa.String(length=200), nullable=False),
+        sa.Column("number", sa.String(length=200), nullable=False),
         sa.Column("owner_id", database.Id, nullable=False),
         sa.Column("warehouse_id", database.Id, nullable=False),
         sa.Column("keeper", sa.String(length=200), nullable=False),
@@ -690,7 +700,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["owner_id"], ["merchants.id"], name=op.f("fk_asns_owner_id")),
         sa.ForeignKeyConstraint(["warehouse_id"], ["warehouses.id"], name=op.f("fk_asns_warehouse_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_asns")),
-        sa.UniqueConstraint("ref", name=op.f("uq_asns_ref")),
+        sa.UniqueConstraint("number", name=op.f("uq_asns_number")),
+        sa.UniqueConstraint("owner_id", "ref", name=op.f("uq_asns_owner_id_ref")),
     )
     op.create_table(
         "assemblies",
