@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, exists, select
 
 from core.flow import sell_kits
 from core.rules import kits
@@ -21,6 +21,11 @@ def breaches(tx: Transaction) -> list[str]:
     sold = tx.rows(select(t.order_lines).where(any_of(tx.conn, t.order_lines.c.id, lines))) if lines else []
     found = [breach for line in sold for breach in (*_counts(tx, line), *_recipe(tx, line))]
     return found + _halves(tx)
+
+
+def is_kit(line_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether an order line is of a kit: its claims are on parts."""
+    return exists().where(t.claims.c.line_id == line_id, t.claims.c.part_id.is_not(None))
 
 
 def _counts(tx: Transaction, line: Mapping[str, Any]) -> list[str]:

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, select, update
+from sqlalchemy import and_, case, exists, func, select, update
 
-from core.flow import audit_contracts, audit_kits, audit_locks, audit_lots, audit_moves, audit_snapshots
+from core.flow import (
+    audit_claims,
+    audit_contracts,
+    audit_kits,
+    audit_locks,
+    audit_lots,
+    audit_moves,
+    audit_snapshots,
+)
+from core.flow.audit_causes import last
 from core.flow.tell import ask_person
 from core.store import tables as t
 from core.store.ledger import KEPT
@@ -26,6 +35,7 @@ def audit(tx: Transaction) -> list[str]:
         _overcommitted,
         _returned,
         _instead,
+        audit_claims.breaches,
         audit_moves.breaches,
         audit_kits.breaches,
         audit_locks.breaches,
@@ -97,7 +107,7 @@ def _balances(tx: Transaction) -> list[str]:
     query = query.join(t.entries, e.cell_id == ce.id, isouter=True).group_by(ce.id, *(ce[a] for a in KEPT))
     wrong = [(r["id"], a, r[a], r[f"sum_{a}"]) for r in tx.rows(query) for a in KEPT if r[a] != r[f"sum_{a}"]]
     return [
-        f"cell {cell}: {account} is {kept}, its journal says {booked}{_last(tx, cell, account)}"
+        f"cell {cell}: {account} is {kept}, its journal says {booked}{last(tx, cell, account)}"
         for cell, account, kept, booked in wrong
     ]
 
@@ -112,7 +122,7 @@ def _claimed(tx: Transaction) -> list[Mapping[str, Any]]:
 def _overcommitted(tx: Transaction) -> list[str]:
     return [
         f"cell {r['id']}: open claims are backed by {r['backed']}, reserved is {r['reserved']}"
-        f"{_last(tx, r['id'], 'reserved')}"
+        f"{last(tx, r['id'], 'reserved')}"
         for r in _claimed(tx)
     ]
 
@@ -122,17 +132,12 @@ def _returned(tx: Transaction) -> list[str]:
     o, r = t.order_lines.c, t.return_lines.c
     came = select(r.line_id, func.sum(r.quantity).label("n"), func.max(r.inbox_id).label("last")).group_by(r.line_id)
     sums = came.where(r.line_id.is_not(None)).subquery().c
-    query = select(o.id, o.returned, func.coalesce(sums.n, 0).label("n"), sums.last).where(~is_kit(o.id))
+    query = select(o.id, o.returned, func.coalesce(sums.n, 0).label("n"), sums.last).where(~audit_kits.is_kit(o.id))
     query = query.join(sums.n.table, sums.line_id == o.id, isouter=True)
     wrong = tx.rows(query.where(o.returned != func.coalesce(sums.n, 0)))
     said = [f"order line {r['id']}: returned is {r['returned']}, its returns say {r['n']}" for r in wrong]
-    last = [f", last by return of inbox:{r['last']}" if r["last"] else "" for r in wrong]
-    return [words + by for words, by in zip(said, last, strict=True)]
-
-
-def is_kit(line_id: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether an order line is of a kit: its claims are on parts."""
-    return exists().where(t.claims.c.line_id == line_id, t.claims.c.part_id.is_not(None))
+    came_by = [f", last by return of inbox:{r['last']}" if r["last"] else "" for r in wrong]
+    return [words + by for words, by in zip(said, came_by, strict=True)]
 
 
 def _instead(tx: Transaction) -> list[str]:
@@ -152,18 +157,10 @@ def _suspense(tx: Transaction) -> list[str]:
     """Negative suspense is drift; above 0 it never is, since what comes in fills what is missing and no more."""
     ce = t.cells.c
     return [
-        f"cell {cell['id']}: {_words(cell['suspense'])}{_last(tx, cell['id'], 'suspense')}"
+        f"cell {cell['id']}: {_words(cell['suspense'])}{last(tx, cell['id'], 'suspense')}"
         for cell in tx.rows(select(ce.id, ce.suspense).where(ce.suspense != 0))
     ]
 
 
 def _words(suspense: int) -> str:
     return f"{suspense} units in suspense" if suspense < 0 else f"its suspense is {suspense} above 0"
-
-
-def _last(tx: Transaction, cell_id: int, account: str) -> str:
-    """What last moved this account of the cell, to be said after the breach; "" when nothing ever did."""
-    e, j = t.entries.c, t.journals.c
-    moved = and_(e.journal_id == j.id, e.cell_id == cell_id, e.account == account)
-    row = tx.row(select(j.kind, j.cause).join(t.entries, moved).order_by(j.id.desc()).limit(1))
-    return f", last by {row['kind']} of {row['cause']}" if row else ""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
+from core.flow.audit_causes import last, last_of_lot, shipments
 from core.flow.pin_lots import unasked
 from core.store import tables as t
+from core.store.ledger import ON_HAND
 from core.store.store import Transaction
 
 
@@ -21,8 +23,15 @@ def lots(tx: Transaction) -> list[str]:
     each = each.join(t.lot_entries, (e.cell_id == li.cell_id) & (e.lot == li.lot), isouter=True)
     strange = tx.rows(each.group_by(li.cell_id, li.lot, li.units).having(booked != li.units))
     return [
-        *(f"cell {r['id']}: its lots add up to {r['n']}, on hand are {r['on_hand']}" for r in wrong),
-        *(f"cell {r['cell_id']}: lot {r['lot']} is {r['units']}, its journal says {r['n']}" for r in strange),
+        *(
+            f"cell {r['id']}: its lots add up to {r['n']}, on hand are {r['on_hand']}{last(tx, r['id'], *ON_HAND)}"
+            for r in wrong
+        ),
+        *(
+            f"cell {r['cell_id']}: lot {r['lot']} is {r['units']}, its journal says {r['n']}"
+            f"{last_of_lot(tx, r['cell_id'], r['lot'])}"
+            for r in strange
+        ),
     ]
 
 
@@ -32,7 +41,10 @@ def holds(tx: Transaction) -> list[str]:
     total = func.coalesce(func.sum(h.remaining), 0)
     query = select(ce.id, ce.held, total.label("n")).join(t.holds, h.cell_id == ce.id, isouter=True)
     query = query.where(ce.condition == "ZP").group_by(ce.id, ce.held).having(total != ce.held)
-    return [f"cell {r['id']}: {r['held']} units are held, its holds say {r['n']}" for r in tx.rows(query)]
+    return [
+        f"cell {r['id']}: {r['held']} units are held, its holds say {r['n']}{last(tx, r['id'], 'held')}"
+        for r in tx.rows(query)
+    ]
 
 
 def picks(tx: Transaction) -> list[str]:
@@ -43,8 +55,12 @@ def picks(tx: Transaction) -> list[str]:
     lines = select(li.fulfilment_id, li.n, li.quantity, total.label("told"))
     lines = lines.join(t.picks, (p.fulfilment_id == li.fulfilment_id) & (p.n == li.n))
     much = tx.rows(lines.group_by(li.fulfilment_id, li.n, li.quantity).having(total > li.quantity))
+    by = shipments(tx, {row["fulfilment_id"] for row in over})
     return [
-        *(f"fulfilment {r['fulfilment_id']} is over, but lots are still to leave for it" for r in over),
+        *(
+            f"fulfilment {r['fulfilment_id']} is over, but lots are still to leave for it{by[r['fulfilment_id']]}"
+            for r in over
+        ),
         *(f"fulfilment {r['fulfilment_id']}, line {r['n']}: {r['told']} units by lot of {r['quantity']}" for r in much),
     ]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import and_, case, func, or_, select
 
+from core.flow.audit_causes import last
 from core.store import tables as t
 from core.store.store import Transaction
 
@@ -33,6 +34,7 @@ def _on_the_way(tx: Transaction) -> list[str]:
     found = select(ce.id, ce.transit, units.label("n")).join(going.n.table, same, isouter=True)
     return [
         f"cell {r['id']}: {r['transit']} units in transit, its transfers have {r['n']} on the way"
+        f"{last(tx, r['id'], 'transit')}"
         for r in tx.rows(found.where(ce.transit != units))
     ]
 

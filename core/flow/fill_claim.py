@@ -79,18 +79,23 @@ def empty(tx: Transaction, ledger: Ledger, claim: Row, units: int, journal: Jour
     _book(tx, ledger, claim, -units, journal, entries, named)
 
 
-def take_over(tx: Transaction, ledger: Ledger, claim: dict[str, Any]) -> None:
-    """An order's new claim, on units a reservation held under a contract: title passes now, where it passes so."""
+def take_over(tx: Transaction, ledger: Ledger, claim: dict[str, Any]) -> list[Entry]:
+    """An order's new claim, on units a reservation held: the entries by which they pass, for the caller to book.
+
+    Where title passes when an order is backed, it passes now, in a journal of its own.
+    """
     source = ledger.cells_by_id([claim["cell_id"]])[claim["cell_id"]]
     here = seat(tx, ledger, source, claim["contract_id"])
-    if here is source or not claim["backed"]:
-        return
     units = claim["backed"]
+    entries = [Entry(source, "reserved", -units), Entry(here, "reserved", units)]
+    if here is source or not units:
+        return entries
     named = _lots_in(tx, ledger, claim, source, here, units)
     claim["cell_id"] = here.id
     pins.move(tx, claim["id"], here.id)
     journal = Journal(f"take-over:{claim['id']}", "hand_over", f"order:{claim['order_id']}")
-    _book(tx, ledger, claim, units, journal, [Entry(source, "reserved", -units), Entry(here, "reserved", units)], named)
+    _book(tx, ledger, claim, units, journal, entries, named)
+    return []
 
 
 def _book(

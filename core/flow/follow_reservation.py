@@ -14,7 +14,7 @@ from core.rules.decide import Part, Want
 from core.store import pins
 from core.store import tables as t
 from core.store.claims import missing, of_order
-from core.store.ledger import Ledger
+from core.store.ledger import Entry, Ledger
 from core.store.store import Transaction, one
 
 Row = Mapping[str, Any]
@@ -81,6 +81,7 @@ def take_over(
     cells = ledger.cells_by_id(claim["cell_id"] for claim in held)
     made: list[dict[str, Any]] = []
     left: list[Want] = []
+    passed: list[Entry] = []
     for want in sorted(wants, key=lambda want: not want.lot):
         missing = want.quantity
         for claim in held if want.per_kit is None else ():
@@ -91,12 +92,12 @@ def take_over(
                 place = (key.owner_id, want.item_id, key.warehouse_id)
                 part = Part(want.line, *place, units, units, contract_id=claim["contract_id"], lot=lot)
                 made.append(of_order(tx, order["id"], claim["cell_id"], part, soft=not order["may_ship"]))
-                fill_claim.take_over(tx, ledger, made[-1])
+                passed += fill_claim.take_over(tx, ledger, made[-1])
                 ledger.relotted |= {made[-1]["cell_id"]} if lot else set()
                 claim["backed"] -= units
                 missing -= units
         left += [want._replace(quantity=missing)] if missing else []
-    ledger.book(_key(subject), "hand_over", f"order:{order['id']}", [])
+    ledger.book(_key(subject), "hand_over", f"order:{order['id']}", passed)
     _end(tx, ledger, subject, order, held)
     return made, left
 

@@ -44,7 +44,7 @@ LEFT_THOUGH_CANCELLED = "goods left although the warehouse had cancelled: have t
 
 
 def confirm_shipments(tx: Transaction, batch: Sequence[Spoken]) -> None:
-    """Book confirmations: increments, keyed by the sender's message id, or "only" where it sends none."""
+    """Book confirmations: increments, keyed by fulfilment, sender and its message id, or "only" where it sends none."""
     ledger = Ledger(tx)
     for spoken in fresh(tx, batch):
         assert isinstance(spoken.noun, Confirm)
@@ -76,7 +76,7 @@ def _confirm(tx: Transaction, ledger: Ledger, spoken: Spoken, confirm: Confirm) 
     if undeclared is not None:
         return Unmatched("item", undeclared, STRANGE.format(undeclared, confirm.fulfilment, ", ".join(sorted(skus))))
     left = _left(lines, instead, confirm)
-    key = f"confirm:{spoken.connection_id}:{confirm.event_id or f'{confirm.fulfilment}:only'}"
+    key = f"confirm:{fulfilment['id']}:{spoken.connection_id}:{confirm.event_id or 'only'}"
     if ledger.known([key]):
         number, ends = confirm.event_id or confirm.fulfilment, confirm.final and not fulfilment["final"]
         return repeated(tx, ledger, key, number, _units(left), ends)

@@ -21,14 +21,17 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     DateTime,
     Dialect,
     Engine,
     Integer,
     Select,
+    cast,
     create_engine,
     event,
+    func,
     text,
 )
 from sqlalchemy.dialects import postgresql
@@ -61,9 +64,14 @@ Blob = LargeBinary()
 
 
 NOW = "SELECT now()"
-BEGUN: Any = "now"
-"""In place of a time of PostgreSQL's: when its transaction began."""
-LOCKED_NOW = f"SELECT now(), pg_advisory_xact_lock({LEDGER_LOCK})"
+LOCK = (
+    "SELECT set_config('yipan.locked_at', clock_timestamp()::text, true)::timestamptz"
+    f" FROM (SELECT pg_advisory_xact_lock({LEDGER_LOCK})) AS locked"
+)
+"""Be the only ledger writer until the commit, and know since when."""
+SINCE = "(SELECT current_setting('yipan.locked_at')::timestamptz)"
+LOCKED_AT: Any = object()
+"""In place of a time of PostgreSQL's: since when its transaction is the only ledger writer."""
 
 
 class Utc(TypeDecorator[datetime]):
@@ -77,7 +85,7 @@ class Utc(TypeDecorator[datetime]):
         return dialect.type_descriptor(kind)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        if value is None or value is BEGUN:
+        if value is None or value is LOCKED_AT:
             return value
         if value.tzinfo is None:
             raise ValueError(f"a naive time cannot be kept: {value!r}")
@@ -110,7 +118,11 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent view for reading."""
-        with self._readers.connect() as conn, conn.begin():
+        with (
+            self._readers.connect() as conn,
+            nullcontext() if self.is_sqlite else trips.looking(conn),
+            conn.begin(),
+        ):
             yield conn
 
     def write(self, work: Callable[[Connection], T], sent: Callable[[], None] = trips.nothing) -> T:
@@ -161,12 +173,12 @@ class Database:
     def clock(self, conn: Connection, ledger: bool = False) -> Callable[[], datetime]:
         """The database's clock at the beginning of a transaction in `write`, which it tells when it is asked.
 
-        ledger: also be the only ledger writer until the commit, before anything else is done.
+        ledger: be the only ledger writer until the commit, before anything else is done; it begins once that is so.
         """
         if self.is_sqlite:
             now = datetime.now(UTC)
             return lambda: now
-        trips.open_with(conn, LOCKED_NOW if ledger else NOW)
+        trips.open_with(conn, LOCK if ledger else NOW)
         return lambda: trips.opened(conn)[0][0].astimezone(UTC)
 
     @contextmanager
@@ -351,7 +363,7 @@ def _lock(conn: Connection, number: int) -> None:
 def lock_ledger(conn: Connection) -> None:
     """One ledger writer at a time between processes; on SQLite every writer already is alone."""
     if conn.dialect.name == "postgresql":
-        _lock(conn, LEDGER_LOCK)
+        conn.exec_driver_sql(LOCK)
 
 
 def lock_claims(conn: Connection) -> None:
@@ -368,6 +380,13 @@ def skip_locked(query: Select[Any]) -> Select[Any]:
 def only_where(condition: str) -> dict[str, Any]:
     """Keyword arguments that make an index partial."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+def number_in(conn: Connection, column: ColumnElement[str]) -> ColumnElement[int]:
+    """The number that stands second in a text of parts with colons between them, as `confirm:17:…`."""
+    if conn.dialect.name == "postgresql":
+        return cast(func.split_part(column, ":", 2), BigInteger)
+    return cast(func.substr(column, func.instr(column, ":") + 1), Integer)
 
 
 def room_for_changes(percent: int) -> dict[str, Any]:

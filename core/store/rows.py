@@ -27,7 +27,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import JSON, TypeEngine
 
 from core.store import trips
-from core.store.database import Database, Utc
+from core.store.database import LOCKED_AT, SINCE, Database, Utc
 
 T = TypeVar("T")
 TOGETHER = 100
@@ -77,11 +77,15 @@ def given(conn: Connection, columns: Mapping[str, TypeEngine[Any]], rows: Sequen
 
 
 class Rows(NamedTuple):
-    """Rows of one table, as tuples in the order of these columns."""
+    """Rows of one table, as tuples in the order of these columns.
+
+    stamped: more columns, which PostgreSQL fills in with the time at which the ledger was locked.
+    """
 
     table: Table
     columns: tuple[str, ...]
     rows: Sequence[tuple[Any, ...]]
+    stamped: tuple[str, ...] = ()
 
 
 class Sums(NamedTuple):
@@ -101,7 +105,7 @@ def write_rows(conn: Connection, inserts: Sequence[Rows], sums: Sums | None = No
 
     PostgreSQL gets all of it as one statement, or as streams where it is much.
     """
-    inserts = [_bound(conn.dialect, r) for r in inserts if r.rows]
+    inserts = [_unstamped(_bound(conn.dialect, r)) for r in inserts if r.rows]
     sums = sums if sums and sums.rows else None
     if conn.dialect.name != "postgresql":
         for one in inserts:
@@ -119,7 +123,7 @@ def write_rows(conn: Connection, inserts: Sequence[Rows], sums: Sums | None = No
         if sums:
             given += [*_arrays(sums.rows), *_arrays(sums.were), *([str(len(sums.rows))] if sums.were else [])]
         added = (sums.table, sums.columns, bool(sums.were)) if sums else None
-        trips.defer(conn, (_statement(tuple((one.table, one.columns) for one in inserts), added), given))
+        trips.defer(conn, (_statement(tuple((i.table, i.columns, i.stamped) for i in inserts), added), given))
 
 
 def change_rows(conn: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
@@ -162,11 +166,12 @@ def _insert_many(conn: Connection, one: Rows) -> None:
 
 
 def _copy(conn: Connection, one: Rows) -> None:
-    words = f"COPY {one.table.name} ({', '.join(one.columns)}) FROM STDIN"
+    words = f"COPY {one.table.name} ({', '.join((*one.columns, *one.stamped))}) FROM STDIN"
+    at = trips.ask(conn, f"SELECT {SINCE}")[0] * len(one.stamped) if one.stamped else ()
     trips.settle(conn)
     with conn.connection.driver_connection.cursor() as cursor, cursor.copy(words) as copy:  # type: ignore[union-attr]
         for row in one.rows:
-            copy.write_row(row)
+            copy.write_row((*row, *at))
 
 
 def _arrays(rows: Sequence[tuple[Any, ...]]) -> list[str]:
@@ -196,7 +201,8 @@ def _element(value: Any) -> str:
 
 @cache
 def _statement(
-    inserts: tuple[tuple[Table, tuple[str, ...]], ...], sums: tuple[Table, tuple[str, ...], bool] | None
+    inserts: tuple[tuple[Table, tuple[str, ...], tuple[str, ...]], ...],
+    sums: tuple[Table, tuple[str, ...], bool] | None,
 ) -> str:
     """All of it as one statement: each part stands in a WITH, and the rules between tables are held at its end."""
     parts = [f"part{n} AS ({_insert_postgresql(*one)})" for n, one in enumerate(inserts)]
@@ -205,8 +211,10 @@ def _statement(
     return f"WITH {', '.join(parts)} SELECT{all_were_so}"
 
 
-def _insert_postgresql(table: Table, columns: tuple[str, ...]) -> str:
-    return f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM {_unnested(table, columns)}"
+def _insert_postgresql(table: Table, columns: tuple[str, ...], stamped: tuple[str, ...]) -> str:
+    what = ", ".join(("*", *(SINCE for _ in stamped)))
+    names = ", ".join((*columns, *stamped))
+    return f"INSERT INTO {table.name} ({names}) SELECT {what} FROM {_unnested(table, columns)}"
 
 
 def _add_postgresql(table: Table, columns: tuple[str, ...], where_so: bool) -> str:
@@ -313,6 +321,16 @@ def _times(table: Table, columns: tuple[str, ...]) -> dict[int, Utc]:
 @cache
 def _documents(table: Table, columns: tuple[str, ...]) -> list[int]:
     return [n for n, c in enumerate(columns) if isinstance(table.c[c].type, JSON)]
+
+
+def _unstamped(one: Rows) -> Rows:
+    """Without the columns that stand for the time at which the ledger was locked."""
+    if LOCKED_AT not in one.rows[0]:
+        return one
+    stamped = tuple(name for name, value in zip(one.columns, one.rows[0], strict=True) if value is LOCKED_AT)
+    kept = [n for n, name in enumerate(one.columns) if name not in stamped]
+    rows = [tuple(row[n] for n in kept) for row in one.rows]
+    return Rows(one.table, tuple(one.columns[n] for n in kept), rows, stamped)
 
 
 def _bound(dialect: Dialect, one: Rows) -> Rows:

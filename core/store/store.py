@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Executable, Table, insert, select, update
 
 from core.store import tables as t
-from core.store.database import BEGUN, Database, lock_ledger
+from core.store.database import LOCKED_AT, Database, lock_ledger
 from core.store.recall import Recall
 from core.store.rows import add_up, change_rows
 from core.store.trips import nothing
@@ -78,13 +78,14 @@ class Transaction:
     """Holder → the key its documents are sealed under, once asked."""
     recall: Recall | None = None
     """What may be built on without reading it again."""
-    begun: Any = None
+    locked_at: Any = None
+    """In place of the time of a journal, where only the database knows it."""
     _now: datetime | None = None
 
     @property
     def stamp(self) -> datetime:
-        """`now` for a row that is written: where nobody has asked for it yet, the database fills it in."""
-        return self._now or self.begun or self.now
+        """The time of what is booked: no earlier than that of whoever had the ledger before."""
+        return self.locked_at or self.now
 
     @property
     def now(self) -> datetime:
@@ -158,12 +159,13 @@ class Store:
         on; where that is no longer so, this raises and nothing is written. sent: as in `Database.write`.
         """
         lanes: set[str] = set()
-        begun = None if self.db.is_sqlite or self._clock else BEGUN
+        locked_at = None if self.db.is_sqlite or self._clock else LOCKED_AT
 
         def run(conn: Connection) -> T:
             clock = self._clock_of(conn, ledger)
             lanes.clear()
-            return work(Transaction(conn, self.ids, self.vault, clock, lanes, ledger, recall=recall, begun=begun))
+            tx = Transaction(conn, self.ids, self.vault, clock, lanes, ledger, recall=recall, locked_at=locked_at)
+            return work(tx)
 
         result = self.db.write(run, sent)
         if lanes:

@@ -24,6 +24,7 @@ SETTINGS = {
 BY_INDEX = ("SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in SETTINGS.items()),)
 """Before what is prepared: its plan is remembered, and finds rows by their index even when the table was empty then."""
 AS_EVER = tuple(f"SET LOCAL {name} TO DEFAULT" for name in SETTINGS)
+BEGIN, BEGIN_TO_LOOK = "BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 Call = tuple[str, Sequence[str]]
 """A statement with %s for each parameter, and the parameters as PostgreSQL writes them."""
 Found = list[tuple[Any, ...]]
@@ -37,6 +38,7 @@ def nothing() -> None:
 class _Line:
     """What one connection has still to say, and what it has prepared."""
 
+    begin: str = BEGIN
     opening: str = ""
     opened: Found = field(default_factory=list)
     unsent: list[str] = field(default_factory=list)
@@ -62,6 +64,17 @@ def ending(conn: Connection, sent: Callable[[], None] = nothing) -> Iterator[Non
         line.unsent.clear()
 
 
+@contextmanager
+def looking(conn: Connection) -> Iterator[None]:
+    """The transaction that begins in here sees one moment, whatever is committed meanwhile, and writes nothing."""
+    line = _line(conn)
+    line.begin = BEGIN_TO_LOOK
+    try:
+        yield
+    finally:
+        line.begin = BEGIN
+
+
 def open_with(conn: Connection, statement: str) -> None:
     """Say this first of all, in one trip with what is said first; inside of `ending`, before anything was said."""
     _line(conn).opening = statement
@@ -84,7 +97,7 @@ def defer(conn: Connection, call: Call) -> None:
 def settle(conn: Connection) -> None:
     """Say what has waited."""
     line = _line(conn)
-    if line.unsent or line.opening:
+    if line.unsent or line.opening or (line.begin != BEGIN and _is_idle(conn)):
         words = list(line.unsent)
         line.unsent.clear()
         _say(conn, words)
@@ -142,14 +155,20 @@ def _literal(value: str) -> str:
 def _say(conn: Connection, statements: Sequence[str], sent: Callable[[], None] = nothing) -> list[Found]:
     """The rows of each statement, in one trip, which also begins the transaction where it has not begun."""
     driver: Any = conn.connection.driver_connection
-    if driver.pgconn.transaction_status != TransactionStatus.IDLE:
+    if not _is_idle(conn):
         return _said(driver, statements, sent)
     line = _line(conn)
-    first = ["BEGIN", line.opening] if line.opening else ["BEGIN"]
+    first = [line.begin, line.opening] if line.opening else [line.begin]
     line.opening = ""
     found = _said(driver, [*first, *statements], sent)
     line.opened = found[len(first) - 1]
     return found[len(first) :]
+
+
+def _is_idle(conn: Connection) -> bool:
+    """Whether no transaction has begun."""
+    driver: Any = conn.connection.driver_connection
+    return bool(driver.pgconn.transaction_status == TransactionStatus.IDLE)
 
 
 def _said(driver: Any, statements: Sequence[str], sent: Callable[[], None]) -> list[Found]:

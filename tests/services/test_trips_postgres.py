@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, InternalError, OperationalError
 
 from core.store import tables as t
 from core.store.database import Database
@@ -136,6 +136,22 @@ def test_who_waited_for_the_ledger_sees_what_its_holder_wrote(db: Database) -> N
         may_end.set()
         holder.result()
     assert waits.result() == [[("held",)]]
+
+
+def test_a_view_shows_one_moment_whatever_is_written_meanwhile(db: Database) -> None:
+    db.write(lambda conn: journal(conn, 1, "first"))
+    with db.read() as conn:
+        before = keys(conn)
+        db.write(lambda conn: journal(conn, 2, "second"))
+        assert [before, keys(conn)] == [["first"], ["first"]]
+    assert kept(db) == ["first", "second"]
+
+
+def test_a_view_writes_nothing_and_its_connection_writes_on(db: Database) -> None:
+    with pytest.raises(InternalError, match="read-only"), db.read() as conn:
+        journal(conn, 1, "looked at")
+    db.write(lambda conn: journal(conn, 2, "written"))
+    assert kept(db) == ["written"]
 
 
 def test_the_time_of_a_transaction_is_when_it_began_whenever_it_is_asked(db: Database) -> None:

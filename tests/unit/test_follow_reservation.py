@@ -56,7 +56,7 @@ def test_an_order_that_comes_takes_over_the_units_and_reserved_stays_as_it_was(h
     assert hub.takes(order("A", ("pen", 3))) == ["done"]
     assert hub.cell(hub.pen) == {"free": 2, "reserved": 3}
     assert hub.claims("A") == [(3, 3)]
-    assert [hub.entries("hand_over"), len(hub.entries("reserve"))] == [[], 2]
+    assert [hub.entries("hand_over"), len(hub.entries("reserve"))] == [[("reserved", -3), ("reserved", 3)], 2]
     assert (state(hub, cart), hub.order("A")["state"]) == ("ordered", "released")
     assert hub.audit() == []
 

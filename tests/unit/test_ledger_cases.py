@@ -808,10 +808,61 @@ def test_the_audit_finds_a_claim_that_is_backed_by_nothing(hub: World) -> None:
     hub.takes(order("A", ("pen", 5)))
     claim, cell = hub.row(t.claims, asked=5), hub.row(t.cells, item_id=hub.pen)
     hub.store.write(lambda tx: tx.set(t.claims, claim["id"], backed=4))
-    by = f"last by reserve of order:{hub.order('A')['id']}"
-    assert hub.audit() == [f"cell {cell['id']}: open claims are backed by 4, reserved is 5, {by}"]
+    subject = f"order:{hub.order('A')['id']}"
+    assert hub.audit() == [
+        f"cell {cell['id']}: open claims are backed by 4, reserved is 5, last by reserve of {subject}",
+        f"{subject} holds 4 units of cell {cell['id']}, its journals say 5, last by reserve of {subject}",
+    ]
     with hub.store.read() as tx:
         assert audit_ledger.overcommitted_units(tx) == 1
+
+
+def part_shipped(hub: World) -> str:
+    """Orders A of 5 and B of 3; 2 of A's have left. Returns what last moved what A holds, in the audit's words."""
+    hub.counts("pen", 10)
+    hub.takes(order("A", ("pen", 5)), order("B", ("pen", 3)))
+    hub.confirms(hub.releases("A"), ("pen", 2), final=False)
+    assert hub.audit() == []
+    return f"last by ship of {hub.row(t.journals, kind='ship')['cause']}"
+
+
+def test_the_audit_finds_units_that_left_for_a_claim_by_hand(hub: World) -> None:
+    by = part_shipped(hub)
+    claim = hub.row(t.claims, order_id=hub.order("A")["id"])
+    hub.store.write(lambda tx: tx.set(t.claims, claim["id"], shipped=4))
+    assert hub.audit() == [f"claim {claim['id']}: 4 left, its fulfilments say 2, {by}"]
+
+
+def test_the_audit_finds_units_that_left_for_an_orders_line_by_hand(hub: World) -> None:
+    by = part_shipped(hub)
+    line = hub.line("A")["id"]
+    hub.store.write(lambda tx: tx.set(t.order_lines, line, shipped=5))
+    assert hub.audit() == [f"order line {line}: 5 left, its fulfilments say 2, {by}"]
+
+
+def test_the_audit_finds_units_that_left_for_a_fulfilment_by_hand(hub: World) -> None:
+    by = part_shipped(hub)
+    a, f, line = hub.order("A")["id"], t.fulfilment_lines, hub.line("A")["id"]
+    claim, fulfilment = hub.row(t.claims, order_id=a)["id"], hub.row(t.fulfilments, order_id=a)["id"]
+
+    def one_more(tx: Transaction) -> None:
+        tx.set(t.claims, claim, shipped=3)
+        tx.set(t.order_lines, line, shipped=3)
+        tx.conn.execute(f.update().where(f.c.claim_id == claim).values(shipped=3))
+
+    hub.store.write(one_more)
+    assert hub.audit() == [f"fulfilment {fulfilment}: 3 of item {hub.pen} left, its journals say 2, {by}"]
+
+
+def test_the_audit_finds_units_that_went_from_one_orders_claim_to_anothers_by_hand(hub: World) -> None:
+    by = part_shipped(hub)
+    a, b, cell = hub.order("A")["id"], hub.order("B")["id"], hub.row(t.cells, item_id=hub.pen)["id"]
+    first, second = (hub.row(t.claims, order_id=ident)["id"] for ident in (a, b))
+    hub.store.write(lambda tx: (tx.set(t.claims, first, backed=1), tx.set(t.claims, second, backed=5)))
+    assert hub.audit() == [
+        f"order:{a} holds 1 units of cell {cell}, its journals say 3, {by}",
+        f"order:{b} holds 5 units of cell {cell}, its journals say 3, last by reserve of order:{b}",
+    ]
 
 
 def test_the_database_itself_refuses_an_overdrawn_balance(hub: World) -> None:

@@ -203,10 +203,10 @@ def test_the_audit_finds_lots_that_do_not_add_up(hub: World) -> None:
     receives(hub, {"L1": 7})
     li = t.lot_on_hand
     hub.store.write(lambda tx: tx.conn.execute(li.update().values(units=6)))
-    ident = hub.row(t.cells, item_id=hub.pen)["id"]
+    ident, by = hub.row(t.cells, item_id=hub.pen)["id"], hub.row(t.journals, kind="receive")["cause"]
     assert hub.audit() == [
-        f"cell {ident}: its lots add up to 6, on hand are 7",
-        f"cell {ident}: lot L1 is 6, its journal says 7",
+        f"cell {ident}: its lots add up to 6, on hand are 7, last by receive of {by}",
+        f"cell {ident}: lot L1 is 6, its journal says 7, last by receive of {by}",
     ]
 
 
@@ -278,7 +278,7 @@ def test_the_audit_finds_held_units_no_hold_explains(hub: World) -> None:
     freezes(hub, 3)
     hold = hub.row(t.holds, ref="H1")
     hub.store.write(lambda tx: tx.set(t.holds, hold["id"], remaining=2))
-    assert hub.audit() == [f"cell {hold['cell_id']}: 3 units are held, its holds say 2"]
+    assert hub.audit() == [f"cell {hold['cell_id']}: 3 units are held, its holds say 2, last by hold of hold:H1"]
 
 
 # which lots shall leave
@@ -374,8 +374,8 @@ def test_the_audit_finds_lots_that_are_to_leave_for_what_is_over(hub: World) -> 
     released(hub, "A", 2)
     ships(hub, "A", {"L1": 2})
     hub.store.write(lambda tx: tx.conn.execute(t.picks.update().values(remaining=1)))
-    ident = hub.fulfilments("A")[0]["id"]
-    assert hub.audit() == [f"fulfilment {ident} is over, but lots are still to leave for it"]
+    ident, by = hub.fulfilments("A")[0]["id"], hub.row(t.journals, kind="ship")["cause"]
+    assert hub.audit() == [f"fulfilment {ident} is over, but lots are still to leave for it, last by ship of {by}"]
 
 
 def test_lots_of_an_order_that_was_called_off_are_given_to_others(hub: World) -> None:

@@ -172,8 +172,12 @@ def test_the_audit_finds_more_sent_instead_than_left(hub: World) -> None:
     hub.counts("ink", 5)
     hub.confirms(fulfilment, ("ink", 5))
     hub.store.write(lambda tx: tx.conn.execute(t.sent_instead.update().values(quantity=6)))
-    ident = hub.fulfilments("A")[0]["id"]
-    assert hub.audit() == [f"fulfilment {ident}, line 1: 6 of other items went for it, 5 left"]
+    ident, by = hub.fulfilments("A")[0]["id"], hub.row(t.journals, kind="ship")["cause"]
+    assert hub.audit() == [
+        f"fulfilment {ident}, line 1: 6 of other items went for it, 5 left",
+        f"fulfilment {ident}: -1 of item {hub.pen} left, its journals say 0, last by ship of {by}",
+        f"fulfilment {ident}: 6 of item {hub.ink} left, its journals say 5, last by ship of {by}",
+    ]
 
 
 def test_declared_again_they_replace_what_was_declared_before(hub: World) -> None:
