@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import Any
 
 from hypothesis import strategies as st
@@ -22,7 +23,11 @@ PLACES = ("east", "west")
 
 
 class Moves:
-    """Rules over a hub and its physics; `transfers` and `carried` are what was asked for, and what was said to move."""
+    """Rules over a hub and its physics; `transfers` and `carried` are what was asked for, and what was said to move.
+
+    counted: stock-takes that wait: number, SKU, warehouse, by how many units they differ from what lay there then, and
+    how often anybody had corrected that figure; corrected: how often by now.
+    """
 
     hub: World
     physics: Any
@@ -31,6 +36,8 @@ class Moves:
         super().__init__()
         self.transfers: list[tuple[str, str, str, str]] = []
         self.carried: list[tuple[str, str, str, int, str, bool, str]] = []
+        self.counted: list[tuple[str, str, str, int, int]] = []
+        self.corrected: Counter[tuple[str, str]] = Counter()
 
     @rule(sku=st.sampled_from(["pen", "ink"]), origin=st.sampled_from(PLACES), units=st.integers(1, 8))
     def goods_shall_move(self, sku: str, origin: str, units: int) -> None:
@@ -103,8 +110,43 @@ class Moves:
         """Whatever the books say, so many lie there now; a difference above the limit waits and changes nothing."""
         hub = self.hub
         assert hub.clock is not None
-        lines = ((getattr(hub, sku), "ZP", units),)
+        lines, there = ((getattr(hub, sku), "ZP", units),), self.physics.there.get((sku, where), 0)
         told = Counted(hub.alpha, getattr(hub, where), f"K{next(hub._numbers)}", hub.clock.now, lines, "anna")
         hub.store.write(lambda tx: count_stock.count(tx, Ledger(tx), told))
+        hub.clock.wait(1)
         if hub.row(t.counts, ref=told.ref)["state"] == "booked":
             self.physics.there[sku, where] = units
+            self.corrected[sku, where] += 1
+        else:
+            self.counted.append((told.ref, sku, where, units - there, self.corrected[sku, where]))
+
+    @precondition(lambda self: self.counted)
+    @rule(data=st.data(), agreed=st.booleans())
+    def a_person_decides_on_a_count(self, data: st.DataObject, agreed: bool) -> None:
+        """It is booked by what it differed then, whatever moved since; what was corrected since is not booked twice."""
+        told = data.draw(st.sampled_from(self.counted))
+        ref, sku, where, differed, corrected = told
+
+        def press(tx: Transaction) -> None:
+            row = one(tx, t.counts, ref=ref)
+            assert row is not None
+            count_stock.approve(tx, Ledger(tx), row, "otto") if agreed else count_stock.reject(tx, row, "no", "otto")
+
+        before = self.on_hand(sku, where)
+        self.counted.remove(told)
+        try:
+            self.hub.store.write(press)
+        except Refused:  # a later one of these goods is booked
+            assert self.corrected[sku, where] > corrected
+            return
+        booked = self.on_hand(sku, where) - before
+        if agreed and self.corrected[sku, where] == corrected:
+            assert booked == differed
+        assert agreed or not booked
+        self.physics.move(sku, where, booked)
+        self.corrected[sku, where] += 1 if booked else 0
+
+    def on_hand(self, sku: str, where: str) -> int:
+        """Units the books say lie there."""
+        cell = self.hub.cell(getattr(self.hub, sku), getattr(self.hub, where))
+        return sum(cell.get(account, 0) for account in ("free", "reserved", "held", "suspense"))

@@ -219,10 +219,13 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
         self.physics.move(sku, warehouse, -units)
 
     @precondition(lambda self: self.said)
-    @rule(data=st.data())
-    def a_confirm_comes_twice(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), more=st.integers(0, 2))
+    def a_confirm_comes_twice(self, data: st.DataObject, more: int) -> None:
+        """The same does no harm; another under its number waits for a person and moves nothing."""
         ref, sku, units, final, event = data.draw(st.sampled_from(self.said))
-        assert self.hub.confirms(ref, (sku, units), final=final, event_id=event) == ["done"]
+        more = more if units else 0
+        became = self.hub.confirms(ref, (sku, units + more), final=final, event_id=event)
+        assert became == (["parked"] if more else ["done"])
 
     @precondition(lambda self: any(line[2] == "pen" for line in self.lines))
     @rule(data=st.data(), units=st.integers(0, 7), pens=st.integers(0, 2), final=chance)
@@ -246,19 +249,22 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
         order = data.draw(st.sampled_from([*sorted(self.orders), "nobody's"]))
         told = (sku, warehouse, rows, condition, order, f"B{len(self.returned)}")
         self.returned.append(told)
-        self.say_what_came_back(*told)
+        assert self.say_what_came_back(*told) == ["done"]
         self.physics.move(sku if condition == "ZP" else f"{sku} {condition}", warehouse, sum(rows))
 
     def say_what_came_back(
         self, sku: str, warehouse: str, rows: list[int], condition: str, order: str, event: str
-    ) -> None:
+    ) -> list[str]:
         how = {"warehouse": warehouse.upper(), "order": order, "event_id": event}
-        assert self.hub.takes_back(f"RT{event}", *((sku, units, condition) for units in rows), **how) == ["done"]
+        return self.hub.takes_back(f"RT{event}", *((sku, units, condition) for units in rows), **how)
 
     @precondition(lambda self: self.returned)
-    @rule(data=st.data())
-    def a_return_comes_twice(self, data: st.DataObject) -> None:
-        self.say_what_came_back(*data.draw(st.sampled_from(self.returned)))
+    @rule(data=st.data(), otherwise=chance)
+    def a_return_comes_twice(self, data: st.DataObject, otherwise: bool) -> None:
+        """The same does no harm; another under its number waits for a person and moves nothing."""
+        sku, warehouse, rows, *more = data.draw(st.sampled_from(self.returned))
+        became = self.say_what_came_back(sku, warehouse, [*rows, 1] if otherwise else rows, *more)
+        assert became == (["parked"] if otherwise else ["done"])
 
     @rule(sku=st.sampled_from(SKUS), warehouse=st.sampled_from(["east", "west"]), units=few, better=chance)
     def goods_are_regraded(self, sku: str, warehouse: str, units: int, better: bool) -> None:
@@ -283,11 +289,11 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
         self.asns.append((ref, sku, warehouse))
 
     @precondition(lambda self: self.asns)
-    @rule(data=st.data(), units=st.integers(0, 12), bad=st.integers(0, 2), final=chance)
-    def goods_are_received(self, data: st.DataObject, units: int, bad: int, final: bool) -> None:
+    @rule(data=st.data(), units=st.integers(0, 12), more=st.integers(0, 3), bad=st.integers(0, 2), final=chance)
+    def goods_are_received(self, data: st.DataObject, units: int, more: int, bad: int, final: bool) -> None:
         ref, sku, warehouse = data.draw(st.sampled_from(self.asns))
-        assert self.hub.receives(ref, (sku, units), (sku, bad, "CC"), final=final) == ["done"]
-        self.physics.move(sku, warehouse, units)
+        assert self.hub.receives(ref, (sku, units), (sku, bad, "CC"), (sku, more), final=final) == ["done"]
+        self.physics.move(sku, warehouse, units + more)
         self.physics.move(f"{sku} CC", warehouse, bad)
 
     @rule(sku=st.sampled_from(SKUS), warehouse=st.sampled_from(["east", "west"]), units=st.integers(-9, 15))
@@ -309,6 +315,7 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
         for told_sku, place, units in list(shown_stock.booked(hub))[before:]:
             assert lie and (told_sku, place) == (sku, warehouse)
             self.physics.move(sku, warehouse, units)
+            self.corrected[sku, warehouse] += 1
             assert late or shown_stock.may_lie_there(hub, sku, warehouse, true + lie)
         hub.store.write(reserve_stock.expire)
 
