@@ -1,4 +1,4 @@
-"""The clock: leases that ran out, hints for what is due, days that are over. A tick does no harm when it comes twice."""
+"""The clock: leases that ran out, hints for what is due, days that are over. A tick that comes twice does no harm."""
 
 from __future__ import annotations
 

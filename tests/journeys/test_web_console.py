@@ -80,6 +80,7 @@ PAGES = (
     "/buffer-advice",
     "/publishing",
     "/reconcile",
+    "/audit",
     "/parked",
     "/connections",
 )
