@@ -1,16 +1,16 @@
-"""The clock: leases that ran out, hints for what is due, the daily audit. A tick does no harm when it comes twice."""
+"""The clock: leases that ran out, hints for what is due, days that are over. A tick that comes twice does no harm."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
 
 import structlog
 
-from core.flow import audit_ledger, channel_policy, hold_expiring, lock_stock, make_contract, measure_lag, reserve_stock
+from core.flow import channel_policy, hold_expiring, lock_stock, make_contract, reserve_stock
 from core.store import inbox, outbox
 from core.store.store import Store
+from workers.days import Days
 from workers.hints import LANES
 
 log = structlog.get_logger("clock")
@@ -25,17 +25,19 @@ class Clock:
     def __init__(self, store: Store, wake: Callable[[set[str]], None], patience: float = 1.0) -> None:
         self._store, self._wake, self._patience = store, wake, patience
         self._ticks = 0
-        self._audited: str | None = None
+        self._days = Days(store)
         self.stopped = False
 
     def run(self) -> None:
         """Tick, sleep, tick; a fault ends the tick, not the clock."""
+        self._days.start()
         while not self.stopped:
             try:
                 self.tick()
             except Exception:
                 log.exception("tick_failed")
             time.sleep(TICK_S)
+        self._days.stop()
 
     def tick(self) -> None:
         """One tick."""
@@ -44,7 +46,6 @@ class Clock:
             due = {lane for lane in LANES if outbox.any_due(tx, lane)} | inbox.due_lanes(tx)
             turns = [flow.turn for flow in (lock_stock, make_contract, channel_policy) if flow.any_due(tx)]
             near_expiry = self._ticks % EXPIRY_TICKS == 0 and hold_expiring.any_due(tx)
-            now = tx.now
         if expired:
             self._store.write(lambda tx: outbox.expire(tx, self._patience))
         if kept_long_enough:
@@ -58,17 +59,3 @@ class Clock:
         if self._ticks % BEAT_TICKS == 0:
             self._store.beat()
         self._ticks += 1
-        self._audit_daily(now)
-
-    def _audit_daily(self, now: datetime) -> None:
-        day = now.strftime("%Y-%m-%d")
-        if self._audited is None:
-            self._audited = day
-        if day != self._audited:
-            self._audited = day
-            self._store.write(measure_lag.forget)
-            with self._store.read() as tx:
-                breaches = audit_ledger.audit(tx)
-            for breach in breaches:
-                log.error("audit_breach", breach=breach)
-            self._store.write(lambda tx: audit_ledger.post(tx, day, breaches))

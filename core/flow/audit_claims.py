@@ -56,7 +56,8 @@ def _held() -> Select[Any]:
 def _reserved(tx: Transaction) -> list[Select[Any]]:
     """What the journals moved into claims and out of them, each by what it was booked for."""
     e, j, f, tr = t.entries.c, t.journals.c, t.fulfilments.c, t.transfers.c
-    order, named = literal("order:") + cast(f.order_id, String), number_in(tx.conn, j.key)
+    order = literal("order:") + cast(f.order_id, String)
+    by_key, by_cause = number_in(tx.conn, j.key), number_in(tx.conn, j.cause)
     of_fulfilment = j.cause.like("fulfilment:%")
     other = and_(j.kind.not_in(("ship", "transfer_out")), ~of_fulfilment)
 
@@ -66,9 +67,9 @@ def _reserved(tx: Transaction) -> list[Select[Any]]:
 
     return [
         moved(j.cause).where(other),
-        moved(order).join(t.fulfilments, j.cause == literal("fulfilment:") + cast(f.id, String)).where(of_fulfilment),
-        moved(order).join(t.fulfilments, f.id == named).where(j.kind == "ship"),
-        moved(literal("transfer:") + tr.ref).join(t.transfers, tr.id == named).where(j.kind == "transfer_out"),
+        moved(order).join(t.fulfilments, f.id == by_cause).where(of_fulfilment),
+        moved(order).join(t.fulfilments, f.id == by_key).where(j.kind == "ship"),
+        moved(literal("transfer:") + tr.ref).join(t.transfers, tr.id == by_key).where(j.kind == "transfer_out"),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, select
 
 from core.flow import sell_kits
 from core.rules import kits
@@ -25,7 +25,8 @@ def breaches(tx: Transaction) -> list[str]:
 
 def is_kit(line_id: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether an order line is of a kit: its claims are on parts."""
-    return exists().where(t.claims.c.line_id == line_id, t.claims.c.part_id.is_not(None))
+    c = t.claims.c
+    return line_id.in_(select(c.line_id).where(c.part_id.is_not(None), c.line_id.is_not(None)))
 
 
 def _counts(tx: Transaction, line: Mapping[str, Any]) -> list[str]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, or_, select
 
 from core.rules.decide import Part, Want
-from core.rules.oversold import Evidence, causes
+from core.rules.oversold import NOT_TOGETHER, Evidence, causes
 from core.store import cells, outbox, shelves
 from core.store import tables as t
 from core.store.rows import any_of
@@ -35,6 +35,19 @@ def short_units(parts: Sequence[Part]) -> dict[int, int]:
     for (line, _, per_kit), units in missing.items():
         found[line] = max(found.get(line, 0), -(-units // per_kit))
     return found
+
+
+def paid() -> ColumnElement[bool]:
+    """Whether an order was paid, as far as its shop says."""
+    o = t.orders.c
+    return or_(o.paid_at.is_not(None), o.may_ship.is_(True))
+
+
+def total(tx: Transaction) -> int:
+    """Units of paid orders that shops sold beyond what the pool could back, whatever became of the orders since."""
+    o, k = t.orders.c, t.oversold.c
+    query = select(func.coalesce(func.sum(k.units), 0)).join(t.orders, o.id == k.order_id)
+    return int(tx.conn.execute(query.where(paid(), k.cause != NOT_TOGETHER)).scalar_one())
 
 
 def note(tx: Transaction, drafts: Sequence[Draft]) -> None:

@@ -903,6 +903,15 @@ worklist = _table(
     _when("done_at", null=True),
     UniqueConstraint("kind", "subject"),
 )
+statements = _table(
+    "statements",
+    Column("day", String(10), primary_key=True),
+    _when("made_at"),
+    Column("breaches", Json, nullable=False),
+    _units("found"),
+    Column("figures", Json, nullable=False),
+)
+"""What was found and summed up of a day once it was over; found: how many breaches."""
 tallies = _table("tallies", Column("name", String(60), primary_key=True), _units("n"))
 
 # publishing

@@ -82,6 +82,7 @@ PAGES = (
     "/buffer-advice",
     "/publishing",
     "/reconcile",
+    "/audit",
     "/parked",
     "/connections",
 )

@@ -153,7 +153,7 @@ def filled(path: str, alphas: dict[str, str]) -> str:
     codes = {"warehouses": "HZ", "merchants": "alpha"}
     names = {"code": codes.get(path.split("/")[1], "tmall-alpha"), "ident": ident, "kind": "document"}
     names |= {"button": "replay", "action": "pause", "hint": "abcd"}
-    return path.format(**names, ref="R-alpha", sku="SKU-alpha-1", serial="SN-alpha")
+    return path.format(**names, ref="R-alpha", sku="SKU-alpha-1", serial="SN-alpha", day="2026-01-05")
 
 
 def test_no_route_lets_a_merchant_at_anothers_things(web_pool: Any, alphas: dict[str, str]) -> None:
@@ -190,6 +190,8 @@ def test_no_route_opens_without_a_key(web_pool: Any, alphas: dict[str, str]) -> 
     [
         ("support", "/orders", 200),
         ("support", "/keys", 403),
+        ("support", "/audit", 403),
+        ("operator", "/audit", 200),
         ("warehouse", "/stock", 200),
         ("warehouse", "/orders", 403),
         ("warehouse", "/figures", 403),

@@ -22,7 +22,7 @@ from core.store.ledger import KEPT, Ledger
 from core.store.scope import HUB, Scope
 from tests.worlds import MASTER_KEY, Clock, World, closed, order, store, world
 from workers import cli
-from workers.clock import Clock as Ticking
+from workers.days import Days
 
 HOUR = 3600
 Balances = dict[tuple[str, str, str], dict[str, int]]
@@ -365,18 +365,18 @@ def test_a_days_breach_waits_for_a_person_until_an_audit_is_clean(hub: World) ->
     hub.takes(order("A", ("pen", 99)))
     hub.counts("pen", 10)
     [other] = hub.worklist()
-    clock = Ticking(hub.store, lambda lanes: None)
-    clock.tick()
+    days = Days(hub.store)
+    days.look()
     entries = hub.rows(select(t.entries))
     hub.store.write(lambda tx: tx.conn.execute(delete(t.entries)))
     hub.clock.wait(24 * HOUR)
-    clock.tick()
+    days.look()
     row = hub.row(t.worklist, kind="audit")
-    assert (row["subject"], row["done_at"], row["merchant_id"]) == ("audit:2026-01-06", None, None)
+    assert (row["subject"], row["done_at"], row["merchant_id"]) == ("audit:2026-01-05", None, None)
     assert row["reason"].endswith("free is 10, its journal says 0")
     hub.store.write(lambda tx: tx.add(t.entries, entries))
-    clock.tick()
+    days.look()
     assert hub.worklist() == [other, "audit"]
     hub.clock.wait(24 * HOUR)
-    clock.tick()
+    days.look()
     assert hub.worklist() == [other]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
-from core.flow import mend_shops, publish_stock
+from core.flow import mend_shops, note_oversold, publish_stock
 from core.model import Order
 from core.rules.oversold import Evidence, causes
 from core.store import tables as t
@@ -21,7 +21,6 @@ from core.store.store import one
 from tests.unit.test_kits import kit
 from tests.worlds import Clock, World, closed, order, store, unpaid, world
 from web.reads import oversold as reads
-from web.reads.figures import oversold
 
 
 @pytest.fixture
@@ -231,11 +230,11 @@ def test_what_became_of_them_is_told_and_only_paid_ones_are_in_the_figure(hub: W
     hub.counts("pen", 1)
     hub.takes(unpaid("O1", ("pen", 3)))
     with hub.store.read() as tx:
-        assert (oversold(tx), reads.oversold(tx, HUB)["rows"]) == (0, [])
+        assert (note_oversold.total(tx), reads.oversold(tx, HUB)["rows"]) == (0, [])
     hub.takes(order("O1", ("pen", 3), version="2"), order("O2", ("pen", 2)))
     with hub.store.read() as tx:
         found = reads.oversold(tx, HUB)
-        assert oversold(tx) == 4
+        assert note_oversold.total(tx) == 4
     assert found["totals"] == [{"connection": "tmall", "cause": "never_told", "units": 4}]
     assert [(r["order"], r["outcome"]) for r in found["rows"]] == [("O1", "waits"), ("O2", "waits")]
     hub.counts("pen", 2)
@@ -256,7 +255,7 @@ def test_units_that_lie_in_two_warehouses_and_not_in_one_are_told_apart(hub: Wor
     assert noted(hub) == [("not_together", 2), ("shop_race", 1)]
     assert (kept(hub)["told"], kept(hub)["apart"]) == (5, 2)
     with hub.store.read() as tx:
-        assert oversold(tx) == 1
+        assert note_oversold.total(tx) == 1
         totals = {(row["cause"], row["units"]) for row in reads.oversold(tx, HUB)["totals"]}
     assert totals == {("not_together", 2), ("shop_race", 1)}
 

@@ -23,6 +23,7 @@ from web.api import (
     reconcile,
     reservations,
     serials,
+    statements,
     titles,
     transfers,
 )
@@ -46,5 +47,6 @@ def routers() -> list[APIRouter]:
         buffers,
         publishing,
         reconcile,
+        statements,
     )
     return [m.router for m in (parties, connections, *stock, orders, parked, access)]

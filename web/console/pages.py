@@ -22,14 +22,14 @@ from hub.orders import Counterpart, Resource
 from hub.parked import Fix
 from web.asking import Asker, allow, hall
 from web.console.chart import line_chart
-from web.console.forms import filled
+from web.console.forms import filled, moment
 from web.console.session import GUEST, Throttle
 from web.console.show import go, local, sessions, show
 from web.console.words import language_of, words
 from web.health import count_by
 from web.reads import figures, lists, orders, stock
 from web.reads.reconcile import reconciled
-from web.reads.shape import all_shown, number
+from web.reads.shape import PAGE, all_shown, number
 
 router = APIRouter(include_in_schema=False)
 FILES = {"console.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
@@ -150,10 +150,13 @@ def order_action(ident: str, action: str, ask: AskByForm, ref: Said = "") -> Res
 
 
 @router.get("/stock")
-def stock_page(request: Request, ask: Ask, search: str = "", after: str = "") -> Response:
-    page = ask.read(stock.stock, search, "", after)
-    drift = ask.read(stock.drift)
-    return show(request, "stock.html", ask.scope, here="stock", page=page, search=search, drift=drift)
+def stock_page(request: Request, ask: Ask, search: str = "", after: str = "", at: str = "") -> Response:
+    """at: as the books were then; what others showed is told of now alone."""
+    then = moment(at.strip())
+    page = ask.read(stock.stock, search, "", after, PAGE, then)
+    drift = [] if then else ask.read(stock.drift)["rows"]
+    said = {"search": search, "at": at.strip()}
+    return show(request, "stock.html", ask.scope, here="stock", page=page, drift=drift, said=said)
 
 
 @router.get("/stock/explain")

@@ -52,13 +52,15 @@ def show(request: Request, template: str, scope: Scope | None = None, status: in
     said["states"] = Word(said["states"])
     cookie = request.cookies.get(SESSION) if scope else sessions(request).guest(request)
     field = f'<input type="hidden" name="csrf" value="{sessions(request).form_token(cookie or "")}">'
-    may = scope is not None and ROLES.get(scope.role, {}).get("changes") not in (None, [])
+    role = ROLES.get(scope.role, {}) if scope else {}
+    may = role.get("changes") not in (None, [])
     common = {
         "w": said,
         "lang": language,
         "who": scope,
         "csrf": Markup(field),
         "may": may,
+        "reads": role.get("reads", []),
         "here": more.pop("here", ""),
     }
     response = HTMLResponse(pages.get_template(template).render(**common, **more), status, HEADERS)

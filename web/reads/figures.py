@@ -7,14 +7,13 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from core.flow import note_oversold
 from core.flow.audit_ledger import overcommitted_units
-from core.rules.oversold import NOT_TOGETHER
 from core.store import tables as t
 from core.store.outbox import OPEN
 from core.store.scope import Scope
 from core.store.store import Transaction
 from web.health import INBOX_OPEN, count_by, open_rows, rows_in
-from web.reads.oversold import paid
 from web.reads.stock import totals
 
 DAYS = 7
@@ -40,19 +39,12 @@ def _of_the_hub(tx: Transaction) -> dict[str, Any]:
         "outbox": open_rows(tx, t.outbox, OPEN),
         "marks": rows_in(tx, t.marks),
         "doubts": rows_in(tx, t.shelves, t.shelves.c.doubt.is_(True)),
-        "shop_oversold_units": oversold(tx),
+        "shop_oversold_units": note_oversold.total(tx),
         "worklist": rows_in(tx, t.worklist, t.worklist.c.done_at.is_(None)),
         "tallies": {row["name"]: row["n"] for row in tx.rows(select(t.tallies))},
         "ledger_overcommitted_units": overcommitted_units(tx),
         "commits": int(tx.conn.execute(select(func.coalesce(func.sum(t.processes.c.commits), 0))).scalar_one()),
     }
-
-
-def oversold(tx: Transaction) -> int:
-    """Units of paid orders that shops sold beyond what the pool could back, whatever became of the orders since."""
-    o, k = t.orders.c, t.oversold.c
-    query = select(func.coalesce(func.sum(k.units), 0)).join(t.orders, o.id == k.order_id)
-    return int(tx.conn.execute(query.where(paid(), k.cause != NOT_TOGETHER)).scalar_one())
 
 
 def shipped_by_day(tx: Transaction, scope: Scope) -> list[tuple[datetime, int]]:

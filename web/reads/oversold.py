@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, or_, select
+from sqlalchemy import Select, case, func, select
 
+from core.flow.note_oversold import paid
 from core.store import tables as t
 from core.store.scope import Scope
 from core.store.store import Transaction
@@ -30,12 +31,6 @@ def oversold(
     mine = (scope.sees(k.merchant_id), paid(), when.hold(k.recorded_at))
     page = page_after(tx, _rows().where(*mine), k.id, after, limit)
     return {**page, "totals": totals(tx, *mine), **when.named()}
-
-
-def paid() -> ColumnElement[bool]:
-    """Whether an order was paid, as far as its shop says."""
-    o = t.orders.c
-    return or_(o.paid_at.is_not(None), o.may_ship.is_(True))
 
 
 def totals(tx: Transaction, *where: Any) -> list[dict[str, Any]]:

@@ -201,6 +201,15 @@ def upgrade() -> None:
     )
     op.create_index("ix_right_entries_contract_id", "right_entries", ["contract_id", "item_id"], unique=False)
     op.create_table(
+        "statements",
+        sa.Column("day", sa.String(length=10), nullable=False),
+        sa.Column("made_at", database.Utc(), nullable=False),
+        sa.Column("breaches", database.Json, nullable=False),
+        sa.Column("found", database.Id, server_default="0", nullable=False),
+        sa.Column("figures", database.Json, nullable=False),
+        sa.PrimaryKeyConstraint("day", name=op.f("pk_statements")),
+    )
+    op.create_table(
         "tallies",
         sa.Column("name", sa.String(length=60), nullable=False),
         sa.Column("n", database.Id, server_default="0", nullable=False),
