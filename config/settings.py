@@ -66,7 +66,7 @@ class Bus(_Part):
     """A run that would empty, or change by more than half, more than so many percent of a shop's listings stops."""
     stop_listings: int = Field(20, ge=1)
     """And at least so many of them."""
-    stop_window_s: float = Field(60.0, ge=0)
+    stop_window_s: float = Field(0.0, ge=0)
     """With those that were emptied, or fell by more than half, in so many seconds before. 0: each run by itself."""
     stale_s: float = Field(900.0, gt=0)
     """A shop's figures do not rise while its orders, or a warehouse's stock, were not read for so long."""

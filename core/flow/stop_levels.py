@@ -40,7 +40,7 @@ class Stop:
 
     percent: int = 30
     listings: int = 20
-    window_s: float = 60
+    window_s: float = 0
 
 
 class Unit(NamedTuple):

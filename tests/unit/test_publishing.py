@@ -25,7 +25,7 @@ from tests.worlds import Clock, World, order, store, world
 from web.health import metrics
 from web.reads.publishing import publishing
 
-STOP = Stop(percent=30, listings=5)
+STOP = Stop(percent=30, listings=5, window_s=60)
 LISTED = 20
 
 
