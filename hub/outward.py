@@ -18,6 +18,7 @@ from core.flow import (
     link_items,
     measure_lag,
     move_stock,
+    note_told,
     publish_stock,
     release_order,
     stop_levels,
@@ -88,7 +89,7 @@ def _levels_told(tx: Transaction, jobs: Sequence[Job]) -> None:
     """Levels that shops have taken, booked together; a lost lease changes nothing."""
     over = outbox.done_all(tx, [job.row for job in jobs])
     mine = [job for job in jobs if job.row["id"] in over]
-    publish_stock.told(tx, *(_taken(tx, job, job.said) for job in mine if job.said))
+    note_told.told(tx, *(_taken(tx, job, job.said) for job in mine if job.said))
     measure_lag.note(tx, *(job.row for job in mine))
 
 
@@ -135,7 +136,7 @@ def _said(tx: Transaction, rows: Sequence[Row], stop: Stop = Stop()) -> dict[int
     before = {row["id"]: Said.from_json(row["reached"]["said"]) for row in rows if "said" in row["reached"]}
     found = {ident: said for ident, said in before.items() if said.keyed}
     for ident in before.keys() - found.keys():
-        publish_stock.lost(tx, before[ident])
+        note_told.lost(tx, before[ident])
     fresh = [row for row in rows if row["id"] not in found]
     computed = publish_stock.compute_all(tx, fresh, stop) if fresh else []
     tx.set_each(
@@ -340,7 +341,7 @@ def _after_call(hub: Hub, tx: Transaction, job: Job, outcome: Outcome) -> None:
     elif isinstance(error, InDoubt):
         _in_doubt(hub, tx, job, error)
     elif isinstance(error, Mismatch) and job.said is not None and job.said.compares:
-        publish_stock.mismatched(tx, job.said)
+        note_told.mismatched(tx, job.said)
         outbox.again(tx, row, 0, error, reached=_without_said(row))
     elif isinstance(error, Later):
         # As it was when taken up: what may have arrived before is said the same again, anything else computed anew.
@@ -366,7 +367,7 @@ def _in_doubt(hub: Hub, tx: Transaction, job: Job, error: YipanError) -> None:
     """Nobody knows. What may be repeated is said again, the same; a level of an absolute kind is computed anew."""
     row, ability = job.row, job.ability
     if job.said is not None and not job.said.keyed:
-        publish_stock.lost(tx, job.said)
+        note_told.lost(tx, job.said)
         outbox.again(tx, row, _wait_s(hub, row, error), error, reached=_without_said(row))
     elif ability.idempotent:
         outbox.again(tx, row, _wait_s(hub, row, error), error)
@@ -451,7 +452,7 @@ def _finish(tx: Transaction, job: Job, ref: str, *, stopped: bool = True, counte
     match row["ability"]:
         case "send_stock":
             assert job.said is not None
-            publish_stock.told(tx, job.said)
+            note_told.told(tx, job.said)
             measure_lag.note(tx, row)
         case "send_booking":
             release_order.labelled(tx, ids["fulfilment"], ref)

@@ -12,7 +12,7 @@ from sqlalchemy import or_, select, update
 
 from connectors.spi import Page
 from core.errors import Later, Person, YipanError
-from core.flow import publish_stock, stale_sources
+from core.flow import note_told, stale_sources
 from core.flow.tell import ask_person, settle
 from core.model import Document
 from core.store import inbox
@@ -149,12 +149,12 @@ def settle_doubts(hub: Hub, quiet_s: float) -> int:
     """Read back figures in doubt, and judge those read before; returns how many were looked at."""
     quiet_s *= hub.options.patience
     with hub.store.read() as tx:
-        rows = publish_stock.doubtful(tx, quiet_s)
-        open_doubts = publish_stock.any_read(tx)
+        rows = note_told.doubtful(tx, quiet_s)
+        open_doubts = note_told.any_read(tx)
     for connection_id in dict.fromkeys(r["connection_id"] for r in rows):
         _read_back(hub, connection_id, [r for r in rows if r["connection_id"] == connection_id])
     if open_doubts:
-        hub.store.write(lambda tx: publish_stock.judge(tx, quiet_s))
+        hub.store.write(lambda tx: note_told.judge(tx, quiet_s))
     return len(rows)
 
 
@@ -183,7 +183,7 @@ def _read_apart(hub: Hub, wired: Wired, rows: Sequence[Row], error: Person) -> N
 
 
 def _unreadable(tx: Transaction, wired: Wired, rows: Sequence[Row], why: str) -> None:
-    publish_stock.read_later(tx, [row["id"] for row in rows])
+    note_told.read_later(tx, [row["id"] for row in rows])
     for row in rows:
         ask_person(tx, "shop.unreadable", f"shown:{row['id']}", wired.row["merchant_id"], why)
 
@@ -191,5 +191,5 @@ def _unreadable(tx: Transaction, wired: Wired, rows: Sequence[Row], why: str) ->
 def _noted(
     tx: Transaction, connection_id: int, rows: Sequence[Row], shown: Mapping[str, int], read_at: datetime
 ) -> None:
-    publish_stock.note_shown(tx, connection_id, shown, read_at)
+    note_told.note_shown(tx, connection_id, shown, read_at)
     settle(tx, *(f"shown:{row['id']}" for row in rows))

@@ -56,7 +56,10 @@ def note(tx: Transaction, drafts: Sequence[Draft]) -> None:
     listed = [(d, d.lines[line], units) for d, line, units in short if d.lines[line]["listing_id"]]
     if not listed:
         return
-    seen = _Seen(tx, sorted({line["listing_id"] for _, line, _ in listed}), [w for d, *_ in listed for w in d.wants])
+    short_of: Counter[int] = Counter()
+    for draft, line, units in listed:
+        short_of[line["listing_id"]] += units - draft.apart.get(line["id"], 0)
+    seen = _Seen(tx, short_of, [want for draft, *_ in listed for want in draft.wants])
     tx.add(t.oversold, [row for one in listed for row in _rows(tx, seen, *one)])
 
 
@@ -76,16 +79,16 @@ def _rows(tx: Transaction, seen: _Seen, draft: Draft, line: Row, units: int) -> 
 
 
 class _Seen:
-    """What is known of some listings, read with a fixed number of queries."""
+    """What is known of some listings, read with a fixed number of queries. short_of: listing → units nothing backs."""
 
-    def __init__(self, tx: Transaction, listings: Sequence[int], wants: Sequence[Want]) -> None:
+    def __init__(self, tx: Transaction, short_of: Mapping[int, int], wants: Sequence[Want]) -> None:
         self._tx = tx
         wanted = sorted({want.item_id for want in wants})
         self._owns = {(row["owner_id"], row["id"]) for row in many(tx, t.items, "id", wanted)}
         ce = t.cells.c
         had = select(ce.owner_id, ce.item_id).where(cells.moved(), any_of(tx.conn, ce.item_id, wanted))
         self._owns |= {(row["owner_id"], row["item_id"]) for row in tx.rows(had)}
-        mine = many(tx, t.listings, "id", listings)
+        mine = many(tx, t.listings, "id", sorted(short_of))
         self._shops = {r["id"]: r for r in many(tx, t.connections, "id", sorted({r["connection_id"] for r in mine}))}
         items = sorted({row["item_id"] for row in mine})
         li, c = t.listings.c, t.connections.c
@@ -97,6 +100,7 @@ class _Seen:
         self._applied = shelves.applied(tx, rows)
         self._lagging = self._waiting()
         self._beyond: Counter[int] = Counter()
+        self._ahead = {ident: max(0, self._owes(ident) - units) for ident, units in short_of.items()}
 
     def may_sell(self, want: Want) -> bool:
         """Whether these goods are, or have been, the merchant's own, or a contract lets it sell them."""
@@ -112,14 +116,19 @@ class _Seen:
         at: datetime = (order["paid_at"] if can.get("decrements_at") == "pay" else None) or order["placed_at"]
         return max(at, before["changed_at"]) if before and before["claims_stock"] else at
 
-    def _early(self, listing_id: int, sold_at: datetime) -> bool:
-        """Whether that was before its shop was told less than it showed, as far as clocks can tell."""
-        shelf = self._shelves.get(listing_id)
+    def _shown_then(self, listing_id: int, units: int, sold_at: datetime) -> int:
+        """Of so many units more beyond its figure, those its shop still showed when it sold them, by what clocks tell.
+
+        They stand in the order they were heard in, what is backed first: as many were shown as it was lowered by.
+        """
+        place = self._ahead[listing_id] + self._beyond[listing_id]
+        shelf, listing = self._shelves.get(listing_id), self._listings[listing_id]
         if shelf is None or shelf["lowered_at"] is None:
-            return False
-        shop = self._shops[self._listings[listing_id]["connection_id"]]
-        near_s = max(NEAR_S, shop["can"].get("fetch_orders", {}).get("behind_s", 0))
-        return bool(sold_at <= shelf["lowered_at"] + timedelta(seconds=near_s))
+            return 0
+        near_s = max(NEAR_S, self._shops[listing["connection_id"]]["can"].get("fetch_orders", {}).get("behind_s", 0))
+        if sold_at > shelf["lowered_at"] + timedelta(seconds=near_s):
+            return 0
+        return int(max(0, min(units, shelf["lowered_by"] * listing["pack"] - place)))
 
     def evidence(
         self, listing_id: int, units: int, may_sell: bool, sold_at: datetime
@@ -127,9 +136,12 @@ class _Seen:
         """What is known of a listing, as the rule takes it and as it is kept."""
         listing, shelf = self._listings[listing_id], self._shelves.get(listing_id)
         told, told_at = (shelf["told"], shelf["told_at"]) if shelf else (None, None)
+        if shelf and shelf["first_told_at"] and sold_at < shelf["first_told_at"]:
+            told = None
         expected = self._expected(listing_id)
-        beyond = max(0, -(expected or 0) * listing["pack"] - self._beyond[listing_id])
-        self._beyond[listing_id] += min(units, beyond)
+        beyond = min(units, max(0, self._owes(listing_id) - self._beyond[listing_id]))
+        early = self._shown_then(listing_id, beyond, sold_at)
+        self._beyond[listing_id] += beyond
         showing = self._showings.get(listing_id)
         fresh = showing is not None and (told_at is None or showing["read_at"] >= told_at)
         shown = showing["shown"] if showing is not None and fresh else None
@@ -139,7 +151,7 @@ class _Seen:
         elsewhere = sum(max(0, self._expected(row["id"]) or 0) * row["pack"] for row in others)
         lagging = listing_id in self._lagging or listing["item_id"] in self._lagging
         lost = self._lost(listing["item_id"], told_at) if told_at else 0
-        found = Evidence(told, beyond, shown, lagging, lost, elsewhere, may_sell, self._early(listing_id, sold_at))
+        found = Evidence(told, beyond, shown, lagging, lost, elsewhere, may_sell, early)
         times = {"sold_at": sold_at, "told_at": told_at, "lowered_at": shelf["lowered_at"] if shelf else None}
         kept = {"told": told, "expected": expected, "shown": shown, "lagging": lagging}
         kept |= {name: when.astimezone(UTC).isoformat() if when else None for name, when in times.items()}
@@ -147,6 +159,10 @@ class _Seen:
 
     def _expected(self, listing_id: int) -> int | None:
         return shelves.expected(self._shelves.get(listing_id), self._applied.get(listing_id, 0))
+
+    def _owes(self, listing_id: int) -> int:
+        """Base units sold beyond what its shop was last told."""
+        return max(0, -(self._expected(listing_id) or 0) * int(self._listings[listing_id]["pack"]))
 
     def _waiting(self) -> set[int]:
         """Listings and items of which a level waits to be said, or is on its way."""

@@ -24,9 +24,9 @@ NOT_TOGETHER: Cause = "not_together"
 class Evidence(NamedTuple):
     """What was known when the sale was heard. Base units, but for `told` and `shown`, which are listing units.
 
-    told: what our last confirmed write stood for, None where none was; beyond: units sold beyond that; early: it was
-    sold before the shop was told less than it showed, or so near that clocks cannot tell; shown: what the shop showed
-    when it was last read after that write, None where it was not; lagging: a lower level waited to be said;
+    told: what our last confirmed write stood for, None where none was when it was sold; beyond: units sold beyond that;
+    early: those of them that the shop still showed, since it was told less only after it sold them; shown: what it
+    showed when it was last read after that write, None where it was not; lagging: a lower level waited to be said;
     lost: units the pool lost since, other than by sales; elsewhere: units other listings of the item showed meanwhile;
     may_sell: whether the merchant has goods of its own of it there, or a contract; apart: units of these that the pool
     has all the same, but not where the order may have them.
@@ -39,7 +39,7 @@ class Evidence(NamedTuple):
     lost: int
     elsewhere: int
     may_sell: bool = True
-    early: bool = False
+    early: int = 0
     apart: int = 0
 
 
@@ -57,7 +57,8 @@ def _not_there(units: int, evidence: Evidence) -> list[tuple[Cause, int]]:
         return _some({"never_told": units})
     beyond = min(units, evidence.beyond)
     rest = units - beyond
-    found: Counter[Cause] = Counter({_beyond(evidence): beyond})
+    early = min(beyond, evidence.early)
+    found: Counter[Cause] = Counter({"publish_lag": early, _beyond(evidence): beyond - early})
     if evidence.lagging:
         found["publish_lag"] += rest
         return _some(found)
@@ -68,9 +69,7 @@ def _not_there(units: int, evidence: Evidence) -> list[tuple[Cause, int]]:
 
 
 def _beyond(evidence: Evidence) -> Cause:
-    """Why a shop sold beyond what it was told."""
-    if evidence.early:
-        return "publish_lag"
+    """Why a shop sold beyond what it was told, where its figure was lowered in time."""
     edited = evidence.shown is not None and evidence.shown > (evidence.told or 0)
     return "manual_edit" if edited else "shop_race"
 

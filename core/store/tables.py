@@ -928,9 +928,13 @@ shelves = _table(
     Column("shown", Id),
     _when("shown_at", null=True),
     _when("told_at", null=True),
+    _when("first_told_at", null=True),
     _when("lowered_at", null=True),
+    _units("lowered_by"),
 )
-"""lowered_at: when the shop was last told less than stood there by what we had heard, or was first told."""
+"""lowered_at: when the shop was last told less than stood there by what we had heard; lowered_by: listing units less
+it was told then and shortly before, while what it sold meanwhile may be unheard.
+"""
 seen = _table("seen", _id(), _to("listings", index=True), _units("units"), _to("orders"), _when("heard_at"))
 comparisons = _table(
     "comparisons",

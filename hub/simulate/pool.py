@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from core.errors import InDoubt, Mismatch, YipanError
-from core.flow import publish_stock, saleable
+from core.flow import note_told, publish_stock, saleable
 from core.flow.board import Board
 from core.flow.hear import Spoken
 from core.flow.journeys import decide
@@ -237,13 +237,13 @@ class Run:
 
         def book(tx: Transaction) -> None:
             if isinstance(error, Mismatch):
-                publish_stock.mismatched(tx, said)
+                note_told.mismatched(tx, said)
                 outbox.again(tx, row, 0)
             elif lost:
-                publish_stock.lost(tx, said)
+                note_told.lost(tx, said)
                 outbox.again(tx, row, RETRY_S)
             elif outbox.done(tx, row):
-                publish_stock.told(tx, said)
+                note_told.told(tx, said)
 
         self._store.write(book)
         self._stir()
@@ -256,18 +256,18 @@ class Run:
     def _read_back(self) -> None:
         """Figures in doubt are read at quiet times, and judged once all sales before that were heard."""
         with self._store.read() as tx:
-            rows, read = publish_stock.doubtful(tx, QUIET_S), publish_stock.any_read(tx)
+            rows, read = note_told.doubtful(tx, QUIET_S), note_told.any_read(tx)
         for row in rows:
             self._note_shown(row)
         if read:
-            self._store.write(lambda tx: publish_stock.judge(tx, MARGIN_S))
+            self._store.write(lambda tx: note_told.judge(tx, MARGIN_S))
             self._stir()
         self.later(QUIET_S, self._read_back)
 
     def _note_shown(self, row: Any) -> None:
         shop, ident = self.shops[row["connection_id"]], row["connection_id"]
         shown, at = {row["ref"]: shop.shows(row["ref"])}, self.now
-        self._store.write(lambda tx: publish_stock.note_shown(tx, ident, shown, at))
+        self._store.write(lambda tx: note_told.note_shown(tx, ident, shown, at))
 
     # What came of it
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.flow import publish_stock
+from core.flow import note_told, publish_stock
 from core.store import tables as t
 
 SKU = "SKU-alpha-1"
@@ -30,8 +30,9 @@ def test_two_units_too_many_are_shown_to_their_merchant_with_the_cause(web_pool:
 def test_a_sale_that_was_heard_after_a_lower_figure_is_shown_with_both_times(web_pool: Any, page: Any) -> None:
     web_pool.stock_up("alpha", SKU, 1)
     listing = web_pool.store.write(lambda tx: tx.rows(t.listings.select())[0]["id"])
-    said = publish_stock.Said((), {str(listing): 0}, {str(listing): 0}, {}, reads=False, lowered=(listing,))
-    web_pool.store.write(lambda tx: publish_stock.told(tx, said))
+    for units in (3, 0):
+        said = publish_stock.Said((), {str(listing): units}, {str(listing): 0}, {}, reads=False)
+        web_pool.store.write(lambda tx, said=said: note_told.told(tx, said))
     web_pool.sell("alpha", "7001", 3)
     (row,) = web_pool.did("GET", "/oversold", by="alpha")["rows"]
     assert (row["units"], row["cause"]) == (2, "publish_lag")

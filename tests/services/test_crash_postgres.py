@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from core.flow import publish_stock
+from core.flow import note_told, publish_stock
 from core.flow.hear import Spoken
 from core.flow.take_order import take_orders
 from core.store import outbox
@@ -121,7 +121,7 @@ def test_a_level_told_while_its_doubt_is_judged_stands(hub: World, monkeypatch: 
     listing = hub.row(t.listings, connection_id=hub.tmall, ref="pen")["id"]
     said = publish_stock.Said((), {str(listing): 160}, {str(listing): 0}, {}, True)
     doubt = {"listing_id": listing, "told": 0, "seen_base": 0, "doubt": True}
-    racer = threading.Thread(target=lambda: hub.store.write(lambda tx: publish_stock.told(tx, said)))
+    racer = threading.Thread(target=lambda: hub.store.write(lambda tx: note_told.told(tx, said)))
 
     def doubted(tx: Transaction) -> None:
         tx.add(t.shelves, [{**doubt, "shown": 0, "shown_at": tx.now, "told_at": tx.now}])
@@ -135,7 +135,7 @@ def test_a_level_told_while_its_doubt_is_judged_stands(hub: World, monkeypatch: 
 
     monkeypatch.setattr(publish_stock, "_moved_since", told_meanwhile)
     hub.store.write(doubted)
-    assert hub.store.write(lambda tx: publish_stock.judge(tx, 5)) == 1
+    assert hub.store.write(lambda tx: note_told.judge(tx, 5)) == 1
     racer.join(30)
     with hub.store.read() as tx:
         shelf = one(tx, t.shelves, listing_id=listing)

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from connectors.spi import Ability
 from core.errors import Refused
-from core.flow import channel_policy, publish_stock, saleable
+from core.flow import channel_policy, note_told, publish_stock, saleable
 from core.flow.board import Board
 from core.flow.channel_policy import Scope
 from core.flow.journeys import decide
@@ -80,7 +80,7 @@ def claims(hub: World) -> list[Any]:
 def lands(hub: World, *claimed: Any) -> None:
     """The calls are answered."""
     for row, said in claimed:
-        hub.store.write(lambda tx, r=row, s=said: outbox.done(tx, r) and publish_stock.told(tx, s))
+        hub.store.write(lambda tx, r=row, s=said: outbox.done(tx, r) and note_told.told(tx, s))
 
 
 def tells(hub: World, board: Board) -> None:

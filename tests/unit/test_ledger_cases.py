@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from core.flow import audit_ledger, cancel_order, keep_promises, move_stock, publish_stock, tell_shipment
+from core.flow import audit_ledger, cancel_order, keep_promises, move_stock, note_told, publish_stock, tell_shipment
 from core.flow.publish_stock import Said
 from core.model import Adjustment, AdjustmentRow, Confirm, ConfirmedLine, Snapshot, SnapshotRow
 from core.rules.levels import Shelf, form
@@ -509,7 +509,7 @@ def test_a_soft_claim_becomes_a_firm_one_when_the_order_is_paid(hub: World) -> N
 # published
 
 
-def said(hub: World, shop: int, then: Callable[[Transaction, Said], None] = publish_stock.told) -> Said:
+def said(hub: World, shop: int, then: Callable[[Transaction, Said], None] = note_told.told) -> Said:
     """Take the marks, compute the shop's one due write, if there is any, and have it confirmed (or lost)."""
 
     def work(tx: Transaction) -> Said:
@@ -667,7 +667,7 @@ def test_a_shop_that_sold_at_0_and_clamped_is_read_first_and_its_unseen_sales_ar
 def read_at(hub: World, shown: int) -> None:
     """The shop's order feed and its shelf are read now, the shelf first."""
     assert hub.clock is not None
-    hub.store.write(lambda tx: publish_stock.note_shown(tx, hub.tmall, {"pen": shown}, tx.now))
+    hub.store.write(lambda tx: note_told.note_shown(tx, hub.tmall, {"pen": shown}, tx.now))
     hub.clock.wait(10)
     listing = {"connection_id": hub.tmall, "ability": "fetch_orders", "value": {}}
 
@@ -684,9 +684,9 @@ def test_doubt_ends_when_the_shelf_was_read_at_a_quiet_time(hub: World) -> None:
     assert hub.clock is not None
     hub.clock.wait(60)
     with hub.store.read() as tx:
-        assert "pen" in [row["ref"] for row in publish_stock.doubtful(tx, 30)]
+        assert "pen" in [row["ref"] for row in note_told.doubtful(tx, 30)]
     read_at(hub, 9)
-    assert hub.store.write(lambda tx: publish_stock.judge(tx, 5)) == 1
+    assert hub.store.write(lambda tx: note_told.judge(tx, 5)) == 1
     assert shelf(hub, hub.tmall) == (9, False)
     assert only(said(hub, hub.tmall), "pen") == [("delta", 10, 1)]
 
@@ -699,11 +699,11 @@ def test_a_sale_heard_near_the_read_makes_it_read_again(hub: World) -> None:
     hub.takes(order("A", ("pen", 1)))
     hub.clock.wait(2)
     read_at(hub, 9)
-    hub.store.write(lambda tx: publish_stock.judge(tx, 5))
+    hub.store.write(lambda tx: note_told.judge(tx, 5))
     assert shelf(hub, hub.tmall) == (10, True)
     hub.clock.wait(60)
     read_at(hub, 9)
-    hub.store.write(lambda tx: publish_stock.judge(tx, 5))
+    hub.store.write(lambda tx: note_told.judge(tx, 5))
     assert shelf(hub, hub.tmall) == (10, False)
     assert only(said(hub, hub.tmall), "pen") == []
 
@@ -715,7 +715,7 @@ def test_an_order_that_waits_to_be_understood_keeps_the_doubt(hub: World) -> Non
     hub.clock.wait(60)
     hub.keeps("order", order("A", ("pen", 1)), at=hub.tmall)
     read_at(hub, 9)
-    hub.store.write(lambda tx: publish_stock.judge(tx, 5))
+    hub.store.write(lambda tx: note_told.judge(tx, 5))
     assert shelf(hub, hub.tmall) == (10, True)
 
 
@@ -723,7 +723,7 @@ def test_a_lost_write_puts_its_listings_in_doubt(hub: World) -> None:
     hub.counts("pen", 10)
     it = said(hub, hub.tmall)
     sure(hub)
-    hub.store.write(lambda tx: publish_stock.lost(tx, it))
+    hub.store.write(lambda tx: note_told.lost(tx, it))
     assert shelf(hub, hub.tmall) == (10, True)
 
 
@@ -735,8 +735,8 @@ def test_what_was_read_before_a_write_was_lost_does_not_settle_its_doubt(hub: Wo
     hub.clock.wait(60)
     hub.counts("pen", 160)
     read_at(hub, 10)
-    said(hub, hub.tmall, publish_stock.lost)
-    assert hub.store.write(lambda tx: publish_stock.judge(tx, 5)) == 0
+    said(hub, hub.tmall, note_told.lost)
+    assert hub.store.write(lambda tx: note_told.judge(tx, 5)) == 0
     assert shelf(hub, hub.tmall) == (10, True)
 
 

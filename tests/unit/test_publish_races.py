@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from core.flow import publish_stock
+from core.flow import note_told, publish_stock
 from core.flow.publish_stock import Said
 from core.store import outbox, shelves
 from core.store import tables as t
@@ -62,7 +62,7 @@ class Race:
         def work(tx: Any) -> bool:
             over = outbox.done_all(tx, [row])
             if over:
-                publish_stock.told(tx, said)
+                note_told.told(tx, said)
             return bool(over)
 
         return self.hub.store.write(work)
@@ -86,14 +86,14 @@ class Race:
         """What is in doubt is read at a quiet time, and judged."""
         self.waits(60)
         hub, at = self.hub, self.hub.store.write(lambda tx: tx.now)
-        hub.store.write(lambda tx: publish_stock.note_shown(tx, hub.tmall, {"pen": self.shows}, at))
+        hub.store.write(lambda tx: note_told.note_shown(tx, hub.tmall, {"pen": self.shows}, at))
         self.waits(60)
         cursor = {"connection_id": hub.tmall, "ability": "fetch_orders", "value": {}, "due_at": at}
 
         def heard(tx: Any) -> None:
             tx.conn.execute(t.cursors.delete().where(t.cursors.c.connection_id == hub.tmall))
             tx.add(t.cursors, [{**cursor, "read_until": tx.now + timedelta(seconds=1)}])
-            publish_stock.judge(tx, MARGIN_S)
+            note_told.judge(tx, MARGIN_S)
 
         hub.store.write(heard)
 

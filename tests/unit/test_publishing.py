@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from core.errors import Refused
-from core.flow import measure_lag, publish_stock
+from core.flow import measure_lag, note_told, publish_stock
 from core.flow.publish_stock import Said
 from core.flow.stop_levels import Stop
 from core.model import Level
@@ -71,7 +71,7 @@ def tells(hub: World) -> int:
 
         def say(tx: Any, row: Any = row) -> int:
             said = publish_stock.compute(tx, row, STOP)
-            publish_stock.told(tx, said)
+            note_told.told(tx, said)
             measure_lag.note(tx, row)
             tx.set(t.outbox, row["id"], state="done", done_at=tx.now)
             return bool(said.levels)
@@ -326,7 +326,7 @@ def test_an_absolute_level_of_a_process_that_died_is_computed_anew_and_read_back
 
     def say(tx: Any) -> Said:
         said = outward._said(tx, [{**row, "token": None, "reached": {"said": old.as_json()}}])[row["id"]]
-        publish_stock.told(tx, said)
+        note_told.told(tx, said)
         return said
 
     said = hub.store.write(say)

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from core.errors import Unavailable
-from core.flow import mend_shops, publish_stock
+from core.flow import mend_shops, note_told, publish_stock
 from core.flow.board import Board
 from core.flow.reconcile import reconcile, unexplained
 from core.model import Snapshot, SnapshotRow
@@ -71,7 +71,7 @@ def told(hub: World) -> None:
     """All shops have been told what they shall show, and nobody doubts it."""
     hub.store.write(publish_stock.take_marks)
     for intent in hub.sends("send_stock"):
-        hub.store.write(lambda tx, i=intent: publish_stock.told(tx, publish_stock.compute(tx, i)))
+        hub.store.write(lambda tx, i=intent: note_told.told(tx, publish_stock.compute(tx, i)))
     hub.store.write(lambda tx: tx.conn.execute(t.shelves.update().values(doubt=False)))
 
 

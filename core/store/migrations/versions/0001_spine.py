@@ -1046,7 +1046,9 @@ def upgrade() -> None:
         sa.Column("shown", database.Id, nullable=True),
         sa.Column("shown_at", database.Utc(), nullable=True),
         sa.Column("told_at", database.Utc(), nullable=True),
+        sa.Column("first_told_at", database.Utc(), nullable=True),
         sa.Column("lowered_at", database.Utc(), nullable=True),
+        sa.Column("lowered_by", database.Id, server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["listing_id"], ["listings.id"], name=op.f("fk_shelves_listing_id")),
         sa.PrimaryKeyConstraint("listing_id", name=op.f("pk_shelves")),
     )
