@@ -230,4 +230,5 @@ class _Twists:
         shop = some.of
         items = self._items | {item for who, item in self._lent if who == shop.merchant_id}
         items |= {item for where, item in self._kept if where == shop.connection_id}
-        return np.isin(shop.items[some.at], list(items))
+        there = shop.items[some.at]
+        return np.isin(there, list(items)) if items else np.zeros(len(there), dtype=np.bool_)

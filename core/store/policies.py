@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
@@ -24,11 +25,12 @@ Scope = tuple[int, int | None, int | None]
 
 def policy_of(row: Row) -> Policy:
     """A policy's terms; what is not said is as without one."""
-    return _policy([row[name] for name in TERMS])
+    return _policy(tuple(row[name] for name in TERMS))
 
 
-def _policy(terms: Sequence[Any]) -> Policy:
-    """By its terms, in the order of `TERMS`."""
+@lru_cache(10_000)
+def _policy(terms: tuple[int | None, ...]) -> Policy:
+    """By its terms, in the order of `TERMS`; many policies have the same."""
     return Policy(**{name: term for name, term in zip(TERMS, terms, strict=True) if term is not None})
 
 
@@ -59,7 +61,7 @@ def scopes(tx: Transaction, merchants: Iterable[int], listings: Sequence[int] | 
     if listings is not None:
         query = query.where(or_(p.listing_id.is_(None), any_of(tx.conn, p.listing_id, listings)))
     rows = tx.conn.execute(query).all()
-    return {(who, shop, listing): _policy(terms) for who, shop, listing, *terms in rows}
+    return {(who, shop, listing): _policy(tuple(terms)) for who, shop, listing, *terms in rows}
 
 
 def _stands(tx: Transaction) -> ColumnElement[bool]:
