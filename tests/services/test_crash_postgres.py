@@ -133,7 +133,7 @@ def test_a_level_told_while_its_doubt_is_judged_stands(hub: World, monkeypatch: 
         racer.join(1)
         return False
 
-    monkeypatch.setattr(publish_stock, "_moved_since", told_meanwhile)
+    monkeypatch.setattr(note_told, "_moved_since", told_meanwhile)
     hub.store.write(doubted)
     assert hub.store.write(lambda tx: note_told.judge(tx, 5)) == 1
     racer.join(30)

@@ -47,7 +47,7 @@ def demo(home: Path, environment: dict[str, str], *options: str) -> dict[str, An
                 os.killpg(running.pid, signal.SIGKILL)
     assert out, progress[-3000:]
     result: dict[str, Any] = json.loads(out.splitlines()[-1])
-    assert (running.returncode, result["audit"]) == (0, "clean"), progress[-2000:]
+    assert (running.returncode, result["audit"]) == (0, "clean"), (result["audit"], progress[-2000:])
     return result
 
 
