@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 
 from core.flow.tell import ask_person, settle
 from core.store import tables as t
@@ -73,8 +73,11 @@ def sweeps(wanted: int, shows: int | None) -> bool:
 def let_pass(tx: Transaction, looked_at: Iterable[int], changes: Sequence[Change], stop: Stop) -> list[Change]:
     """Of these those that may be told now; a run that sweeps is held and left to a person.
 
-    looked_at: the listings that were, whether they change or not.
+    looked_at: the listings that were, whether they change or not. Whoever judges is alone: what somebody else was let
+    pass a moment ago is no sweep of ours.
     """
+    if any(change.sweeps for change in changes):
+        lock_claims(tx.conn)
     held = set(tx.conn.execute(select(t.held_levels.c.listing_id)).scalars())
     passing = [change for change in changes if change.listing_id not in held]
     sweeping = {change.listing_id: change for change in passing if change.sweeps}
@@ -95,7 +98,6 @@ def _judged(tx: Transaction, looked_at: Iterable[int], sweeping: Collection[int]
 
 def _stopped(tx: Transaction, fresh: Sequence[Change], stop: Stop) -> set[int]:
     """Listings of these that are held; the others are noted, so that they count and are not judged again."""
-    lock_claims(tx.conn)
     by_shop: dict[int, list[Change]] = {}
     for change in fresh:
         by_shop.setdefault(change.unit.connection_id, []).append(change)
@@ -128,19 +130,20 @@ def _listed(tx: Transaction, shop: int) -> int:
 def _note(tx: Transaction, changes: Sequence[Change], stop: Stop) -> None:
     """They were let pass. Only what falls counts for the runs that follow: goods that come in do so all day."""
     p = t.passed_levels.c
-    tx.conn.execute(delete(t.passed_levels).where(p.open.is_(False), p.counts_until <= tx.now))
-    until = tx.now + timedelta(seconds=stop.window_s)
+    over = or_(p.counts_until.is_(None), p.counts_until <= tx.now)
+    tx.conn.execute(delete(t.passed_levels).where(p.open.is_(False), over))
+    until = tx.now + timedelta(seconds=stop.window_s) if stop.window_s else None
     upsert(
         tx.conn,
         t.passed_levels,
         [
-            _passed(c.listing_id, c.unit.connection_id, until if c.wanted < (c.shows or 0) else tx.now)
+            _passed(c.listing_id, c.unit.connection_id, until if c.wanted < (c.shows or 0) else None)
             for c in sorted(changes)
         ],
     )
 
 
-def _passed(listing_id: int, connection_id: int, counts_until: Any) -> dict[str, Any]:
+def _passed(listing_id: int, connection_id: int, counts_until: datetime | None) -> dict[str, Any]:
     return {"listing_id": listing_id, "connection_id": connection_id, "counts_until": counts_until, "open": True}
 
 
@@ -206,7 +209,7 @@ def release(tx: Transaction, listings: Sequence[int]) -> int:
     """A person lets these pass: what is held of them is told, and not judged before it was. Returns how many are."""
     held = sorted(many(tx, t.held_levels, "listing_id", listings), key=lambda row: row["listing_id"])
     tx.conn.execute(delete(t.held_levels).where(any_of(tx.conn, t.held_levels.c.listing_id, list(listings))))
-    upsert(tx.conn, t.passed_levels, [_passed(row["listing_id"], row["connection_id"], tx.now) for row in held])
+    upsert(tx.conn, t.passed_levels, [_passed(row["listing_id"], row["connection_id"], None) for row in held])
     tx.add(t.marks, [{"id": tx.ids.new(), "listing_id": row["listing_id"]} for row in held])
     if held:
         tx.lanes.add("stock")

@@ -998,10 +998,12 @@ passed_levels = _table(
     "passed_levels",
     Column("listing_id", Id, ForeignKey("listings.id"), primary_key=True),
     _to("connections", index=True),
-    _when("counts_until"),
+    _when("counts_until", null=True),
     _flag("open"),
 )
-"""Listings that were let sweep. counts_until: until when it counts for the runs that follow; open: not told yet."""
+"""Listings that were let sweep. counts_until: until when it counts for the runs that follow, empty where it does not;
+open: not told yet.
+"""
 publish_lags = _table(
     "publish_lags",
     Column("connection_id", Id, ForeignKey("connections.id"), primary_key=True),

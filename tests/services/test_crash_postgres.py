@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from core.flow import note_told, publish_stock
 from core.flow.hear import Spoken
+from core.flow.stop_levels import Change, Stop, Unit, let_pass
 from core.flow.take_order import take_orders
 from core.store import outbox
 from core.store import tables as t
@@ -141,6 +142,47 @@ def test_a_level_told_while_its_doubt_is_judged_stands(hub: World, monkeypatch: 
         shelf = one(tx, t.shelves, listing_id=listing)
     assert shelf is not None
     assert (shelf["told"], shelf["doubt"]) == (160, True)
+
+
+def sweep(hub: World, ref: str, wanted: int) -> Change:
+    """A listing of tmall that shows ten, and shall show something else."""
+    listing = hub.row(t.listings, connection_id=hub.tmall, ref=ref)["id"]
+    return Change(listing, Unit(hub.tmall, ref), wanted, 10)
+
+
+def held(hub: World) -> int:
+    return len(hub.rows(select(t.held_levels)))
+
+
+def test_what_rose_in_a_transaction_that_began_later_is_no_sweep_of_ours(hub: World) -> None:
+    pen, ink, stop = sweep(hub, "pen", 20), sweep(hub, "ink", 20), Stop(10, 2, 60)
+
+    def judges_later(tx: Transaction) -> list[Change]:
+        assert tx.now
+        at_once(lambda: hub.store.write(lambda other: let_pass(other, [pen.listing_id], [pen], stop)))
+        return let_pass(tx, [ink.listing_id], [ink], stop)
+
+    assert hub.store.write(judges_later) == [ink]
+    assert held(hub) == 0
+
+
+def test_one_sweep_judged_by_two_at_once_is_not_counted_twice(hub: World) -> None:
+    pen, stop, passed = sweep(hub, "pen", 0), Stop(10, 2, 60), []
+
+    def judges(tx: Transaction) -> None:
+        passed.extend(let_pass(tx, [pen.listing_id], [pen], stop))
+
+    racer = threading.Thread(target=lambda: hub.store.write(judges))
+
+    def judges_first(tx: Transaction) -> None:
+        judges(tx)
+        racer.start()
+        racer.join(1)
+        assert racer.is_alive()
+
+    hub.store.write(judges_first)
+    racer.join(30)
+    assert (passed, held(hub)) == ([pen, pen], 0)
 
 
 def test_of_two_that_wait_for_each_other_both_are_done(hub: World) -> None:

@@ -862,7 +862,7 @@ def upgrade() -> None:
         "passed_levels",
         sa.Column("listing_id", database.Id, nullable=False),
         sa.Column("connection_id", database.Id, nullable=False),
-        sa.Column("counts_until", database.Utc(), nullable=False),
+        sa.Column("counts_until", database.Utc(), nullable=True),
         sa.Column("open", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_passed_levels_connection_id")),
         sa.ForeignKeyConstraint(["listing_id"], ["listings.id"], name=op.f("fk_passed_levels_listing_id")),
