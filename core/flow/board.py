@@ -12,16 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import Text, and_, cast, exists, or_, select
 
 from core.flow import saleable, sell_kits
 from core.rules import channels, levels
-from core.rules.channels import Policy
 from core.store import contracts, policies
 from core.store import tables as t
 from core.store.locks import open_locks
 from core.store.rows import any_of
-from core.store.store import Transaction
+from core.store.store import Transaction, many
 
 Column = npt.NDArray[np.int64]
 KEPT = ("id", "item_id", "pack", "buffer")
@@ -35,7 +34,6 @@ class Catalogue:
 
     connection_id: int
     merchant_id: int
-    revision: int
     can: Mapping[str, Any]
     warehouses: tuple[int, ...]
     ids: Column
@@ -73,13 +71,18 @@ class Board:
 
     def __init__(self) -> None:
         self._shops: dict[int, Catalogue] = {}
+        self._versions: dict[int, tuple[int, str]] = {}
 
     def look(self, tx: Transaction) -> None:
         """Read the catalogues that are new or have changed; forget those of shops that are told nothing."""
         c = t.connections.c
-        query = select(c.id, c.merchant_id, c.revision, c.can).where(c.kind == "sales", c.state == "active")
-        rows = [row for row in tx.rows(query) if "send_stock" in row["can"]]
-        self._shops = {row["id"]: _as_known(self._shops.get(row["id"]), row) or _read(tx, row) for row in rows}
+        query = select(c.id, c.revision, cast(c.can, Text)).where(c.kind == "sales", c.state == "active")
+        stands = {ident: (revision, can) for ident, revision, can in tx.conn.execute(query)}
+        changed = [ident for ident, version in stands.items() if self._versions.get(ident) != version]
+        shops = {ident: shop for ident, shop in self._shops.items() if ident in stands and ident not in changed}
+        fresh = many(tx, t.connections, "id", changed)
+        self._shops = shops | {row["id"]: _read(tx, row) for row in fresh if "send_stock" in row["can"]}
+        self._versions = stands
 
     def all(self) -> list[Some]:
         """Every listing."""
@@ -115,11 +118,6 @@ class Board:
         return levels
 
 
-def _as_known(shop: Catalogue | None, row: Mapping[str, Any]) -> Catalogue | None:
-    same = shop is not None and (shop.revision, shop.can) == (row["revision"], row["can"])
-    return shop if same else None
-
-
 def _read(tx: Transaction, shop: Mapping[str, Any]) -> Catalogue:
     li, p = t.listings.c, t.pools.c
     key = shop["can"]["send_stock"].get("batch_key") or "ref"
@@ -131,7 +129,6 @@ def _read(tx: Transaction, shop: Mapping[str, Any]) -> Catalogue:
     return Catalogue(
         shop["id"],
         shop["merchant_id"],
-        shop["revision"],
         shop["can"],
         tuple(tx.conn.execute(pool).scalars()),
         ids,
@@ -160,9 +157,9 @@ class _Stock:
         owner, warehouse, item, free, suspense = cells
         self._items, self._there = items, {}
         self._nothing = np.zeros(len(items), dtype=np.int64)
-        there = np.maximum(0, free + np.minimum(0, suspense))
+        there, asked = np.maximum(0, free + np.minimum(0, suspense)), np.isin(item, items)
         for who, where in {*zip(owner.tolist(), warehouse.tolist(), strict=True)}:
-            mine = np.flatnonzero((owner == who) & (warehouse == where) & np.isin(item, items))
+            mine = np.flatnonzero(asked & (owner == who) & (warehouse == where))
             units = self._nothing.copy()
             units[np.searchsorted(items, item[mine])] = there[mine]
             self._there[who, where] = units
@@ -183,10 +180,9 @@ class _Terms:
         merchants = sorted({some.of.merchant_id for some in found})
         ids = np.concatenate([some.ids for some in found])
         self._stands = policies.scopes(tx, merchants, ids.tolist() if len(ids) < MANY else None)
-        self._single: dict[int, list[tuple[int, Policy]]] = {}
-        for (_, shop, listing), policy in self._stands.items():
-            if listing is not None and shop is not None:
-                self._single.setdefault(shop, []).append((listing, policy))
+        self._own = {listing: policy for (_, _, listing), policy in self._stands.items() if listing is not None}
+        each = np.split(np.isin(ids, list(self._own)), np.cumsum([len(some.at) for some in found])[:-1])
+        self._at = {some.of.connection_id: np.flatnonzero(own) for some, own in zip(found, each, strict=True)}
 
     def levels(self, some: Some, units: Column) -> Column:
         """Whole packs that may be shown of so many units."""
@@ -194,11 +190,9 @@ class _Terms:
         who, where = shop.merchant_id, shop.connection_id
         wide = self._stands.get((who, where, None)) or self._stands.get((who, None, None)) or policies.NONE
         shown = channels.shown_each(units, wide, shop.buffers[some.at])
-        own = dict(self._single.get(where, ()))
-        if own:
-            ids = some.ids
-            for n in np.flatnonzero(np.isin(ids, list(own))):
-                shown[n] = channels.shown(int(units[n]), own[int(ids[n])], int(shop.buffers[some.at[n]]))
+        for n in self._at[where].tolist():
+            at = some.at[n]
+            shown[n] = channels.shown(int(units[n]), self._own[int(shop.ids[at])], int(shop.buffers[at]))
         return np.maximum(0, shown) // shop.packs[some.at]
 
 

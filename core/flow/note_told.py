@@ -25,14 +25,16 @@ def told(tx: Transaction, *saids: Said) -> None:
     tx.lock_ledger()
     listed = [int(ident) for said in saids for ident in said.told]
     before = {row["listing_id"]: row for row in many(tx, t.shelves, "listing_id", listed)}
-    heard = _heard(tx, listed)
+    heard = _heard(tx, [ident for ident, shelf in before.items() if shelf["lowered_at"]])
     rows = [_stands(tx, said, int(ident), before.get(int(ident)), heard) for said in saids for ident in said.told]
     upsert(tx.conn, t.shelves, rows)
     stop_levels.told(tx, (ident for said in saids for ident in said.swept))
 
 
 def _heard(tx: Transaction, listings: Sequence[int]) -> dict[int, datetime]:
-    """Listing id → until when its shop's orders have been read."""
+    """Listing id → until when its shop's orders have been read; nothing is asked for none."""
+    if not listings:
+        return {}
     li, cu = t.listings.c, t.cursors.c
     ours = and_(cu.connection_id == li.connection_id, cu.ability == "fetch_orders", cu.read_until.is_not(None))
     query = select(li.id, cu.read_until).join(t.cursors, ours).where(any_of(tx.conn, li.id, listings))
