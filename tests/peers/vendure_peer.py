@@ -35,6 +35,8 @@ PEERS = Path(__file__).parent.parent.parent / ".peers"
 FOLDER = PEERS / f"vendure-{VERSION}"
 POSTGRES = "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
 ADMINISTRATOR, PASSWORD = "superadmin", "vendure-peer-admin"
+ANSWERS_WITHIN_S = 120
+"""Only against a hang: fifty who pay at once wait for each other, on a slow machine for half a minute."""
 STARTED_WITHIN_S = 90
 BUILT_WITHIN_S = 600
 ADDRESS = {
@@ -60,7 +62,7 @@ class Session:
         """The value of the only root field; its session token is kept."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(self.url, body, self.headers)
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=ANSWERS_WITHIN_S) as response:
             answer = json.load(response)
             token = response.headers.get("vendure-auth-token")
         self.headers |= {"Authorization": f"Bearer {token}"} if token else {}
