@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,9 @@ from mappings.language import load
 from sandbox.contract.grade import grade
 from sandbox.contract.rows import ROWS
 from sandbox.sales import fenxiao
-from sandbox.twin import Answer, Call, Faults, Server
+from sandbox.twin import Answer
+from tests.stage import JUNE, Parrot, Stage
+from tests.worlds import Clock
 
 FENXIAO = connector("sales/fenxiao")
 MAPPING = {noun: load(FENXIAO.mappings / f"{noun}.yaml") for noun in ("order", "shipment")}
@@ -32,58 +33,11 @@ TRADE = 4_000_000_000_000_000_100
 LOOPBACK = Outbound(allow=["127.0.0.0/8"])
 
 
-class Clock:
-    """A clock that only a test moves."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 6, 18, 4, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_s(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-
-class Stage:
-    """One server for all tests of the file: whoever stands on it answers."""
-
-    def __init__(self) -> None:
-        self.faults = Faults(hang_s=0.5)
-        self.server = Server(self, self.faults)
-        self.actor: Any = None
-
-    def enter(self, actor: Any) -> str:
-        self.actor = actor
-        self.faults.set(hang_s=0.5)
-        self.faults.bitten.clear()
-        self.faults.calls.clear()
-        return self.server.url
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.actor, name)
-
-
-class Parrot:
-    """A platform that answers everything with the same words."""
-
-    write_abilities = ()
-
-    def __init__(self, words: str | bytes) -> None:
-        self.words = words
-
-    def ability(self, call: Call) -> str:
-        return "any"
-
-    def answer(self, call: Call) -> Answer:
-        return Answer(self.words)
-
-
 class Account:
     """A twin behind HTTP and a client of it."""
 
     def __init__(self, stage: Stage) -> None:
-        self.clock, self.faults = Clock(), stage.faults
+        self.clock, self.faults = Clock(JUNE), stage.faults
         self.twin = fenxiao.make(self.faults, now=self.clock)
         self.url = stage.enter(self.twin)
 
@@ -121,7 +75,7 @@ class Account:
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    stage = Stage()
+    stage = Stage(hang_s=0.5)
     yield stage
     stage.server.stop()
 
@@ -138,7 +92,7 @@ def answering(stage: Stage) -> Callable[[str | bytes], Any]:
     def client(words: str | bytes) -> Any:
         http = Http(stage.enter(Parrot(words)), outbound=LOOPBACK, attempts=1)
         settings = {**fenxiao.SETTINGS, "dealer_orders": False}
-        return FENXIAO.client(Connection("c1", FENXIAO.name, settings, fenxiao.SECRETS), http, Clock())
+        return FENXIAO.client(Connection("c1", FENXIAO.name, settings, fenxiao.SECRETS), http, Clock(JUNE))
 
     return client
 
@@ -269,8 +223,8 @@ def test_pages_are_read_from_the_last_to_the_first(account: Account) -> None:
     refs = []
     for _ in range(5):
         refs.append(account.buy((RED, 1)))
-        account.clock.pass_s(1)
-    account.clock.pass_s(10)
+        account.clock.wait(1)
+    account.clock.wait(10)
     client = account.client(page_size=2)
     page = client.fetch_orders({})
     at = page.cursor["purchases"]["page"]
@@ -282,12 +236,12 @@ def test_pages_are_read_from_the_last_to_the_first(account: Account) -> None:
 def test_a_purchase_order_that_moves_while_pages_are_read_is_not_lost(account: Account) -> None:
     refs = {account.buy((RED, 1)) for _ in range(6)}
     account.twin.control("setup", {"moving_pages": True})
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     client = account.client(page_size=2)
     first, cursor = account.read_all(client)
     assert len({one.ref for one in first}) < len(refs), "some have left the window before their page was read"
     account.twin.control("setup", {"moving_pages": False})
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     second, _ = account.read_all(client, cursor)
     assert refs == {one.ref for one in [*first, *second]}
 
@@ -296,27 +250,27 @@ def test_a_long_silence_is_read_in_windows_of_a_day(account: Account) -> None:
     client = account.client(dealer_orders=False)
     _, cursor = account.read_all(client)
     early = account.buy((RED, 1))
-    account.clock.pass_s(9 * 86_400)
+    account.clock.wait(9 * 86_400)
     late = account.buy((RED, 1))
-    account.clock.pass_s(5)
+    account.clock.wait(5)
     documents, _ = account.read_all(client, cursor)
     assert [early, late] == [one.ref for one in documents], "the platform refuses more than seven days at once"
 
 
 def test_what_changes_later_is_read_again(account: Account) -> None:
     ref, client = account.buy((RED, 1), pay=False), account.client()
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     _, cursor = account.read_all(client)
-    account.clock.pass_s(3600)
+    account.clock.wait(3600)
     account.twin.control("pay", {"ref": ref})
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     (document,), _ = account.read_all(client, cursor)
     assert (ref, "2026-06-18 13:00:10") == (document.ref, document.version)
 
 
 def test_only_the_kinds_of_trade_that_are_set_are_read(account: Account) -> None:
     agent, dealer = account.buy((RED, 1)), account.buy((RED, 1), trade_type="DEALER")
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     assert [agent] == [one.ref for one in account.read_all(account.client())[0]]
     both = account.client(trade_types="1,2", dealer_orders=False)
     assert {agent, dealer} == {one.ref for one in account.read_all(both)[0]}
@@ -325,7 +279,7 @@ def test_only_the_kinds_of_trade_that_are_set_are_read(account: Account) -> None
 def test_a_purchase_order_read_alone_is_the_same_document(account: Account) -> None:
     for count in range(1, 4):
         account.buy(*[(RED, 1), (BLUE, 2), (CUP, 3)][:count])
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     client = account.client()
     documents, _ = account.read_all(client)
     assert documents == [client.fetch_one("order", one.ref) for one in documents]
@@ -469,14 +423,14 @@ def test_an_application_is_argued_about_agreed_on_paid_and_stored(account: Accou
     ref, client, cursor, seen = account.apply((RED, 2), status="WAIT_FOR_SUPPLIER_AUDIT1"), account.client(), {}, []
     for step in ("SUPPLIER_REFUSE", "WAIT_FOR_SUPPLIER_AUDIT2", "WAIT_FOR_APPLIER_AUDIT", "BOTH_AGREE_WAIT_PAY"):
         account.twin.control("move", {"ref": ref, "to": step})
-        account.clock.pass_s(100)
+        account.clock.wait(100)
         documents, cursor = account.read_all(client, cursor)
         seen += [MAPPING["order"].read(one.body).claims_stock for one in documents]  # type: ignore[attr-defined]
     assert seen == [False, False, False, True]
     account.twin.control("move", {"ref": ref, "to": "WAIT_FOR_SUPPLIER_DELIVER"})
     client.send_shipment([shipment(ref)])
     account.twin.control("move", {"ref": ref, "to": "TRADE_FINISHED"})
-    account.clock.pass_s(100)
+    account.clock.wait(100)
     (document,), _ = account.read_all(client, cursor)
     assert MAPPING["order"].read(document.body).status == "delivered"  # type: ignore[attr-defined]
 
@@ -514,7 +468,7 @@ def test_a_dealers_order_without_what_it_must_say_is_parked(account: Account, mi
 
 def test_dealers_orders_are_read_only_where_the_setting_says_so(account: Account) -> None:
     bought, applied = account.buy((RED, 1)), account.apply((RED, 1))
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     assert [bought] == [one.ref for one in account.read_all(account.client(dealer_orders=False))[0]]
     assert [bought, applied] == [one.ref for one in account.read_all(account.client())[0]]
 
@@ -528,14 +482,14 @@ def test_a_dealers_order_may_not_come_twice(account: Account, kinds: str) -> Non
 def test_dealers_orders_have_pages_and_a_place_of_their_own(account: Account) -> None:
     bought = [account.buy((RED, 1)) for _ in range(3)]
     applied = [account.apply((RED, 1)) for _ in range(5)]
-    account.clock.pass_s(100)
+    account.clock.wait(100)
     client = account.client(page_size=2)
     documents, cursor = account.read_all(client)
     refs = [one.ref for one in documents]
     assert (bought, applied) == (sorted(refs[:3]), sorted(refs[3:]))
-    account.clock.pass_s(3600)
+    account.clock.wait(3600)
     account.twin.control("move", {"ref": applied[2], "to": "TRADE_CLOSED"})
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     (closed,), _ = account.read_all(client, cursor)
     assert (applied[2], "2026-06-18 13:01:40") == (closed.ref, closed.version)
 
@@ -543,11 +497,11 @@ def test_dealers_orders_have_pages_and_a_place_of_their_own(account: Account) ->
 def test_what_is_bought_while_pages_of_dealers_are_read_comes_before_there_is_no_more(account: Account) -> None:
     for _ in range(3):
         account.apply((RED, 1))
-    account.clock.pass_s(100)
+    account.clock.wait(100)
     client = account.client(page_size=2)
     first = client.fetch_orders({})
     bought = account.buy((RED, 1))
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     assert first.more
     assert bought in [one.ref for one in account.read_all(client, first.cursor)[0]]
 
@@ -556,19 +510,19 @@ def test_a_long_silence_of_dealers_is_read_in_windows_of_a_day(account: Account)
     client = account.client()
     _, cursor = account.read_all(client)
     early = account.apply((RED, 1))
-    account.clock.pass_s(40 * 86_400)
+    account.clock.wait(40 * 86_400)
     late = account.apply((RED, 1))
-    account.clock.pass_s(5)
+    account.clock.wait(5)
     documents, _ = account.read_all(client, cursor)
     assert [early, late] == [one.ref for one in documents], "the platform refuses more than thirty days at once"
 
 
 def test_dealers_orders_that_are_no_longer_wanted_leave_the_others_alone(account: Account) -> None:
     account.apply((RED, 1))
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     cursor = {"dealers": {"since": "2026-06-18 12:00:00"}}
     bought = account.buy((RED, 1))
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     documents, after = account.read_all(account.client(dealer_orders=False), cursor)
     assert ([bought], cursor["dealers"]) == ([one.ref for one in documents], after["dealers"])
 
@@ -576,12 +530,12 @@ def test_dealers_orders_that_are_no_longer_wanted_leave_the_others_alone(account
 def test_a_dealers_order_that_moves_while_pages_are_read_is_not_lost(account: Account) -> None:
     refs = {account.apply((RED, 1)) for _ in range(6)}
     account.twin.control("setup", {"moving_pages": True})
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     client = account.client(page_size=2)
     first, cursor = account.read_all(client)
     assert len({one.ref for one in first}) < len(refs), "some have left the window before their page was read"
     account.twin.control("setup", {"moving_pages": False})
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     second, _ = account.read_all(client, cursor)
     assert refs == {one.ref for one in [*first, *second]}
 
@@ -589,7 +543,7 @@ def test_a_dealers_order_that_moves_while_pages_are_read_is_not_lost(account: Ac
 def test_a_dealers_order_read_alone_is_the_same_document(account: Account) -> None:
     for count in range(1, 4):
         account.apply(*[(RED, 1), (BLUE, 2), (CUP, 3)][:count])
-    account.clock.pass_s(10)
+    account.clock.wait(10)
     client = account.client()
     documents, _ = account.read_all(client)
     assert documents == [client.fetch_one("order", one.ref) for one in documents]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from core.errors import InDoubt, NotAuthorised, Refused, Throttled, Unavailable,
 from core.model import OUTWARD, Document, Order, Snapshot
 from mappings.language import load
 from sandbox.sales import tmall
-from sandbox.twin import Answer, Call, Faults, Server
+from tests.stage import JUNE, Parrot, Stage
+from tests.worlds import Clock
 
 TMALL = connector("sales/tmall")
 MAPPING = {noun: load(TMALL.mappings / f"{noun}.yaml") for noun in ("order", "stock", "shipment")}
@@ -28,58 +29,11 @@ RED, BLUE, CUP = "5000000000011", "5000000000012", "600000000002"
 SHIRT = "600000000001"
 
 
-class Clock:
-    """A clock that only a test moves."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 6, 18, 4, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_s(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-
-class Stage:
-    """One server for all tests of the file: whoever stands on it answers."""
-
-    def __init__(self) -> None:
-        self.faults = Faults(hang_s=0.5)
-        self.server = Server(self, self.faults)
-        self.actor: Any = None
-
-    def enter(self, actor: Any) -> str:
-        self.actor = actor
-        self.faults.set(hang_s=0.5)
-        self.faults.bitten.clear()
-        self.faults.calls.clear()
-        return self.server.url
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.actor, name)
-
-
-class Parrot:
-    """A shop that answers everything with the same words."""
-
-    write_abilities = ()
-
-    def __init__(self, words: str | bytes) -> None:
-        self.words = words
-
-    def ability(self, call: Call) -> str:
-        return "any"
-
-    def answer(self, call: Call) -> Answer:
-        return Answer(self.words)
-
-
 class Shop:
     """A twin behind HTTP and a client of it."""
 
     def __init__(self, stage: Stage) -> None:
-        self.clock, self.faults = Clock(), stage.faults
+        self.clock, self.faults = Clock(JUNE), stage.faults
         self.twin = tmall.make(self.faults, now=self.clock)
         self.url = stage.enter(self.twin)
 
@@ -112,7 +66,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    stage = Stage()
+    stage = Stage(hang_s=0.5)
     yield stage
     stage.server.stop()
 
@@ -128,7 +82,7 @@ def answering(stage: Stage) -> Callable[[str | bytes], Any]:
 
     def client(words: str | bytes) -> Any:
         http = Http(stage.enter(Parrot(words)), outbound=Outbound(allow=["127.0.0.0/8"]), attempts=1)
-        return TMALL.client(Connection("c1", "sales/tmall", tmall.SETTINGS, tmall.SECRETS), http, Clock())
+        return TMALL.client(Connection("c1", "sales/tmall", tmall.SETTINGS, tmall.SECRETS), http, Clock(JUNE))
 
     return client
 
@@ -162,7 +116,7 @@ def error(code: int, sub_code: str = "") -> str:
 
 def test_a_paid_trade_becomes_an_order_that_claims_stock_and_may_ship(shop: Shop) -> None:
     tid = shop.buy((RED, 2), (CUP, 1))
-    shop.clock.pass_s(10)
+    shop.clock.wait(10)
     (document,), _ = shop.read_all(shop.client())
     order = MAPPING["order"].read(document.body)
     assert isinstance(order, Order)
@@ -175,7 +129,7 @@ def test_a_paid_trade_becomes_an_order_that_claims_stock_and_may_ship(shop: Shop
 
 def test_an_unpaid_trade_claims_its_stock_but_may_not_ship(shop: Shop) -> None:
     shop.buy((RED, 2), pay=False)
-    shop.clock.pass_s(10)
+    shop.clock.wait(10)
     (document,), _ = shop.read_all(shop.client())
     order = MAPPING["order"].read(document.body)
     assert isinstance(order, Order)
@@ -196,8 +150,8 @@ def test_pages_are_read_from_the_last_to_the_first(shop: Shop) -> None:
     tids = []
     for _ in range(5):
         tids.append(shop.buy((RED, 1)))
-        shop.clock.pass_s(1)
-    shop.clock.pass_s(10)
+        shop.clock.wait(1)
+    shop.clock.wait(10)
     client = shop.client(page_size=2)
     page = client.fetch_orders({})
     assert (2, True, [tids[0]]) == (page.cursor["page"], page.more, [one.ref for one in page.documents])
@@ -209,12 +163,12 @@ def test_pages_are_read_from_the_last_to_the_first(shop: Shop) -> None:
 def test_a_trade_that_moves_while_pages_are_read_is_not_lost(shop: Shop) -> None:
     tids = {shop.buy((RED, 1)) for _ in range(6)}
     shop.twin.control("setup", {"moving_pages": True})
-    shop.clock.pass_s(10)
+    shop.clock.wait(10)
     client = shop.client(page_size=2)
     first, cursor = shop.read_all(client)
     assert len({one.ref for one in first}) < len(tids), "some have left the window before their page was read"
     shop.twin.control("setup", {"moving_pages": False})
-    shop.clock.pass_s(10)
+    shop.clock.wait(10)
     second, _ = shop.read_all(client, cursor)
     assert tids == {one.ref for one in [*first, *second]}
     assert shop.faults.bitten["moving_pages/fetch_orders"] > 0
@@ -225,7 +179,7 @@ def test_windows_overlap_and_stay_behind_now(shop: Shop) -> None:
     _, cursor = shop.read_all(client)
     assert cursor == {"since": "2026-06-18 11:59:58"}
     tid = shop.buy((RED, 1), ago_s=30)
-    shop.clock.pass_s(5)
+    shop.clock.wait(5)
     documents, _ = shop.read_all(client, cursor)
     assert [tid] == [one.ref for one in documents], "shown late, but within the overlap"
 
@@ -234,9 +188,9 @@ def test_a_long_silence_is_read_in_windows_of_half_an_hour(shop: Shop) -> None:
     client = shop.client()
     _, cursor = shop.read_all(client)
     early = shop.buy((RED, 1))
-    shop.clock.pass_s(7200)
+    shop.clock.wait(7200)
     late = shop.buy((RED, 1))
-    shop.clock.pass_s(5)
+    shop.clock.wait(5)
     before = shop.faults.calls["fetch_orders"]
     documents, _ = shop.read_all(client, cursor)
     assert [early, late] == [one.ref for one in documents]
@@ -246,7 +200,7 @@ def test_a_long_silence_is_read_in_windows_of_half_an_hour(shop: Shop) -> None:
 def test_a_clock_that_steps_back_never_moves_the_cursor_back(shop: Shop) -> None:
     client = shop.client()
     _, cursor = shop.read_all(client)
-    shop.clock.pass_s(-300)
+    shop.clock.wait(-300)
     page = client.fetch_orders(cursor)
     assert (cursor, False) == (page.cursor, page.more)
 
@@ -261,7 +215,7 @@ def test_the_first_reading_goes_back_as_far_as_set(shop: Shop) -> None:
 
 def test_distribution_trades_come_only_where_their_type_is_set(shop: Shop) -> None:
     tid = shop.buy((RED, 1), type="fenxiao")
-    shop.clock.pass_s(10)
+    shop.clock.wait(10)
     assert shop.read_all(shop.client())[0] == []
     assert [tid] == [one.ref for one in shop.read_all(shop.client(types="guarantee_trade,fenxiao"))[0]]
 
@@ -269,7 +223,7 @@ def test_distribution_trades_come_only_where_their_type_is_set(shop: Shop) -> No
 def test_a_trade_read_alone_is_the_same_document(shop: Shop) -> None:
     for count in range(1, 4):
         shop.buy(*[(RED, 1), (BLUE, 2), (CUP, 3)][:count])
-    shop.clock.pass_s(10)
+    shop.clock.wait(10)
     client = shop.client()
     documents, _ = shop.read_all(client)
     assert documents == [client.fetch_one("order", one.ref) for one in documents]
@@ -278,7 +232,7 @@ def test_a_trade_read_alone_is_the_same_document(shop: Shop) -> None:
 
 def test_a_trade_whose_shopper_wrote_something_is_read_alone(shop: Shop) -> None:
     silent, talking = shop.buy((RED, 1)), shop.buy((RED, 1), message="周末送货")
-    shop.clock.pass_s(10)
+    shop.clock.wait(10)
     client = shop.client()
     page = client.fetch_orders({})
     assert ([one.ref for one in page.documents], page.refs) == ([silent], [talking])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,7 +19,8 @@ from core.model import Cancellation, Level, Order, Shipment, ShippedLine
 from mappings.language import load
 from sandbox.sales import vendure
 from sandbox.sales.vendure_graphql import Invalid, Reader, show
-from sandbox.twin import Answer, Call, Faults, Server
+from tests.stage import JUNE, Parrot, Stage
+from tests.worlds import Clock
 
 VENDURE = connector("sales/vendure")
 MAPPING = {noun: load(VENDURE.mappings / f"{noun}.yaml") for noun in ("order", "stock", "shipment", "cancellation")}
@@ -27,60 +28,11 @@ CUP, LARGE, TOWEL = "1", "2", "3"
 CLASSES = {"Unavailable": Unavailable, "NotAuthorised": NotAuthorised, "Refused": Refused, "InDoubt": InDoubt}
 
 
-class Clock:
-    """A clock that only a test moves."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 6, 18, 4, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_s(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-
-class Parrot:
-    """A server that answers everything with the same words."""
-
-    write_abilities = ()
-
-    def __init__(self, words: Any, status: int = 200) -> None:
-        self.words = words if isinstance(words, str) else json.dumps(words)
-        self.status = status
-
-    def ability(self, call: Call) -> str:
-        return "any"
-
-    def answer(self, call: Call) -> Answer:
-        self.heard = call
-        return Answer(self.words, self.status)
-
-
-class Stage:
-    """One server for all tests of the file: whoever stands on it answers."""
-
-    def __init__(self) -> None:
-        self.faults = Faults(hang_s=2.0)
-        self.server = Server(self, self.faults)
-        self.actor: Any = None
-
-    def enter(self, actor: Any) -> str:
-        self.actor = actor
-        self.faults.set(hang_s=2.0)
-        self.faults.bitten.clear()
-        self.faults.calls.clear()
-        return self.server.url
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.actor, name)
-
-
 class Shop:
     """A twin behind HTTP and a client of it."""
 
     def __init__(self, stage: Stage) -> None:
-        self.clock, self.stage = Clock(), stage
+        self.clock, self.stage = Clock(JUNE), stage
         self.faults = stage.faults
         self.twin = vendure.make(stage.faults, now=self.clock)
         self.url = stage.enter(self.twin)
@@ -107,7 +59,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    stage = Stage()
+    stage = Stage(hang_s=2.0)
     yield stage
     stage.server.stop()
 
@@ -178,7 +130,7 @@ def test_orders_come_in_pages_and_the_cursor_moves_on(shop: Shop) -> None:
 def test_what_was_placed_within_the_overlap_is_read_again(shop: Shop) -> None:
     ref = shop.buy((TOWEL, 1))
     _, cursor = read_all(shop.client)
-    shop.clock.pass_s(3600)
+    shop.clock.wait(3600)
     assert [ref] == read_all(shop.client, cursor)[0]
 
 
@@ -187,7 +139,7 @@ def test_nothing_is_missed_while_the_hub_was_away(shop: Shop) -> None:
     ref = shop.buy((TOWEL, 1))
     shop.client.send_shipment([replace(shipment(shop.read(ref), "SF1", 1))], "add")
     shop.client.send_shipment([Outgoing("k", ref, {}, {"add": "1"})], "ship")
-    shop.clock.pass_s(5 * 86400)
+    shop.clock.wait(5 * 86400)
     assert [ref] == read_all(shop.client, cursor)[0]
 
 
@@ -253,7 +205,7 @@ def test_elements_that_are_no_orders_are_kept_as_they_are(stage: Stage) -> None:
 def test_version_is_the_newest_entry_of_the_history(shop: Shop) -> None:
     ref = shop.buy((TOWEL, 1), pay="authorize")
     before = shop.client.fetch_one("order", ref).version
-    shop.clock.pass_s(60)
+    shop.clock.wait(60)
     shop.twin.control("pay", {"ref": ref})
     document = shop.client.fetch_one("order", ref)
     assert (document.version, document.version > before) == ("2026-06-18T04:01:00.000Z", True)
