@@ -39,7 +39,7 @@ CALLERS, MANY, MILLION = 32, 256, 1_000_000
 DRAINED, AT_ONCE, ALIKE = 10_000, 1000, 300
 
 
-def run(rounds: int = 5) -> dict[str, Any]:
+def run(rounds: int = 9) -> dict[str, Any]:
     """All goals; raises Unequal when a contender decides or leaves anything else than ours."""
     server = os.environ.get("YIPAN_TEST_POSTGRES", SERVER)
     refuse_unsafe(server)
