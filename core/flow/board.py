@@ -78,10 +78,9 @@ class Board:
         c = t.connections.c
         query = select(c.id, c.revision, cast(c.can, Text)).where(c.kind == "sales", c.state == "active")
         stands = {ident: (revision, can) for ident, revision, can in tx.conn.execute(query)}
-        changed = [ident for ident, version in stands.items() if self._versions.get(ident) != version]
-        shops = {ident: shop for ident, shop in self._shops.items() if ident in stands and ident not in changed}
-        fresh = many(tx, t.connections, "id", changed)
-        self._shops = shops | {row["id"]: _read(tx, row) for row in fresh if "send_stock" in row["can"]}
+        same = {ident: shop for ident, shop in self._shops.items() if stands.get(ident) == self._versions[ident]}
+        fresh = many(tx, t.connections, "id", [i for i, version in stands.items() if self._versions.get(i) != version])
+        self._shops = same | {row["id"]: _read(tx, row) for row in fresh if "send_stock" in row["can"]}
         self._versions = stands
 
     def all(self) -> list[Some]:

@@ -76,13 +76,13 @@ def let_pass(tx: Transaction, looked_at: Iterable[int], changes: Sequence[Change
     looked_at: the listings that were, whether they change or not. Whoever judges is alone: what somebody else was let
     pass a moment ago is no sweep of ours.
     """
-    if any(change.sweeps for change in changes):
+    sweeping = {change.listing_id: change for change in changes if change.sweeps}
+    if sweeping and stop.percent < 100:
         lock_claims(tx.conn)
     held = set(tx.conn.execute(select(t.held_levels.c.listing_id)).scalars())
     passing = [change for change in changes if change.listing_id not in held]
-    sweeping = {change.listing_id: change for change in passing if change.sweeps}
-    judged = _judged(tx, looked_at, sweeping)
-    fresh = [change for ident, change in sweeping.items() if ident not in judged]
+    known = held | _judged(tx, looked_at, sweeping.keys() - held)
+    fresh = [change for ident, change in sweeping.items() if ident not in known]
     stopped = _stopped(tx, fresh, stop) if fresh and stop.percent < 100 else set()
     return [change for change in passing if change.listing_id not in stopped]
 

@@ -158,7 +158,7 @@ def test_what_rose_in_a_transaction_that_began_later_is_no_sweep_of_ours(hub: Wo
     pen, ink, stop = sweep(hub, "pen", 20), sweep(hub, "ink", 20), Stop(10, 2, 60)
 
     def judges_later(tx: Transaction) -> list[Change]:
-        assert tx.now
+        assert tx.now, "its time stands before the other's begins"
         at_once(lambda: hub.store.write(lambda other: let_pass(other, [pen.listing_id], [pen], stop)))
         return let_pass(tx, [ink.listing_id], [ink], stop)
 

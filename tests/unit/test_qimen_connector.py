@@ -25,6 +25,7 @@ from mappings.language import load
 from sandbox.twin import Answer, Call, Faults, Server
 from sandbox.wms import qimen
 from sandbox.wms.qimen_papers import CHINA
+from tests.stage import Stage
 
 CONNECTOR = connector("wms/qimen")
 VECTORS_OF_QIMEN = json.loads((Path(sandbox.contract.__file__).parent / "vectors" / "qimen.json").read_text("utf-8"))
@@ -87,36 +88,28 @@ class Erp:
         return [d for d in self.documents if d.kind == kind]
 
 
-class Stand:
-    """One server for all tests; each puts its own twin on it."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.twin, name)
-
-
 @pytest.fixture(scope="module")
-def stand() -> Iterator[tuple[Stand, Faults, str]]:
-    stand, faults = Stand(), Faults(hang_s=0.4)
-    server = Server(stand, faults)
-    yield stand, faults, server.url
-    server.stop()
+def stage() -> Iterator[Stage]:
+    stage = Stage(hang_s=0.4)
+    yield stage
+    stage.server.stop()
 
 
 @pytest.fixture
-def faults(stand: tuple[Stand, Faults, str]) -> Faults:
-    stand[1].set()
-    return stand[1]
+def faults(stage: Stage) -> Faults:
+    return stage.faults
 
 
 @pytest.fixture
-def url(stand: tuple[Stand, Faults, str]) -> str:
-    return stand[2]
+def url(stage: Stage) -> str:
+    return stage.server.url
 
 
 @pytest.fixture
-def twin(stand: tuple[Stand, Faults, str], faults: Faults) -> qimen.QimenTwin:
-    stand[0].twin = qimen.make(faults)
-    return stand[0].twin
+def twin(stage: Stage) -> qimen.QimenTwin:
+    twin = qimen.make(stage.faults)
+    stage.enter(twin)
+    return twin
 
 
 @pytest.fixture

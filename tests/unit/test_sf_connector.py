@@ -24,6 +24,7 @@ from mappings.language import load
 from sandbox.courier import sf
 from sandbox.courier.sf_roads import JOURNEYS, Parcel, pushed
 from sandbox.twin import Answer, Call, Faults, Server
+from tests.stage import Parrot
 
 SF = connector("courier/sf")
 BOOKING, TRACKING = load(SF.mappings / "booking.yaml"), load(SF.mappings / "tracking.yaml")
@@ -85,29 +86,13 @@ def stage(faults: Faults) -> Iterator[Stage]:
     server.stop()
 
 
-class Says:
-    """A system that gives every call the same answer and remembers what it was asked."""
-
-    write_abilities = ()
-
-    def __init__(self) -> None:
-        self.body, self.heard = "", []
-
-    def ability(self, call: Call) -> str:
-        return "any"
-
-    def answer(self, call: Call) -> Answer:
-        self.heard.append(call.form)
-        return Answer(self.body)
-
-
 @pytest.fixture(scope="module")
-def says() -> Iterator[Callable[[str], tuple[Client, Says]]]:
-    system = Says()
+def says() -> Iterator[Callable[[str], tuple[Client, Parrot]]]:
+    system = Parrot("")
     server = Server(system, Faults())
 
-    def start(body: str) -> tuple[Client, Says]:
-        system.body, system.heard = body, []
+    def start(words: str) -> tuple[Client, Parrot]:
+        system.words = words
         return client_of(server.url), system
 
     yield start
@@ -137,7 +122,7 @@ def test_a_call_carries_the_signed_envelope_and_the_settings_of_a_booking(says: 
     with pytest.raises(Throttled):
         client.send_booking([row(weight_g=1500)])
 
-    form = system.heard[0]
+    form = system.heard.form
     message = json.loads(form["msgData"])
     assert form["timestamp"] == "1772414100000"
     assert form["msgDigest"] == sf_digest(form["msgData"], form["timestamp"], sf.SECRETS["checkword"])
@@ -153,7 +138,7 @@ def test_settings_left_empty_stay_out_of_the_booking(says: Any) -> None:
     with pytest.raises(Throttled):
         client.send_booking([row()])
 
-    assert {"monthlyCard", "payMethod", "expressTypeId"} & set(json.loads(system.heard[0]["msgData"])) == set()
+    assert {"monthlyCard", "payMethod", "expressTypeId"} & set(json.loads(system.heard.form["msgData"])) == set()
 
 
 def test_the_checkword_shows_nowhere() -> None:
