@@ -110,8 +110,9 @@ def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> lis
     fit = {n: c for n, c in enumerate(commands) if n not in answers}
     wants = [(command, want) for command in fit.values() for want in command.wants]
     places = {CellKey(owner, w.item_id, h) for c, w in wants for owner in w.owners for h in c.warehouses}
-    booked = ledger.known([_key(c.subject) for c in fit.values()], places)
-    known = standing(tx, [c.subject for c in fit.values() if _key(c.subject) in booked]) if booked else {}
+    keys = {c.subject: reserve_key(*c.subject) for c in fit.values()}
+    booked = ledger.known(list(keys.values()), places)
+    known = standing(tx, [subject for subject, key in keys.items() if key in booked]) if booked else {}
     fresh: dict[Subject, int] = {}
     for n, command in fit.items():
         if command.subject in known:
@@ -119,7 +120,8 @@ def reserve(tx: Transaction, ledger: Ledger, commands: Sequence[Reserve]) -> lis
         else:
             fresh.setdefault(command.subject, n)
     cells = {key[:3]: cell for key in places if (cell := ledger.found(key))}
-    answers |= zip(fresh.values(), _book(tx, ledger, cells, [commands[n] for n in fresh.values()]), strict=True)
+    booked_now = _book(tx, ledger, cells, keys, [commands[n] for n in fresh.values()])
+    answers |= zip(fresh.values(), booked_now, strict=True)
     for n, command in enumerate(commands):
         if n not in answers:  # said twice in this batch
             first = answers[fresh[command.subject]]
@@ -133,12 +135,18 @@ def _faults(command: Reserve) -> str:
         return f"{ref!r} has characters that cannot be printed: choose another ref"
     if not command.wants or not command.warehouses:
         return f"{ref}: name at least one item and one warehouse"
-    wrong = [w.quantity for w in command.wants if type(w.quantity) is not int or not 0 < w.quantity <= UNITS_MAX]
-    return f"{ref}: {wrong[0]!r} is no number of units: say a whole number from 1 to {UNITS_MAX}" if wrong else ""
+    for want in command.wants:
+        if type(want.quantity) is not int or not 0 < want.quantity <= UNITS_MAX:
+            return f"{ref}: {want.quantity!r} is no number of units: say a whole number from 1 to {UNITS_MAX}"
+    return ""
 
 
 def _book(
-    tx: Transaction, ledger: Ledger, cells: Mapping[tuple[int, int, int], Cell], commands: Sequence[Reserve]
+    tx: Transaction,
+    ledger: Ledger,
+    cells: Mapping[tuple[int, int, int], Cell],
+    keys: Mapping[Subject, str],
+    commands: Sequence[Reserve],
 ) -> list[Answer]:
     """Back or refuse each; claims, journals and balances are written together."""
     requests = [Request(c.wants, c.warehouses, c.may_split, refusable=True) for c in commands]
@@ -169,18 +177,14 @@ def _book(
                 pinned.append((claim[0], cell.id, lot))
                 rooms[owner, item, warehouse, lot] -= backed
             use_rights.held(tx, ledger, contract, item, backed)
-        ledger.book(_key(subject), "reserve", f"{kind}:{ref}", entries)
+        ledger.book(keys[subject], "reserve", f"{kind}:{ref}", entries)
         answers.append(Reservation(subject, "reserved", command.until, _kept(parts)))
     ledger.flush(Rows(t.claims, UNDER if shared else CLAIM, claims), *([Rows(t.pins, PIN, pinned)] if pinned else []))
     return answers
 
 
-def _key(subject: Subject) -> str:
-    return reserve_key(*subject)
-
-
 def _kept(parts: Sequence[Part]) -> tuple[Kept, ...]:
-    return tuple(Kept(p.owner_id, p.item_id, p.warehouse_id, p.backed, p.lot) for p in parts)
+    return tuple([Kept(p.owner_id, p.item_id, p.warehouse_id, p.backed, p.lot) for p in parts])
 
 
 def _decide_bound(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import ge
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ class Want(NamedTuple):
     @property
     def owners(self) -> tuple[int, ...]:
         """Whose units may back it."""
-        return (self.owner_id, *(source.owner_id for source in self.others))
+        return (self.owner_id, *(source.owner_id for source in self.others)) if self.others else (self.owner_id,)
 
     def sources(self, warehouse_id: int) -> tuple[Source, ...]:
         """Those of the others whose goods there may back it."""
@@ -146,6 +147,11 @@ class Left(NamedTuple):
         """To try something with."""
         return Left(dict(self.units), dict(self.rights), dict(self.rooms))
 
+    def have(self, needs: Mapping[tuple[int, int], int], warehouse_id: int) -> bool:
+        """Whether all of it lies there. needs: (owner, item) → units."""
+        there = [self.units.get((owner, item, warehouse_id), 0) for owner, item in needs]
+        return all(map(ge, there, needs.values()))
+
     def there(self, want: Want, owner_id: int, warehouse_id: int) -> int:
         """Units of that owner that may back a wish there, whatever contracts allow."""
         place = (owner_id, want.item_id, warehouse_id)
@@ -205,11 +211,12 @@ def _decide_one(left: Left, request: Request) -> list[Part]:
 
 
 def _whole(left: Left, request: Request) -> list[Part] | None:
-    if any(want.others or want.lot for want in request.wants):
-        return _whole_by_turns(left, request)
+    for want in request.wants:
+        if want.others or want.lot:
+            return _whole_by_turns(left, request)
     needs = _needs(request.wants)
     for warehouse in request.warehouses:
-        if all(left.units.get((owner, item, warehouse), 0) >= n for (owner, item), n in needs.items()):
+        if left.have(needs, warehouse):
             return [_part(w, warehouse, w.quantity, w.quantity) for w in request.wants]
     return None
 
@@ -288,8 +295,9 @@ def _shared(mine: Left, want: Want, warehouse: int, backed: int) -> list[Part]:
 
 def _part(want: Want, warehouse: int, asked: int, backed: int) -> Part:
     """A part of the wish; one that nothing backs is asked of whoever comes last."""
-    last = want.sources(warehouse)[-1:] if not backed else ()
-    owner, contract = last[0][:2] if last else (want.owner_id, None)
+    owner, contract = want.owner_id, None
+    if not backed and (last := want.sources(warehouse)[-1:]):
+        owner, contract, _ = last[0]
     return Part(want.line, owner, want.item_id, warehouse, asked, backed, want.per_kit, contract, want.lot)
 
 
@@ -304,5 +312,6 @@ def together(wants: Sequence[Want]) -> list[list[Want]]:
 def _needs(wants: Sequence[Want]) -> dict[tuple[int, int], int]:
     needs: dict[tuple[int, int], int] = {}
     for want in wants:
-        needs[(want.owner_id, want.item_id)] = needs.get((want.owner_id, want.item_id), 0) + want.quantity
+        goods = want.owner_id, want.item_id
+        needs[goods] = needs.get(goods, 0) + want.quantity
     return needs

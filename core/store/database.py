@@ -114,6 +114,7 @@ class Database:
             self._thread.start()
         else:
             self._readers = self._writer = _postgresql_engine(url)
+            self._alone = threading.Lock()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -178,7 +179,10 @@ class Database:
         if self.is_sqlite:
             now = datetime.now(UTC)
             return lambda: now
-        trips.open_with(conn, LOCK if ledger else NOW)
+        if ledger:
+            trips.open_with(conn, LOCK, self._alone)
+        else:
+            trips.open_with(conn, NOW)
         return lambda: trips.opened(conn)[0][0].astimezone(UTC)
 
     @contextmanager

@@ -5,8 +5,7 @@ Accounts of a cell: free, reserved, held, transit, inbound (guarded ≥ 0), susp
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import sub
@@ -40,7 +39,7 @@ class CellKey(NamedTuple):
     condition: str = "ZP"
 
 
-@dataclass
+@dataclass(slots=True)
 class Cell:
     """One cell as it stands inside this transaction."""
 
@@ -62,7 +61,7 @@ class Cell:
     @property
     def promisable(self) -> int:
         """What admission may still back."""
-        return max(0, self.free + min(0, self.suspense))
+        return self.free if self.suspense >= 0 else max(0, self.free + self.suspense)
 
     @property
     def account(self) -> str:
@@ -115,7 +114,6 @@ class Ledger:
         self._physical: list[lots.Moved] = []
         self._rights: list[Right] = []
         self._moved: dict[int, Cell] = {}
-        self._marks: set[int] = set()
         self._built_on: dict[CellKey, Row | None] = {}
         self._taken_as_new: set[str] = set()
         self.risen: set[int] = set()
@@ -203,11 +201,17 @@ class Ledger:
         _check_balanced(key, entries)
         ident = self._tx.ids.new()
         self._journals.append((ident, key, kind, cause, happened_at, self._tx.stamp))
+        on_hand: dict[int, int] = {}
         for n, (cell, account, quantity) in enumerate(entries):
-            self._entries.append((ident, n, cell.id, account, quantity))
+            at = cell.id
+            self._entries.append((ident, n, at, account, quantity))
+            if account in ON_HAND:
+                on_hand[at] = on_hand.get(at, 0) + quantity
             if account != "world":
-                self._move(cell, account, quantity, key)
-        self._physical += _physical(ident, entries, named)
+                _move(cell, account, quantity, key)
+                self._moved[at] = cell
+        if named or any(on_hand.values()):
+            self._physical += _physical(ident, entries, on_hand, named)
         if self._rights:
             contracts.write(self._tx, ident, self._rights)
             self._rights = []
@@ -226,7 +230,7 @@ class Ledger:
         if self._rights:
             self.book(f"rights:{self._tx.ids.new()}", "rights", f"contract:{self._rights[0].contract_id}", [])
         tx, moved = self._tx, [self._moved[i] for i in sorted(self._moved)]
-        marks = [(tx.ids.new(), sorted(self._marks))] if self._marks else []
+        marks = [(tx.ids.new(), sorted({cell.key.item_id for cell in moved}))] if moved else []
         inserts = (
             Rows(t.journals, JOURNAL, self._journals),
             Rows(t.entries, ENTRY, self._entries),
@@ -238,14 +242,14 @@ class Ledger:
         write_rows(tx.conn, [*inserts, *also], Sums(t.cells, ("id", *KEPT), [change for _, change in changed], were))
         self.relotted |= lots.write(tx, self._physical)
         self._watch_suspense([cell for cell, change in zip(moved, changes, strict=True) if change[-1]])
-        if self._marks:
+        if moved:
             tx.lanes.add("stock")
         for cell in moved:
             self._note_promises(cell)
             cell.before = cell.balances()
         if tx.recall:
             tx.recall.follow({cell.key: _row(cell) for cell in moved})
-        self._journals, self._entries, self._moved, self._marks = [], [], {}, set()
+        self._journals, self._entries, self._moved = [], [], {}
         self._physical = []
 
     def _build_on(self, recall: Recall, cells: Collection[CellKey]) -> None:
@@ -256,7 +260,9 @@ class Ledger:
             there = {CellKey(*row[1:5]): (row[0], *row[5:]) for row in rows}
             known |= {key: there.get(key) for key in missing}
             recall.keep(known)
-        self._remember((row[0], *key, *row[1:]) for key, row in known.items() if row)
+        for key, row in known.items():
+            if row:
+                self._stands(key, row)
         self._built_on |= known
 
     def _rely(self, changed: Sequence[Cell]) -> list[tuple[int, ...]]:
@@ -271,17 +277,11 @@ class Ledger:
         self._built_on, self._taken_as_new = {}, set()
         return [cell.before for cell in changed]
 
-    def _move(self, cell: Cell, account: str, quantity: int, key: str) -> None:
-        after = getattr(cell, account) + quantity
-        if after < 0 and account in GUARDED:
-            raise Broken(f"journal {key} would leave {account} of cell {cell.id} at {after}")
-        setattr(cell, account, after)
-        self._moved[cell.id] = cell
-        self._marks.add(cell.key.item_id)
-
     def _note_promises(self, cell: Cell) -> None:
         """Remember what rose above or sank below what stands in the database."""
         free, suspense = cell.before[0], cell.before[-1]
+        if cell.free <= free and cell.suspense == suspense:
+            return
         if cell.promisable > max(0, free + min(0, suspense)):
             self.risen.add(cell.key.item_id)
         if cell.suspense < min(0, suspense):
@@ -302,11 +302,13 @@ class Ledger:
                 self._tx.conn.execute(update(t.worklist).where(mine).values(**said))
 
     def _remember(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        for ident, owner, item, warehouse, condition, *balances in rows:
-            if ident not in self._by_id:
-                cell = Cell(ident, CellKey(owner, item, warehouse, condition), *balances)
-                cell.before = cell.balances()
-                self._cells[cell.key] = self._by_id[ident] = cell
+        for row in rows:
+            self._stands(CellKey(*row[1:5]), (row[0], *row[5:]))
+
+    def _stands(self, key: CellKey, row: Row) -> None:
+        if row[0] not in self._by_id:
+            cell = self._cells[key] = self._by_id[row[0]] = Cell(row[0], key, *row[1:])
+            cell.before = row[1:]
 
 
 def _row(cell: Cell | None) -> Row | None:
@@ -326,16 +328,19 @@ def standing(cell: Cell, account: str, entries: Iterable[Entry]) -> int:
     return int(getattr(cell, account)) + moved
 
 
-def _physical(journal_id: int, entries: Sequence[Entry], named: Sequence[LotMove]) -> list[lots.Moved]:
-    """What a journal changes of the units on hand, cell by cell."""
-    changes: dict[int, int] = defaultdict(int)
-    for cell, account, quantity in entries:
-        if account in ON_HAND:
-            changes[cell.id] += quantity
-    if not named and not any(changes.values()):
-        return []
+def _move(cell: Cell, account: str, quantity: int, key: str) -> None:
+    after = getattr(cell, account) + quantity
+    if after < 0 and account in GUARDED:
+        raise Broken(f"journal {key} would leave {account} of cell {cell.id} at {after}")
+    setattr(cell, account, after)
+
+
+def _physical(
+    journal_id: int, entries: Sequence[Entry], on_hand: Mapping[int, int], named: Sequence[LotMove]
+) -> list[lots.Moved]:
+    """What a journal changes of the units on hand, cell by cell. on_hand: cell → units its entries change."""
     cells = {e.cell.id: e.cell for e in entries} | {move.cell.id: move.cell for move in named}
-    changes = dict.fromkeys(cells, 0) | changes
+    changes = dict.fromkeys(cells, 0) | dict(on_hand)
     told = {ident: [lots.Named(*move[1:]) for move in named if move.cell.id == ident] for ident in changes}
     return [
         lots.Moved(journal_id, ident, cells[ident].key.item_id, units, told[ident])
@@ -345,8 +350,9 @@ def _physical(journal_id: int, entries: Sequence[Entry], named: Sequence[LotMove
 
 
 def _check_balanced(key: str, entries: Sequence[Entry]) -> None:
-    sums: dict[int, int] = defaultdict(int)
+    sums: dict[int, int] = {}
     for cell, _, quantity in entries:
-        sums[cell.key.item_id] += quantity
+        item = cell.key.item_id
+        sums[item] = sums.get(item, 0) + quantity
     if any(sums.values()):
-        raise Broken(f"journal {key} is not balanced: {dict(sums)}")
+        raise Broken(f"journal {key} is not balanced: {sums}")

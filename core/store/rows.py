@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
@@ -187,6 +188,8 @@ def _array(values: Sequence[Any]) -> str:
         joined = '","'.join(values)
         if "\\" not in joined and joined.count('"') == 2 * len(values) - 2:
             return f'{{"{joined}"}}'
+    if kinds == {type(None)}:
+        return f"{{{','.join(['NULL'] * len(values))}}}"
     return f"{{{','.join(map(_element, values))}}}"
 
 
@@ -328,9 +331,8 @@ def _unstamped(one: Rows) -> Rows:
     if LOCKED_AT not in one.rows[0]:
         return one
     stamped = tuple(name for name, value in zip(one.columns, one.rows[0], strict=True) if value is LOCKED_AT)
-    kept = [n for n, name in enumerate(one.columns) if name not in stamped]
-    rows = [tuple(row[n] for n in kept) for row in one.rows]
-    return Rows(one.table, tuple(one.columns[n] for n in kept), rows, stamped)
+    kept = itemgetter(*(n for n, name in enumerate(one.columns) if name not in stamped))
+    return Rows(one.table, kept(one.columns), list(map(kept, one.rows)), stamped)
 
 
 def _bound(dialect: Dialect, one: Rows) -> Rows:

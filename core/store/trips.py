@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,8 @@ class _Line:
 
     begin: str = BEGIN
     opening: str = ""
-    opened: Found = field(default_factory=list)
+    opened: Any = None
+    alone: AbstractContextManager[Any] = field(default_factory=nullcontext)
     unsent: list[str] = field(default_factory=list)
     may_wait: bool = False
     names: dict[str, str] = field(default_factory=dict)
@@ -58,7 +59,9 @@ def ending(conn: Connection, sent: Callable[[], None] = nothing) -> Iterator[Non
     try:
         yield
         if line.unsent:
-            _say(conn, [*BY_INDEX, *line.unsent, "COMMIT"], sent)
+            is_whole = line.opening and _is_idle(conn)
+            with line.alone if is_whole else nullcontext():
+                _say(conn, [*BY_INDEX, *line.unsent, "COMMIT"], sent)
     finally:
         line.may_wait, line.opening = False, ""
         line.unsent.clear()
@@ -75,15 +78,20 @@ def looking(conn: Connection) -> Iterator[None]:
         line.begin = BEGIN
 
 
-def open_with(conn: Connection, statement: str) -> None:
-    """Say this first of all, in one trip with what is said first; inside of `ending`, before anything was said."""
-    _line(conn).opening = statement
+def open_with(conn: Connection, statement: str, alone: AbstractContextManager[Any] | None = None) -> None:
+    """Say this first of all, in one trip with what is said first; inside of `ending`, before anything was said.
+
+    alone: entered by a transaction that is said whole, in one trip, until that is done: those that would wait for each
+    other in PostgreSQL wait here. There, whoever is let in stands in the way of the answer to the one before.
+    """
+    line = _line(conn)
+    line.opening, line.alone = statement, alone or nullcontext()
 
 
 def opened(conn: Connection) -> Found:
     """The rows of what the transaction was opened with."""
     settle(conn)
-    return _line(conn).opened
+    return _rows(conn, _line(conn).opened)
 
 
 def defer(conn: Connection, call: Call) -> None:
@@ -106,7 +114,7 @@ def settle(conn: Connection) -> None:
 def ask(conn: Connection, statement: str) -> Found:
     """The rows of a statement; the transaction begins in the same trip. Raises DBAPIError, as SQLAlchemy does."""
     settle(conn)
-    return _say(conn, [statement])[-1]
+    return _rows(conn, _say(conn, [statement])[-1])
 
 
 def ask_prepared(conn: Connection, calls: Sequence[Call]) -> list[Found]:
@@ -114,13 +122,15 @@ def ask_prepared(conn: Connection, calls: Sequence[Call]) -> list[Found]:
     words = [_called(conn, call) for call in calls]
     if _line(conn).unsent:
         settle(conn)
-    return _say(conn, [*BY_INDEX, *words, *AS_EVER])[len(BY_INDEX) : -len(AS_EVER)]
+    results = _say(conn, [*BY_INDEX, *words, *AS_EVER])[len(BY_INDEX) : -len(AS_EVER)]
+    return [_rows(conn, result) for result in results]
 
 
 def glance(conn: Connection, calls: Sequence[Call]) -> list[Found]:
     """The rows of each of these as they stand committed, in one trip and a transaction of its own."""
     words = [_called(conn, call) for call in calls]
-    return _say(conn, [*BY_INDEX, *words, "COMMIT"])[len(BY_INDEX) : -1]
+    results = _say(conn, [*BY_INDEX, *words, "COMMIT"])[len(BY_INDEX) : -1]
+    return [_rows(conn, result) for result in results]
 
 
 def forget(conn: Connection) -> None:
@@ -152,8 +162,8 @@ def _literal(value: str) -> str:
     return f"""'{value.replace("'", "''")}'"""
 
 
-def _say(conn: Connection, statements: Sequence[str], sent: Callable[[], None] = nothing) -> list[Found]:
-    """The rows of each statement, in one trip, which also begins the transaction where it has not begun."""
+def _say(conn: Connection, statements: Sequence[str], sent: Callable[[], None] = nothing) -> list[Any]:
+    """The result of each statement, in one trip, which also begins the transaction where it has not begun."""
     driver: Any = conn.connection.driver_connection
     if not _is_idle(conn):
         return _said(driver, statements, sent)
@@ -171,7 +181,7 @@ def _is_idle(conn: Connection) -> bool:
     return bool(driver.pgconn.transaction_status == TransactionStatus.IDLE)
 
 
-def _said(driver: Any, statements: Sequence[str], sent: Callable[[], None]) -> list[Found]:
+def _said(driver: Any, statements: Sequence[str], sent: Callable[[], None]) -> list[Any]:
     words, encoding = "; ".join(statements), driver.info.encoding
     try:
         if "\0" in words:
@@ -179,18 +189,18 @@ def _said(driver: Any, statements: Sequence[str], sent: Callable[[], None]) -> l
         driver.pgconn.send_query(words.encode(encoding))
         driver.pgconn.flush()
         sent()
-        results = driver.wait(execute(driver.pgconn))
+        results: list[Any] = driver.wait(execute(driver.pgconn))
         for result in results:
             if result.status not in FINE:
                 raise psycopg.errors.error_from_result(result, encoding=encoding)
     except psycopg.Error as error:
         raise DBAPIError.instance(None, None, error, psycopg.Error) from error
-    return [_rows(driver, result) for result in results]
+    return results
 
 
-def _rows(driver: Any, result: Any) -> Found:
+def _rows(conn: Connection, result: Any) -> Found:
     if not result.ntuples:
         return []
-    reader = Transformer(driver)
+    reader = Transformer(conn.connection.driver_connection)
     reader.set_pgresult(result)
     return reader.load_rows(0, result.ntuples, tuple)
