@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -113,7 +115,9 @@ def test_a_plan_made_while_the_table_was_empty_finds_cells_by_their_index(db: Da
     assert "Seq Scan" not in told
 
 
-def test_who_waited_for_the_ledger_sees_what_its_holder_wrote(db: Database) -> None:
+@contextmanager
+def held(db: Database) -> Iterator[None]:
+    """Somebody has the ledger until this ends, and books a journal with the key "held"."""
     has_it, may_end = threading.Event(), threading.Event()
 
     def hold(conn: Connection) -> None:
@@ -122,20 +126,63 @@ def test_who_waited_for_the_ledger_sees_what_its_holder_wrote(db: Database) -> N
         has_it.set()
         may_end.wait()
 
+    with ThreadPoolExecutor(1) as pool:
+        holder = pool.submit(db.write, hold)
+        has_it.wait()
+        try:
+            yield
+        finally:
+            may_end.set()
+        holder.result()
+
+
+def waiting(db: Database) -> int:
+    """How many wait for a lock in this database."""
+    here = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    with db.read() as conn:
+        query = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND database = {here}"
+        return int(conn.exec_driver_sql(query).scalar_one())
+
+
+def test_who_waited_for_the_ledger_sees_what_its_holder_wrote(db: Database) -> None:
     def ask(conn: Connection) -> list[object]:
         db.clock(conn, ledger=True)
         return [*look(conn, Look(t.journals, ("key",), {"key": ["held"]}))]
 
-    with ThreadPoolExecutor(2) as pool:
-        holder = pool.submit(db.write, hold)
-        has_it.wait()
-        waits = pool.submit(db.write, ask)
-        with db.read() as conn:
-            while not conn.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted").first():
+    with ThreadPoolExecutor(1) as pool:
+        with held(db):
+            waits = pool.submit(db.write, ask)
+            while not waiting(db):
                 pass
-        may_end.set()
-        holder.result()
-    assert waits.result() == [[("held",)]]
+        assert waits.result() == [[("held",)]]
+
+
+def test_of_two_that_are_said_whole_the_second_is_sent_when_the_first_is_done(db: Database) -> None:
+    all_of_them, sent = threading.Barrier(4), list[int]()
+
+    def say(ident: int, is_prepared: bool) -> None:
+        def work(conn: Connection) -> None:
+            db.clock(conn, ledger=True)
+            if not is_prepared:  # each on a connection of its own; what has to be prepared takes a trip of its own
+                all_of_them.wait()
+            journal(conn, ident, f"key {ident}")
+
+        db.write(work, lambda: sent.append(ident))
+
+    with ThreadPoolExecutor(4) as pool:
+        for prepares in [pool.submit(say, ident, False) for ident in range(2, 6)]:
+            prepares.result()
+        sent.clear()
+        with held(db):
+            says = [pool.submit(say, ident, True) for ident in (6, 7)]
+            while not waiting(db):
+                pass
+            time.sleep(0.05)
+            assert [len(sent), waiting(db)] == [1, 1]
+        for one in says:
+            one.result()
+    assert sorted(sent) == [6, 7]
+    assert sorted(kept(db)) == ["held", *(f"key {ident}" for ident in range(2, 8))]
 
 
 def test_a_view_shows_one_moment_whatever_is_written_meanwhile(db: Database) -> None:
