@@ -5,7 +5,7 @@ Accounts of a cell: free, reserved, held, transit, inbound (guarded ≥ 0), susp
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import sub
@@ -336,11 +336,11 @@ def _move(cell: Cell, account: str, quantity: int, key: str) -> None:
 
 
 def _physical(
-    journal_id: int, entries: Sequence[Entry], on_hand: Mapping[int, int], named: Sequence[LotMove]
+    journal_id: int, entries: Sequence[Entry], on_hand: dict[int, int], named: Sequence[LotMove]
 ) -> list[lots.Moved]:
     """What a journal changes of the units on hand, cell by cell. on_hand: cell → units its entries change."""
     cells = {e.cell.id: e.cell for e in entries} | {move.cell.id: move.cell for move in named}
-    changes = dict.fromkeys(cells, 0) | dict(on_hand)
+    changes = dict.fromkeys(cells, 0) | on_hand
     told = {ident: [lots.Named(*move[1:]) for move in named if move.cell.id == ident] for ident in changes}
     return [
         lots.Moved(journal_id, ident, cells[ident].key.item_id, units, told[ident])

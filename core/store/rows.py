@@ -80,7 +80,8 @@ def given(conn: Connection, columns: Mapping[str, TypeEngine[Any]], rows: Sequen
 class Rows(NamedTuple):
     """Rows of one table, as tuples in the order of these columns.
 
-    stamped: more columns, which PostgreSQL fills in with the time at which the ledger was locked.
+    stamped: more columns, beside two others at least, which PostgreSQL fills in with the time at which the ledger was
+    locked.
     """
 
     table: Table
