@@ -9,9 +9,11 @@ from typing import Any
 from sqlalchemy import case, select, update
 
 from core.errors import Refused, Unfit, Unmatched
-from core.flow import count_stock, settle_residual, stop_levels
+from core.flow import count_stock, move_stock, settle_residual, stop_levels
 from core.store import inbox, outbox
 from core.store import tables as t
+from core.store.ledger import MISSING_TASK
+from core.store.rows import any_of
 from core.store.scope import Scope
 from core.store.store import Transaction
 from hub import counts, residuals
@@ -23,6 +25,7 @@ LIMIT = 200
 MISSING = re.compile(r"no (\w+) is linked to '(.*?)'")
 """How `Unmatched` says what it misses."""
 LINKABLE = ("listing", "item", "warehouse")
+CELL = "cell:"
 Row = Mapping[str, Any]
 
 
@@ -80,6 +83,7 @@ def _document(row: Row) -> dict[str, Any]:
         "what": row["kind"],
         **said,
         "missing": what and {"kind": what[0], "ref": what[1]},
+        "goods": None,
         "buttons": buttons,
     }
 
@@ -103,7 +107,8 @@ def _intents(tx: Transaction, scope: Scope, limit: int) -> list[dict[str, Any]]:
 def _intent(row: Row) -> dict[str, Any]:
     what = missing(row["reason"])
     buttons = [*(["link"] if what and what[0] in LINKABLE else []), "retry", "dismiss"]
-    return {"kind": "intent", **row, "missing": what and {"kind": what[0], "ref": what[1]}, "buttons": buttons}
+    missed = {"missing": what and {"kind": what[0], "ref": what[1]}, "goods": None}
+    return {"kind": "intent", **row, **missed, "buttons": buttons}
 
 
 def _tasks(tx: Transaction, scope: Scope, limit: int) -> list[dict[str, Any]]:
@@ -111,7 +116,20 @@ def _tasks(tx: Transaction, scope: Scope, limit: int) -> list[dict[str, Any]]:
     names = (w.id, w.kind.label("what"), w.subject.label("ref"), w.reason, w.fix, w.created_at.label("since"))
     rows = tx.rows(select(*names).where(w.done_at.is_(None), scope.sees(w.merchant_id)).order_by(w.id).limit(limit))
     more = {"connection": None, "problem": None, "missing": None}
-    return [{"kind": "task", **row, **more, "buttons": list(_task_buttons(row["what"]))} for row in rows]
+    goods = _goods(tx, [_cell(row["ref"]) for row in rows if row["what"] == MISSING_TASK])
+    return [
+        {"kind": "task", **row, **more, "goods": goods.get(row["ref"]), "buttons": list(_task_buttons(row["what"]))}
+        for row in rows
+    ]
+
+
+def _goods(tx: Transaction, cells: list[int]) -> dict[str, Row]:
+    """What lies in these cells, and whose and where it is, by what tasks call them."""
+    ce, i, m, w = t.cells.c, t.items.c, t.merchants.c, t.warehouses.c
+    names = (i.sku, i.name, m.code.label("owner"), w.code.label("warehouse"), ce.condition)
+    query = select(ce.id, *names).join(t.items, i.id == ce.item_id).join(t.merchants, m.id == ce.owner_id)
+    query = query.join(t.warehouses, w.id == ce.warehouse_id).where(any_of(tx.conn, ce.id, cells))
+    return {f"{CELL}{row['id']}": {name.key: row[name.key] for name in names} for row in tx.rows(query)}
 
 
 def _find(tx: Transaction, scope: Scope, kind: str, ident: int) -> Row:
@@ -232,6 +250,18 @@ def _publish_level(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
     stop_levels.release(tx, [int(row["subject"].removeprefix("level:"))])
 
 
+def _unback(tx: Transaction, scope: Scope, row: Row, fix: Fix) -> None:
+    if not move_stock.unback(tx, _cell(row["subject"])):
+        raise Refused(
+            "no promise for these goods can be taken back: none is open that no warehouse was told of; "
+            "have the goods counted, or wait for what the warehouse confirms"
+        )
+
+
+def _cell(subject: str) -> int:
+    return int(subject.removeprefix(CELL))
+
+
 def _task_buttons(kind: str) -> dict[str, Button]:
     return TASK_BUTTONS.get(kind, BUTTONS["task"])
 
@@ -246,6 +276,7 @@ TASK_BUTTONS: dict[str, dict[str, Button]] = {
     count_stock.TASK: {"approve": _approve, "reject": _reject},
     stop_levels.TASK: {"publish": _publish_levels},
     stop_levels.REFUSED_TASK: {"publish": _publish_level},
+    MISSING_TASK: {"unback": _unback},
     settle_residual.TASK: {"accept": _accept_residual, "dismiss": _dismiss_residual},
 }
-"""Tasks of these kinds have buttons of their own."""
+"""Tasks of these kinds have buttons of their own; what misses units is done when they are there."""

@@ -27,7 +27,8 @@ JOURNAL = ("id", "key", "kind", "cause", "happened_at", "recorded_at")
 CELL = ("id", "owner_id", "item_id", "warehouse_id", "condition", *KEPT)
 NO_ROW = (None,) * (1 + len(KEPT))
 ENTRY = ("journal_id", "n", "cell_id", "account", "quantity")
-MISSING = "{} units are missing that the books say are there: have them counted, or take them back from orders"
+MISSING_TASK = "stock.missing"
+MISSING = "{} units are missing that the books say are there: have them counted, or take promises for them back"
 
 
 class CellKey(NamedTuple):
@@ -291,7 +292,7 @@ class Ledger:
         """A cell whose suspense is negative is on the worklist as long as it is."""
         for cell in cells:
             w = t.worklist.c
-            subject = {"kind": "stock.missing", "subject": f"cell:{cell.id}"}
+            subject = {"kind": MISSING_TASK, "subject": f"cell:{cell.id}"}
             mine = (w.kind == subject["kind"]) & (w.subject == subject["subject"])
             if cell.suspense >= 0:
                 self._tx.conn.execute(update(t.worklist).where(mine, w.done_at.is_(None)).values(done_at=self._tx.now))

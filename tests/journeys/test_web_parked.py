@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import mappings
 from connectors.courier.sf.client import Sf
 from connectors.spi import Outcome
 from core.errors import Refused
+from core.flow import audit_ledger
 from core.model import Document
 from core.store import inbox
 from core.store import tables as t
@@ -25,6 +27,7 @@ from hub.onboard.keys import NewUser, add_user
 from hub.wiring import Hub
 
 PASSWORD = "correct horse 9"
+SKU = "SKU-alpha-1"
 TRADE = Path(mappings.__path__[0]) / "sales" / "tmall" / "fixtures" / "built" / "order.1.json"
 
 
@@ -79,12 +82,12 @@ def test_link_lets_the_order_flow_on(desk: Desk) -> None:
     for _ in range(6):
         if desk.row(t.inbox, ref="3812000000000000100")["state"] != "parked":
             break
-        desk.press("link", sku="SKU-alpha-1")
+        desk.press("link", sku=SKU)
         inward.settle(desk.hub)
     order = desk.row(t.orders, ref="3812000000000000100")
     assert order and order["state"] == "short"
     assert desk.row(t.inbox, ref="3812000000000000100")["state"] == "done"
-    assert desk.row(t.listings, ref="5000000000011")["item_id"] == desk.row(t.items, sku="SKU-alpha-1")["id"]
+    assert desk.row(t.listings, ref="5000000000011")["item_id"] == desk.row(t.items, sku=SKU)["id"]
 
 
 def test_link_sends_all_documents_through_that_missed_the_same(desk: Desk) -> None:
@@ -94,7 +97,7 @@ def test_link_sends_all_documents_through_that_missed_the_same(desk: Desk) -> No
     document = Document(kind="order", ref="3812000000000000900", body=other)
     desk.stage.store.write(lambda tx: inbox.keep(tx, shop["id"], shop["merchant_id"], [document]))
     inward.settle(desk.hub)
-    desk.press("link", sku="SKU-alpha-1")
+    desk.press("link", sku=SKU)
     with desk.stage.store.read() as tx:
         assert [row["state"] for row in many(tx, t.inbox, "kind", ["order"])] == ["waiting", "waiting"]
 
@@ -131,7 +134,7 @@ def refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> list[Outcome]:
     """An order is released and SF refuses the booking; what SF says next stands in the list."""
     says = [Outcome.failed(Refused("8057: product not allowed"))]
     monkeypatch.setattr(Sf, "send_booking", lambda self, batch, step="": [says[-1]])
-    desk.stage.stock_up("alpha", "SKU-alpha-1", 5)
+    desk.stage.stock_up("alpha", SKU, 5)
     desk.stage.sell("alpha", "TB1")
     work(desk)
     return says
@@ -162,7 +165,7 @@ def test_dismiss_ends_an_intent_without_another_call(desk: Desk, refused: list[O
 
 
 def test_linking_what_our_thing_is_called_there_sends_the_intent_again(desk: Desk) -> None:
-    lines = [{"sku": "SKU-alpha-1", "quantity": 5}]
+    lines = [{"sku": SKU, "quantity": 5}]
     desk.stage.did("POST", "/inbound", {"owner": "alpha", "warehouse": "HZ", "lines": lines})
     warehouse, wms = desk.row(t.warehouses, code="HZ"), desk.row(t.connections, code="wms1")
     reason = f"no warehouse is linked to '{warehouse['id']}': link it, then replay"
@@ -182,6 +185,46 @@ def test_a_task_that_is_done_leaves_the_page(desk: Desk) -> None:
     assert desk.row(t.worklist, kind="order.short/send_cancellation")["done_at"] is not None
 
 
+def five_missing(desk: Desk) -> Any:
+    """A count finds five of ten; the task it leaves."""
+    lines = [{"sku": SKU, "quantity": 5}]
+    told = {"ref": "C1", "warehouse": "HZ", "counted_at": datetime.now(UTC).isoformat(), "lines": lines}
+    assert desk.stage.did("POST", "/counts", told, by="alpha")["state"] == "booked"
+    (task,) = (row for row in desk.stage.did("GET", "/parked")["rows"] if row["what"] == "stock.missing")
+    return task
+
+
+def test_promises_for_missing_goods_are_taken_back_by_hand(desk: Desk) -> None:
+    desk.stage.stock_up("alpha", SKU, 10)
+    lines = [{"sku": SKU, "quantity": 8}]
+    desk.stage.did("POST", "/reservations", {"ref": "cart", "connection": "tmall-alpha", "lines": lines}, by="alpha")
+    task = five_missing(desk)
+    assert task["buttons"] == ["unback"]
+    goods = {"sku": SKU, "name": "物品 alpha", "owner": "alpha", "warehouse": "HZ", "condition": "ZP"}
+    assert (task["goods"], task["reason"][:20]) == (goods, "3 units are missing ")
+    assert f'href="/stock/explain?sku={SKU}&amp;owner=alpha&amp;warehouse=HZ"' in desk.door.get("/parked").text
+    page = desk.press("unback")
+    assert "stock.missing" not in page
+    assert "reservation.short" in page
+    (cell,) = desk.stage.did("GET", "/stock")["rows"]
+    assert (cell["reserved"], cell["suspense"]) == (5, 0)
+    (kept,) = desk.stage.did("GET", "/reservations/cart", by="alpha")["kept"]
+    assert (kept["units"], kept["backed"]) == (8, 5)
+    with desk.stage.store.read() as tx:
+        assert audit_ledger.audit(tx) == []
+
+
+def test_promises_a_warehouse_was_told_of_are_not_taken_back_and_the_task_stays(desk: Desk) -> None:
+    desk.stage.stock_up("alpha", SKU, 10)
+    desk.stage.sell("alpha", "TB1", 8)
+    task = five_missing(desk)
+    answer = desk.stage.call("POST", f"/parked/task/{task['id']}/unback")
+    assert (answer.status_code, "have the goods counted" in answer.json()["detail"]) == (409, True)
+    assert desk.row(t.worklist, kind="stock.missing")["done_at"] is None
+    assert desk.stage.call("POST", f"/parked/task/{task['id']}/done").status_code == 409
+    assert desk.stage.call("POST", f"/parked/task/{task['id']}/unback", by="beta").status_code == 404
+
+
 def test_a_button_pressed_twice_says_that_it_is_parked_no_more(desk: Desk) -> None:
     hear_trade(desk)
     ident = desk.row(t.inbox, ref="3812000000000000100")["id"]
@@ -197,7 +240,7 @@ def test_the_api_has_the_same_buttons(desk: Desk) -> None:
         ["link", "replay", "dismiss"],
         {"kind": "listing", "ref": "5000000000011"},
     )
-    desk.stage.did("POST", f"/parked/document/{row['id']}/link", {"sku": "SKU-alpha-1"})
+    desk.stage.did("POST", f"/parked/document/{row['id']}/link", {"sku": SKU})
     assert desk.row(t.listings, ref="5000000000011")
 
 

@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -29,9 +30,11 @@ from core.rules import kits
 from core.rules.decide import Want
 from core.store import pins
 from core.store import tables as t
+from core.store.ledger import Ledger
 from core.store.scope import HUB
 from core.store.store import Transaction
 from hub import orders as work
+from hub import parked
 from hub.orders import Resource
 from tests.conftest import machine_examples
 from tests.simulation import shown_stock
@@ -190,6 +193,30 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
         except Refused:
             return
         assert sum(backed for _, backed in self.hub.claims(ref)) >= before
+
+    @precondition(lambda self: self.missing())
+    @rule(data=st.data())
+    def a_person_takes_promises_back(self, data: st.DataObject) -> None:
+        """For goods that are missing: as many as are missing there, or all that no warehouse was told of."""
+        hub, ident = self.hub, data.draw(st.sampled_from(self.missing()))
+        task = hub.row(t.worklist, kind="stock.missing", subject=f"cell:{ident}")["id"]
+        before = hub.row(t.cells, id=ident)
+
+        def loose(tx: Transaction) -> int:
+            return keep_promises.may_give_up(tx, Ledger(tx).cells_by_id([ident])[ident])
+
+        with hub.store.read() as tx:
+            units = min(loose(tx), -before["suspense"])
+        with contextlib.nullcontext() if units else pytest.raises(Refused):
+            hub.store.write(lambda tx: parked.press(tx, HUB, "task", task, "unback"))
+        after = hub.row(t.cells, id=ident)
+        assert after["suspense"] == before["suspense"] + units
+        assert before["reserved"] - after["reserved"] == units + after["free"] - before["free"]
+
+    def missing(self) -> list[int]:
+        """The cells that miss units."""
+        ce = t.cells.c
+        return [row["id"] for row in self.hub.rows(select(ce.id).where(ce.suspense < 0).order_by(ce.id))]
 
     # warehouses
 
@@ -464,7 +491,7 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
 
     @invariant()
     def the_worklist_names_exactly_the_cells_that_miss_units(self) -> None:
-        missing = {f"cell:{r['id']}" for r in self.hub.rows(select(t.cells.c.id).where(t.cells.c.suspense < 0))}
+        missing = {f"cell:{ident}" for ident in self.missing()}
         w = t.worklist.c
         query = select(w.subject).where(w.kind == "stock.missing", w.done_at.is_(None))
         assert {r["subject"] for r in self.hub.rows(query)} == missing

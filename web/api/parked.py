@@ -31,7 +31,8 @@ def press(
 ) -> dict[str, str]:
     """Press a button: replay, link, accept or dismiss a document; retry or dismiss an intent; a task is done.
 
-    A task about a residual is accepted (owner: whose goods, where several are meant) or dismissed.
+    A task about a residual is accepted (owner: whose goods, where several are meant) or dismissed; one about goods that
+    are missing takes promises for them back (`unback`), newest first, never what a warehouse was told of.
     """
     ask.write(work.press, kind, number(ident), button, fix)
     return {"pressed": button}
