@@ -15,6 +15,8 @@ STEPS = 50
 """Of one story of the pool's machine."""
 MACHINE_TIMES = {"default": 2, "long": 1}
 """Stories of the pool's machine for each example of a property."""
+STORY_TIMES = {"default": 1, "long": 10}
+"""How many times as many of the stories that name their own number."""
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=100, stateful_step_count=STEPS)
@@ -43,6 +45,12 @@ def machine_examples() -> int:
     return settings.default.max_examples * MACHINE_TIMES[PROFILE]
 
 
+def stories(usual: int) -> int:
+    """How many stories a property tells that costs more than most."""
+    return usual * STORY_TIMES[PROFILE]
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     examples = settings.default.max_examples
-    return f"yipan: {examples} examples of a property, {machine_examples()} × {STEPS} steps of the pool's machine"
+    machine = f"{machine_examples()} × {STEPS} steps of the pool's machine"
+    return f"yipan: {examples} examples of a property, {machine}, stories × {STORY_TIMES[PROFILE]}"

@@ -5,6 +5,7 @@ Accounts of a cell: free, reserved, held, transit, inbound (guarded ≥ 0), susp
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,11 +115,12 @@ class Ledger:
         self._entries: list[tuple[Any, ...]] = []
         self._physical: list[lots.Moved] = []
         self._rights: list[Right] = []
+        self._allowed: Counter[tuple[int, int]] = Counter()
         self._moved: dict[int, Cell] = {}
         self._built_on: dict[CellKey, Row | None] = {}
         self._taken_as_new: set[str] = set()
         self.risen: set[int] = set()
-        """Items of which more may be promised somewhere than before, or less is waited for."""
+        """Items of which more may be promised somewhere, or to someone, than before, or less is waited for."""
         self.sunk: set[int] = set()
         """Cells that miss more units than before."""
         self.relotted: set[int] = set()
@@ -219,7 +221,11 @@ class Ledger:
 
     def use(self, rights: Iterable[Right]) -> None:
         """Rights that move with the journal that is booked next."""
-        self._rights += [right for right in rights if right.quantity]
+        moved = [right for right in rights if right.quantity]
+        self._rights += moved
+        for contract_id, item_id, account, units in moved:
+            if account == "allowance":
+                self._allowed[contract_id, item_id] += units
 
     def using(self, contract_id: int, item_id: int) -> int:
         """Units by which what moves with the next journal makes that contract's allowance smaller."""
@@ -248,6 +254,8 @@ class Ledger:
         for cell in moved:
             self._note_promises(cell)
             cell.before = cell.balances()
+        self.risen |= {item_id for (_, item_id), units in self._allowed.items() if units > 0}
+        self._allowed.clear()
         if tx.recall:
             tx.recall.follow({cell.key: _row(cell) for cell in moved})
         self._journals, self._entries, self._moved = [], [], {}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, func, select
+from sqlalchemy import and_, delete, func, select
 
 from core.errors import OutOfStock, Refused, Unfit, Unmatched
 from core.flow import keep_promises, make_contract, saleable
@@ -30,6 +30,7 @@ from core.store.scope import HUB
 from core.store.store import Transaction
 from hub.onboard.kits import Recipe, set_parts
 from hub.onboard.warehouses import Keeper, set_keepers
+from tests.conftest import stories
 from tests.worlds import MONDAY, Clock, World, closed, order, store, unpaid, world
 
 
@@ -132,6 +133,17 @@ def test_what_leaves_is_owed_for_and_an_open_quota_may_be_sold_again(hub: World)
     sells(hub, "B1", 2)
     hub.confirms(hub.releases("B1"), ("pen", 2))
     assert (owed(hub), rights(hub), shows(hub)) == ([(2, 600)], (6, 0), 6)
+    assert hub.audit() == []
+
+
+def test_rights_that_come_back_with_what_leaves_back_who_waits_for_them_alone(hub: World) -> None:
+    hub.decides("wait")
+    lets(hub, units=2)
+    sells(hub, "B1", 2)
+    sells(hub, "B2", 3)
+    assert (hub.claims("B2"), free(hub)) == ([(3, 0)], 8)
+    hub.confirms(hub.releases("B1"), ("pen", 2))
+    assert (hub.claims("B2"), free(hub), rights(hub)) == ([(3, 2)], 6, (0, 2))
     assert hub.audit() == []
 
 
@@ -431,7 +443,17 @@ def waiting(hub: World, shop: int) -> int:
     return sum(row["n"] for row in hub.rows(query.where(t.is_short, o.connection_id == shop)))
 
 
-@settings(max_examples=90)
+def forgotten(hub: World) -> list[Any]:
+    """Orders that wait though their contract's owner has units for them, and the contract rights to them."""
+    c, co, i, ce, lent = t.claims.c, t.contracts.c, t.contract_items.c, t.cells.c, t.cells.alias("lent")
+    query = select(c.order_id).join(t.cells, ce.id == c.cell_id).join(t.contracts, co.id == c.contract_id)
+    query = query.join(t.contract_items, (i.contract_id == co.id) & (i.item_id == ce.item_id))
+    same = (getattr(lent.c, name) == getattr(ce, name) for name in ("item_id", "warehouse_id", "condition"))
+    query = query.join(lent, and_(lent.c.owner_id == co.owner_id, *same))
+    return hub.rows(query.where(t.is_short, i.percent.is_(None), i.allowance > 0, lent.c.free + lent.c.suspense > 0))
+
+
+@settings(max_examples=stories(90))
 @given(
     story=st.lists(acts, max_size=14),
     quota=st.sampled_from(["open", "lifetime", "percent"]),
@@ -474,10 +496,10 @@ def test_whatever_happens_goods_rights_and_debts_add_up(
             elif refs and act == "cancel":
                 made[units % len(made)](hub, refs[units % len(made)], 1, closed)
             elif refs and act == "ship":
-                told = [f for ref in refs for f in hub.fulfilments(ref)]
-                for fulfilment in told[:1]:
-                    hub.releases(refs[0])
-                    hub.confirms(fulfilment["ref"], ("pen", units), final=bool(units % 2))
+                if told := [(ref, f["ref"]) for ref in refs for f in hub.fulfilments(ref)]:
+                    ref, fulfilment = told[units % len(told)]
+                    hub.releases(ref)
+                    hub.confirms(fulfilment, ("pen", units), final=bool(units % 2))
                     there -= units
             elif refs and act == "return":
                 units = min(units, hub.line(refs[0])["shipped"] - hub.line(refs[0])["returned"])
@@ -488,6 +510,7 @@ def test_whatever_happens_goods_rights_and_debts_add_up(
         assert sum(cell[a] for cell in cells for a in ("free", "reserved", "held", "suspense")) == there
         assert sum(units for units, _ in owed(hub)) == lent_out(hub)
         assert not (pens(hub, hub.beta) > 0 and waiting(hub, hub.beta_shop))
+        assert forgotten(hub) == []
         assert all(row["allowance"] >= 0 for row in hub.rows(select(t.contract_items)))
         assert hub.rows(select(func.coalesce(func.sum(t.right_entries.c.quantity), 0).label("n")))[0]["n"] == 0
         assert [b for b in hub.audit() if "in suspense" not in b] == []

@@ -19,6 +19,7 @@ from core.flow.journeys import decide
 from core.store import tables as t
 from core.store.ledger import Ledger
 from core.store.store import one
+from tests.conftest import stories
 from tests.unit.test_contracts import bare, ends, lets, owed
 from tests.worlds import Clock, World, closed, order, store, unpaid, world
 
@@ -202,7 +203,7 @@ def test_what_is_on_its_way_or_of_other_goods_is_not_paired(hub: World) -> None:
     assert hub.audit() == []
 
 
-@settings(max_examples=40)
+@settings(max_examples=stories(40))
 @given(
     story=st.lists(
         st.sampled_from([f"{who} {what}" for who, what in product(("FX1", "TID"), ("unpaid", "paid", "closed"))]),

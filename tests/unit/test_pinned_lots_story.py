@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from core.flow.reserve_stock import Release, Subject
 from core.store import tables as t
+from tests.conftest import stories
 from tests.unit.test_lots import counts, freezes, instructed, keep_lots, ships
 from tests.unit.test_pinned_lots import arrives, decided, pinned, pins, reserve
 from tests.worlds import Clock, World, order, store, unpaid, world
@@ -105,7 +106,7 @@ def unspoken_for(hub: World) -> dict[tuple[str, str], int]:
     return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=stories(60))
 @given(st.sampled_from(["wait", "resource", "part_ship"]), st.sampled_from(["person", "newest"]), steps)
 def test_no_unit_of_a_lot_is_pinned_twice_whatever_is_said(
     tmp_path_factory: pytest.TempPathFactory, policy: str, unback: str, told: list[tuple[Any, ...]]
