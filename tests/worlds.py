@@ -52,6 +52,7 @@ MONDAY = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 WAS = {"sending": "waiting", "in_doubt": "in_doubt"}
 MASTER_KEY = urlsafe_b64encode(b"the key of a hub that has nothin").decode()
 ACCOUNTS = ("free", "reserved", "held", "transit", "inbound", "suspense")
+MEMORY = Path("/dev/shm")
 KINDS: Mapping[type[Model], str] = {
     Order: "order",
     Confirm: "confirm",
@@ -86,6 +87,13 @@ def _template() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     schema.prepare(f"sqlite:///{folder}/hub.db")
     return folder / "hub.db"
+
+
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    """A folder for one of many stories, in memory where there is a disk of that: it is gone when the story ends."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -27,7 +26,7 @@ from core.flow import audit_ledger
 from core.store import tables as t
 from core.store.store import Store, Transaction
 from core.store.vault import Vault
-from tests.worlds import MASTER_KEY, Clock, World, abilities, about, closed, order, store, world
+from tests.worlds import MASTER_KEY, Clock, World, abilities, about, closed, in_memory, order, store, world
 
 ROOT = Path(__file__).parents[2]
 RESTARTED_S = 3600
@@ -40,7 +39,6 @@ AGAIN = {
 """What may be said again: the other side knows it by its key."""
 STEP = 1 if settings.default.max_examples > 100 else 5
 """Every point in `make test-long` (and, on PostgreSQL, in `make test-services`), every fifth in `make test`."""
-MEMORY = Path("/dev/shm")
 ORDERS = {
     "tmall": [
         order("T0", ("pen", 2)),
@@ -180,8 +178,8 @@ def survives_every_point(it: Teller, step: int = 1) -> None:
 
 @pytest.fixture
 def told() -> Iterator[Teller]:
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
-        first, second = Path(name, "first"), Path(name, "second")
+    with in_memory() as folder:
+        first, second = folder / "first", folder / "second"
         first.mkdir()
         with store(first, clock=Clock()) as it:
             ids = prepared(world(it))
@@ -192,7 +190,7 @@ def told() -> Iterator[Teller]:
             yield f"sqlite:///{second}/hub.db"
             shutil.rmtree(second)
 
-        with teller(Path(name), ids, copy) as it:
+        with teller(folder, ids, copy) as it:
             yield it
 
 

@@ -7,8 +7,6 @@ order of sales, arrivals, losses, polls and answers Hypothesis thinks of.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -17,7 +15,7 @@ from hypothesis import strategies as st
 
 from hub.simulate.pool import Run
 from hub.simulate.scenario import Arrival, Result, Sale, Scenario, Ways
-from tests.worlds import store
+from tests.worlds import in_memory, store
 
 LONG = settings.default.max_examples > 100
 EXAMPLES = 500 if LONG else 6
@@ -65,7 +63,7 @@ def scenarios(form: str, moment: str, means: str) -> st.SearchStrategy[Scenario]
 
 def through(scenario: Scenario) -> Result:
     run = Run(scenario)
-    with TemporaryDirectory() as folder, store(Path(folder), clock=lambda: run.now) as it:
+    with in_memory() as folder, store(folder, clock=lambda: run.now) as it:
         return run.through(it)
 
 

@@ -7,12 +7,10 @@ pool never promises what is not there, and all that lies in the warehouse is wha
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,13 +40,12 @@ from tests.simulation.held_lots import HeldLots
 from tests.simulation.moves import Moves
 from tests.simulation.rough_writers import RoughWriters
 from tests.unit.test_kits import kit
-from tests.worlds import Clock, closed, order, store, unpaid, world
+from tests.worlds import Clock, closed, in_memory, order, store, unpaid, world
 
 SKUS = ("pen", "ink")
 BETA = "beta, buying at alpha's shop"
 POLICIES = ("ask", "wait", "resource", "part_ship")
 SHOPS = ("tmall", "vendure", "beta_shop")
-MEMORY = Path("/dev/shm")
 AUDITED_EVERY = 5
 few = st.integers(1, 6)
 chance = st.booleans()
@@ -71,8 +68,7 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.open = ExitStack()
-        folder = Path(self.open.enter_context(tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)))
-        clock = Clock()
+        folder, clock = self.open.enter_context(in_memory()), Clock()
         self.hub = world(self.open.enter_context(store(folder, clock=clock)), clock)
         self.physics = Physics()
         self.steps = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -28,7 +27,7 @@ from core.store.scope import HUB
 from hub.onboard.connections import Change, change_connection, set_state
 from hub.onboard.goods import NewItem, NewItems, NewListing, NewListings, add_items, add_listings
 from hub.onboard.kits import Recipe, set_parts
-from tests.worlds import Clock, World, minutes, order, share, store, world
+from tests.worlds import Clock, World, in_memory, minutes, order, share, store, world
 
 
 @pytest.fixture
@@ -182,7 +181,7 @@ def kitted(tx: Any, units: int) -> None:
 @given(story=st.lists(moves, min_size=1, max_size=8))
 def test_a_board_that_is_kept_says_what_the_rule_says_whatever_changes(story: list[tuple[Any, ...]]) -> None:
     clock, board = Clock(), Board()
-    with TemporaryDirectory() as folder, store(Path(folder), clock=clock) as it:
+    with in_memory() as folder, store(folder, clock=clock) as it:
         hub = world(it, clock)
         for move in story:
             moved(hub, *move)
@@ -192,7 +191,7 @@ def test_a_board_that_is_kept_says_what_the_rule_says_whatever_changes(story: li
 @given(story=st.lists(moves, min_size=1, max_size=6), sku=st.sampled_from(["pen", "ink"]), units=st.integers(1, 9))
 def test_more_goods_never_show_less(story: list[tuple[Any, ...]], sku: str, units: int) -> None:
     clock = Clock()
-    with TemporaryDirectory() as folder, store(Path(folder), clock=clock) as it:
+    with in_memory() as folder, store(folder, clock=clock) as it:
         hub = world(it, clock)
         for move in story:
             moved(hub, *move)

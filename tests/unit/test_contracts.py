@@ -31,7 +31,7 @@ from core.store.store import Transaction
 from hub.onboard.kits import Recipe, set_parts
 from hub.onboard.warehouses import Keeper, set_keepers
 from tests.conftest import stories
-from tests.worlds import MONDAY, Clock, World, closed, order, store, unpaid, world
+from tests.worlds import MONDAY, Clock, World, closed, in_memory, order, store, unpaid, world
 
 
 @pytest.fixture
@@ -462,7 +462,6 @@ def forgotten(hub: World) -> list[Any]:
     policy=st.sampled_from(["wait", "resource"]),
 )
 def test_whatever_happens_goods_rights_and_debts_add_up(
-    tmp_path_factory: pytest.TempPathFactory,
     story: list[tuple[str, int]],
     quota: str,
     title: str,
@@ -471,7 +470,7 @@ def test_whatever_happens_goods_rights_and_debts_add_up(
 ) -> None:
     terms: dict[str, Any] = {"percent": 60} if quota == "percent" else {"units": 7, "quota": quota}
     terms |= {"title_passes": title, "returns_to": back, "known_as": BETA}
-    with store(tmp_path_factory.mktemp("hub"), clock=Clock()) as it:
+    with in_memory() as folder, store(folder, clock=Clock()) as it:
         hub = bare(world(it, Clock(), policy))
         shares_code(hub)
         hub.decides(policy, unback="newest")

@@ -21,7 +21,7 @@ from core.store.ledger import Ledger
 from core.store.store import one
 from tests.conftest import stories
 from tests.unit.test_contracts import bare, ends, lets, owed
-from tests.worlds import Clock, World, closed, order, store, unpaid, world
+from tests.worlds import Clock, World, closed, in_memory, order, store, unpaid, world
 
 
 @pytest.fixture
@@ -211,11 +211,9 @@ def test_what_is_on_its_way_or_of_other_goods_is_not_paired(hub: World) -> None:
     ),
     ship=st.booleans(),
 )
-def test_whatever_is_told_of_the_two_never_more_than_one_purchase_is_claimed(
-    tmp_path_factory: pytest.TempPathFactory, story: list[str], ship: bool
-) -> None:
+def test_whatever_is_told_of_the_two_never_more_than_one_purchase_is_claimed(story: list[str], ship: bool) -> None:
     makes = {"unpaid": unpaid, "paid": order, "closed": closed}
-    with store(tmp_path_factory.mktemp("hub"), clock=Clock()) as it:
+    with in_memory() as folder, store(folder, clock=Clock()) as it:
         hub = bare(world(it, Clock()))
         lets(hub)
         alive: dict[str, bool] = {}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import given, settings
@@ -15,10 +13,9 @@ from core.flow.lock_stock import Line, Locked
 from core.store import tables as t
 from tests.unit.test_locks import HOUR_S, asks, left, sells_sets, shown, unlocks
 from tests.worlds import Clock as Watch
-from tests.worlds import World, minutes, order, store, world
+from tests.worlds import World, in_memory, minutes, order, store, world
 from workers.clock import Clock
 
-MEMORY = Path("/dev/shm")
 units = st.integers(1, 7)
 steps = st.one_of(
     st.tuples(st.just("sell"), st.sampled_from((("tmall", "pen"), ("vendure", "pen"), ("tmall", "set"))), units),
@@ -102,9 +99,9 @@ class Story:
 @settings(max_examples=settings.default.max_examples // 4)
 @given(told=st.lists(steps, min_size=4, max_size=14), policy=st.sampled_from(("ask", "wait", "resource")))
 def test_whatever_happens_the_books_and_the_locks_agree(told: list[tuple[Any, ...]], policy: str) -> None:
-    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+    with in_memory() as folder:
         clock = Watch()
-        with store(Path(folder), clock=clock) as it:
+        with store(folder, clock=clock) as it:
             hub = world(it, clock)
             hub.decides(policy, unback="newest", part_backing=len(told) % 2 == 0)
             hub.counts("pen", 10)

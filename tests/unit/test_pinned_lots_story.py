@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -14,7 +13,7 @@ from core.store import tables as t
 from tests.conftest import stories
 from tests.unit.test_lots import counts, freezes, instructed, keep_lots, ships
 from tests.unit.test_pinned_lots import arrives, decided, pinned, pins, reserve
-from tests.worlds import Clock, World, order, store, unpaid, world
+from tests.worlds import Clock, World, in_memory, order, store, unpaid, world
 
 LOTS = st.sampled_from(["L1", "L2"])
 steps = st.lists(
@@ -109,10 +108,10 @@ def unspoken_for(hub: World) -> dict[tuple[str, str], int]:
 @settings(max_examples=stories(60))
 @given(st.sampled_from(["wait", "resource", "part_ship"]), st.sampled_from(["person", "newest"]), steps)
 def test_no_unit_of_a_lot_is_pinned_twice_whatever_is_said(
-    tmp_path_factory: pytest.TempPathFactory, policy: str, unback: str, told: list[tuple[Any, ...]]
+    policy: str, unback: str, told: list[tuple[Any, ...]]
 ) -> None:
     clock = Clock()
-    with store(tmp_path_factory.mktemp("pinned"), clock=clock) as it:
+    with in_memory() as folder, store(folder, clock=clock) as it:
         hub = world(it, clock, policy=policy)
         hub.decides(policy, unback=unback)
         keep_lots(hub)

@@ -22,7 +22,7 @@ from core.store import lots
 from core.store import tables as t
 from core.store.scope import HUB
 from tests.conftest import stories
-from tests.worlds import Clock, World, order, store, unpaid, world
+from tests.worlds import Clock, World, in_memory, order, store, unpaid, world
 from web.reads.titles import statement
 
 
@@ -315,10 +315,8 @@ def test_what_an_owner_never_had_is_not_kept_for_its_shop(shared: World) -> None
 
 @settings(max_examples=stories(60))
 @given(moves=st.lists(st.tuples(st.booleans(), st.integers(1, 8), st.booleans()), max_size=8), sold=st.integers(0, 6))
-def test_what_lies_under_a_code_is_the_same_after_any_transfers(
-    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[bool, int, bool]], sold: int
-) -> None:
-    with store(tmp_path_factory.mktemp("hub"), clock=Clock()) as it:
+def test_what_lies_under_a_code_is_the_same_after_any_transfers(moves: list[tuple[bool, int, bool]], sold: int) -> None:
+    with in_memory() as folder, store(folder, clock=Clock()) as it:
         hub = world(it, None)
         know(hub, hub.beta, "ALPHA")
         hub.counts("pen", 10)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -21,9 +20,7 @@ from core.model import Confirm, ConfirmedLine
 from core.store import tables as t
 from core.store.ledger import Ledger
 from core.store.store import Transaction, one
-from tests.worlds import Clock, World, order, store, world
-
-MEMORY = Path("/dev/shm")
+from tests.worlds import Clock, World, in_memory, order, store, world
 
 
 @pytest.fixture
@@ -453,7 +450,7 @@ def test_whatever_order_they_are_heard_in_the_books_end_the_same(
     said = [("out", n, units) for n, units in enumerate(out)] + [("in", n, units) for n, units in enumerate(back)]
     ends = []
     for messages in (said, data.draw(st.permutations(said))):
-        with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder, ten_pens(Path(folder)) as hub:
+        with in_memory() as folder, ten_pens(folder) as hub:
             number = moving(hub)
             for way, n, units in messages:
                 tell = hub.confirms if way == "out" else hub.receives
