@@ -46,7 +46,7 @@ SKUS = ("pen", "ink")
 BETA = "beta, buying at alpha's shop"
 POLICIES = ("ask", "wait", "resource", "part_ship")
 SHOPS = ("tmall", "vendure", "beta_shop")
-AUDITED_EVERY = 5
+AUDITED_EVERY = 10
 few = st.integers(1, 6)
 chance = st.booleans()
 
@@ -397,7 +397,7 @@ class PoolMachine(Moves, HeldLots, RoughWriters, RuleBasedStateMachine):
 
     @invariant()
     def the_books_hold(self) -> None:
-        """No unit is promised twice. The whole audit runs every fifth step and at the end: no breach goes away."""
+        """No unit is promised twice. The whole audit runs every tenth step and at the end: no breach goes away."""
         self.look()
         with self.hub.store.read() as tx:
             assert audit_ledger.overcommitted_units(tx) == 0
