@@ -43,7 +43,7 @@ class Fix(Form):
 def parked(tx: Transaction, scope: Scope, limit: int = LIMIT) -> list[dict[str, Any]]:
     """The oldest parked documents, intents and tasks, each with its reason and the buttons it has."""
     found = [*_documents(tx, scope, limit), *_intents(tx, scope, limit), *_tasks(tx, scope, limit)]
-    return sorted(found, key=lambda row: row["since"])[:limit]
+    return [{"goods": None, **row} for row in sorted(found, key=lambda row: row["since"])[:limit]]
 
 
 def press(tx: Transaction, scope: Scope, kind: str, ident: int, button: str, fix: Fix | None = None) -> None:
@@ -83,7 +83,6 @@ def _document(row: Row) -> dict[str, Any]:
         "what": row["kind"],
         **said,
         "missing": what and {"kind": what[0], "ref": what[1]},
-        "goods": None,
         "buttons": buttons,
     }
 
@@ -107,8 +106,7 @@ def _intents(tx: Transaction, scope: Scope, limit: int) -> list[dict[str, Any]]:
 def _intent(row: Row) -> dict[str, Any]:
     what = missing(row["reason"])
     buttons = [*(["link"] if what and what[0] in LINKABLE else []), "retry", "dismiss"]
-    missed = {"missing": what and {"kind": what[0], "ref": what[1]}, "goods": None}
-    return {"kind": "intent", **row, **missed, "buttons": buttons}
+    return {"kind": "intent", **row, "missing": what and {"kind": what[0], "ref": what[1]}, "buttons": buttons}
 
 
 def _tasks(tx: Transaction, scope: Scope, limit: int) -> list[dict[str, Any]]:
